@@ -1,0 +1,12 @@
+DROP TABLE host_samples;
+DROP TABLE core_samples;
+DROP TABLE filesystem_samples;
+DROP TABLE disk_samples;
+DROP TABLE network_samples;
+DROP TABLE sensor_samples;
+DROP TABLE process_samples;
+DROP TABLE quarantine;
+DROP TABLE alerts;
+DROP TABLE sessions;
+DROP TABLE cursors;
+DROP TABLE hosts;

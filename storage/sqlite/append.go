@@ -1,0 +1,144 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Append implements storage.Store.
+func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage.Outcome, error) {
+	var outcomes []storage.Outcome
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		cursors, err := readCursors(ctx, tx, batches)
+		if err != nil {
+			return err
+		}
+		outcomes = storage.Judge(cursors, batches)
+		chosen := storage.Chosen(batches, outcomes)
+		for _, family := range catalogue.Families() {
+			if err := insertFamily(ctx, tx, family, chosen); err != nil {
+				return err
+			}
+		}
+		if err := insertQuarantine(ctx, tx, chosen); err != nil {
+			return err
+		}
+		return advanceCursors(ctx, tx, cursors)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("append %d batches: %w", len(batches), err)
+	}
+	return outcomes, nil
+}
+
+// readCursors reads the cursors of the batches' hosts. The transaction holds SQLite's write lock, so they can not
+// change until it ends.
+func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map[storage.HostID]storage.Cursor, error) {
+	statement, err := tx.PrepareContext(ctx, "SELECT epoch, seq FROM cursors WHERE host_id = $1")
+	if err != nil {
+		return nil, fmt.Errorf("read cursors: %w", err)
+	}
+	defer statement.Close()
+	cursors := map[storage.HostID]storage.Cursor{}
+	for _, batch := range batches {
+		if _, known := cursors[batch.Host]; known {
+			continue
+		}
+		var cursor storage.Cursor
+		switch err := statement.QueryRowContext(ctx, batch.Host).Scan(&cursor.Epoch, &cursor.Seq); err {
+		case nil:
+			cursors[batch.Host] = cursor
+		case sql.ErrNoRows:
+		default:
+			return nil, fmt.Errorf("read the cursor of host %d: %w", batch.Host, err)
+		}
+	}
+	return cursors, nil
+}
+
+func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.HostID]storage.Cursor) error {
+	for host, cursor := range cursors {
+		_, err := tx.ExecContext(ctx, "UPDATE cursors SET seq = $3 WHERE host_id = $1 AND epoch = $2 AND seq <> $3", host, int64(cursor.Epoch), int64(cursor.Seq))
+		if err != nil {
+			return fmt.Errorf("advance the cursor of host %d: %w", host, err)
+		}
+	}
+	return nil
+}
+
+func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, batches func(func(*storage.Batch) bool)) error {
+	var (
+		statement *sql.Stmt
+		columns   = family.Columns()
+		args      = make([]any, 0, len(columns))
+		failure   error
+	)
+	for batch := range batches {
+		for _, sample := range batch.Samples {
+			family.Rows(sample, func(row catalogue.Row) bool {
+				if statement == nil {
+					marks := strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ")
+					statement, failure = tx.PrepareContext(ctx, "INSERT INTO "+family.Table+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")")
+					if failure != nil {
+						return false
+					}
+				}
+				args = append(args[:0], sample.GetTimeUnixMillis(), batch.Host)
+				if len(family.Labels) == 0 {
+					args = append(args, batch.ReceivedAt.UnixMilli())
+				}
+				_, failure = statement.ExecContext(ctx, appendValues(args, family, row)...)
+				return failure == nil
+			})
+			if failure != nil {
+				return fmt.Errorf("insert into %s, host %d, batch %d: %w", family.Table, batch.Host, batch.Seq, failure)
+			}
+		}
+	}
+	if statement != nil {
+		return statement.Close()
+	}
+	return nil
+}
+
+func appendValues(args []any, family *catalogue.Family, row catalogue.Row) []any {
+	for i := range family.Labels {
+		args = append(args, row.Label(i))
+	}
+	for _, metric := range family.Metrics {
+		var value any
+		if metric.Type == catalogue.Float {
+			if number, ok := row.Float(metric); ok {
+				value = number
+			}
+		} else if number, ok := row.Uint(metric); ok {
+			value = int64(number)
+		}
+		args = append(args, value)
+	}
+	return args
+}
+
+func insertQuarantine(ctx context.Context, tx *sql.Tx, batches func(func(*storage.Batch) bool)) error {
+	for batch := range batches {
+		for _, rejected := range batch.Rejected {
+			body, err := proto.Marshal(rejected.Sample)
+			if err != nil {
+				return fmt.Errorf("encode a quarantined sample: %w", err)
+			}
+			_, err = tx.ExecContext(ctx, "INSERT INTO quarantine (received_at, host_id, epoch, seq, reason, sample) VALUES ($1, $2, $3, $4, $5, $6)",
+				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, body)
+			if err != nil {
+				return fmt.Errorf("quarantine a sample of host %d: %w", batch.Host, err)
+			}
+		}
+	}
+	return nil
+}

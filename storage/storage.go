@@ -1,0 +1,163 @@
+// Package storage is the only part of GoHub that speaks SQL. It defines what is stored and the Store that the two
+// drivers, storage/timescale and storage/sqlite, implement. In the data's path it stands between ingest, which
+// appends batches, and query, which reads ranges.
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+)
+
+// Errors that a Store's caller acts on. Drivers wrap them around the database's own error.
+var (
+	// ErrUnavailable: the database can not be reached or could not finish for a reason that passes. Retry.
+	ErrUnavailable = errors.New("database unavailable")
+	// ErrBadData: a value among the given rows can not be stored. Retrying the same rows fails again.
+	ErrBadData = errors.New("value can not be stored")
+	// ErrNotFound: there is no such row.
+	ErrNotFound = errors.New("not found")
+	// ErrTooManyRows: a query would return more than its limit.
+	ErrTooManyRows = errors.New("too many rows")
+)
+
+// HostID names a host within one database. It is small because every row carries it.
+type HostID uint32
+
+// Host is one machine that has an agent.
+type Host struct {
+	ID        HostID
+	AgentID   uuid.UUID
+	Facts     *gohubv1.HostFacts
+	FirstSeen time.Time
+}
+
+// Registration is what an agent says of itself when its stream opens.
+type Registration struct {
+	AgentID uuid.UUID
+	// Epoch of the agent's spool, at most 2^63-1.
+	Epoch uint64
+	Facts *gohubv1.HostFacts
+	At    time.Time
+}
+
+// Batch is a unit of what one agent sends: it is stored whole or not at all.
+type Batch struct {
+	Host  HostID
+	Epoch uint64
+	// Prev is the cursor that the batch follows, and Seq the cursor after it. The batch is stored only if the stored
+	// cursor is Prev: that is what makes a redelivered batch harmless.
+	Prev, Seq uint64
+	// ReceivedAt is when the server had the batch.
+	ReceivedAt time.Time
+	Samples    []*gohubv1.Sample
+	// Rejected samples go to quarantine in the transaction that advances the cursor over them.
+	Rejected []Rejected
+}
+
+// Rejected is a sample that must not reach the sample tables.
+type Rejected struct {
+	Sample *gohubv1.Sample
+	Reason string
+}
+
+// Outcome says what became of an appended batch.
+type Outcome int
+
+// The outcomes of an append.
+const (
+	// Stored: the batch's rows and its cursor are committed.
+	Stored Outcome = iota
+	// Duplicate: the cursor had passed the batch already, its rows were stored earlier.
+	Duplicate
+	// Fenced: the batch neither follows the cursor nor is behind it, or is of another epoch. Its stream is out of date.
+	Fenced
+)
+
+// RangeQuery asks for metrics of one host, averaged over buckets.
+type RangeQuery struct {
+	Host HostID
+	// Metrics of any families, at least one.
+	Metrics []*catalogue.Metric
+	// From is included, To is not. Both should be multiples of Step since the Unix epoch: buckets are.
+	From, To time.Time
+	// Step is the width of a bucket, a whole number of milliseconds.
+	Step time.Duration
+	// MaxRows bounds the rows that the database returns for one family; over it the query fails with ErrTooManyRows.
+	MaxRows int
+}
+
+// Series is the answer for one metric of one instance: columns of equal length, in order of time. Buckets without a
+// reading are left out.
+type Series struct {
+	Metric *catalogue.Metric
+	// Labels holds the instance's label values in the order of Metric.Family.Labels.
+	Labels        []string
+	Times         []time.Time
+	Avg, Min, Max []float64
+}
+
+// Latest is the newest stored sample of a host, of the host family.
+type Latest struct {
+	Host HostID
+	Time time.Time
+	// Values is indexed by catalogue.Metric.Index. A missing reading is NaN.
+	Values []float64
+}
+
+// Session is a user's login in a browser.
+type Session struct {
+	// TokenHash is the SHA-256 of the cookie's value, which itself is never stored.
+	TokenHash [32]byte
+	User      string
+	ExpiresAt time.Time
+}
+
+// Description tells what database this is.
+type Description struct {
+	// Driver is "sqlite" or "timescaledb".
+	Driver string
+	// Version of the database, with its edition where it has one.
+	Version string
+}
+
+// Store keeps hosts, samples, alerts and sessions. All methods are safe for concurrent use; all return ErrUnavailable
+// (wrapped) when the database is away, and the context's error when it ended first.
+type Store interface {
+	// Register creates or updates the host and makes its cursor point into the registration's epoch. It returns the
+	// host and the cursor: the sequence number of the newest stored batch of that epoch, 0 if there is none.
+	Register(ctx context.Context, r Registration) (Host, uint64, error)
+	// Append stores batches in one durable transaction and returns one outcome a batch. Batches of one host must be
+	// in the order of their sequence. On ErrBadData nothing was stored.
+	Append(ctx context.Context, batches []*Batch) ([]Outcome, error)
+	// Hosts returns every host, by id.
+	Hosts(ctx context.Context) ([]Host, error)
+	// Range answers a range query; series are in the order of the query's metrics, then of their labels.
+	Range(ctx context.Context, q RangeQuery) ([]Series, error)
+	// LatestSamples returns the newest sample since a time of every host that has one.
+	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
+
+	// SaveAlerts inserts or replaces alerts by their id, and removes those ids that are in gone.
+	SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error
+	// Alerts returns the saved alerts.
+	Alerts(ctx context.Context) ([]*gohubv1.Alert, error)
+
+	// SaveSession stores a login.
+	SaveSession(ctx context.Context, s Session) error
+	// FindSession returns the login with that token that has not expired by now, or ErrNotFound.
+	FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (Session, error)
+	// DeleteSession ends a login, and removes all that have expired by now.
+	DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error
+
+	// Ping returns nil if the database answers.
+	Ping(ctx context.Context) error
+	// Describe tells the driver and the database's version.
+	Describe(ctx context.Context) (Description, error)
+	// Close waits for running calls and releases the database.
+	Close() error
+}

@@ -1,0 +1,40 @@
+package storagetest
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// DatabaseURL makes an empty database on the TimescaleDB server that GOHUB_TEST_DATABASE_URL names, removes it when
+// the test ends, and returns its URL. Without the variable the test is skipped, except in CI, where it fails.
+func DatabaseURL(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv("GOHUB_TEST_DATABASE_URL")
+	if server == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("GOHUB_TEST_DATABASE_URL is not set; `make test` sets it")
+		}
+		t.Skip("GOHUB_TEST_DATABASE_URL is not set; `make timescaledb` prints one")
+	}
+	name := "gohub_test_" + strings.ToLower(rand.Text()[:12])
+	run := func(sql string) {
+		connection, err := pgx.Connect(context.Background(), server)
+		require.NoError(t, err)
+		defer connection.Close(context.Background())
+		_, err = connection.Exec(context.Background(), sql)
+		require.NoError(t, err)
+	}
+	run("CREATE DATABASE " + name)
+	t.Cleanup(func() { run("DROP DATABASE " + name + "") })
+	parsed, err := url.Parse(server)
+	require.NoError(t, err)
+	parsed.Path = "/" + name
+	return parsed.String()
+}

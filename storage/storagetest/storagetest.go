@@ -1,0 +1,451 @@
+// Package storagetest holds the conformance suite that every storage driver passes, and gives tests a real database.
+package storagetest
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// base is a whole number of days since the Unix epoch, so that buckets of every step begin at it.
+var base = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+// Run runs the suite. open returns an empty store, which the suite closes.
+func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+	cases := []struct {
+		name string
+		run  func(t *testing.T, s storage.Store)
+	}{
+		{"RegisterKeepsHostAndCursorOfSameEpoch", registerKeepsCursor},
+		{"RegisterWithNewEpochStartsAtZero", registerNewEpoch},
+		{"AppendAdvancesCursor", appendAdvances},
+		{"AppendTwiceStoresOnce", appendTwice},
+		{"AppendFencesGapOtherEpochAndUnknownHost", appendFences},
+		{"AppendAcceptsSkippedSequenceWhenItFollowsCursor", appendSkipped},
+		{"AppendStoresChainOfBatchesInOneCall", appendChain},
+		{"AppendKeepsBatchOfOtherHostWhenOneIsFenced", appendKeepsNeighbour},
+		{"AppendOfBadDataStoresNothing", appendBadData},
+		{"AppendQuarantinesWithCursor", appendQuarantines},
+		{"EveryMetricRoundTrips", everyMetric},
+		{"MissingReadingIsNotZero", missingReading},
+		{"RangeBucketsAvgMinMax", rangeBuckets},
+		{"RangeExcludesEndAndOtherHosts", rangeBorders},
+		{"RangeSplitsInstances", rangeInstances},
+		{"RangeOverLimitIsRefused", rangeLimit},
+		{"RangeOfNothingIsEmpty", rangeEmpty},
+		{"HostileNamesComeBackUnchanged", hostileNames},
+		{"LatestSamples", latestSamples},
+		{"AlertsAreReplacedAndRemoved", alerts},
+		{"SessionsExpire", sessions},
+		{"ConcurrentAppendsOfTheSameBatchesStoreOnce", concurrentAppends},
+		{"DescribeAndPing", describe},
+		{"CancelledContextIsReturned", cancelled},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t)
+			t.Cleanup(func() { require.NoError(t, s.Close()) })
+			c.run(t, s)
+		})
+	}
+}
+
+// register makes a host with epoch 7.
+func register(t *testing.T, s storage.Store) storage.Host {
+	t.Helper()
+	host, seq, err := s.Register(t.Context(), registration(uuid.New(), 7))
+	require.NoError(t, err)
+	require.Zero(t, seq)
+	return host
+}
+
+func registration(agent uuid.UUID, epoch uint64) storage.Registration {
+	return storage.Registration{AgentID: agent, Epoch: epoch, At: base, Facts: &gohubv1.HostFacts{Hostname: "web-1", Os: "linux", CpuCores: 4}}
+}
+
+// batch is one batch of epoch 7 with one sample, a second after base for every number of its sequence.
+func batch(host storage.HostID, prev, seq uint64, cpu float32) *storage.Batch {
+	at := base.Add(time.Duration(seq) * time.Second)
+	return &storage.Batch{
+		Host: host, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: at.Add(time.Millisecond),
+		Samples: []*gohubv1.Sample{{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(cpu)}}},
+	}
+}
+
+func appendAll(t *testing.T, s storage.Store, batches ...*storage.Batch) []storage.Outcome {
+	t.Helper()
+	outcomes, err := s.Append(t.Context(), batches)
+	require.NoError(t, err)
+	return outcomes
+}
+
+func metric(t *testing.T, name string) *catalogue.Metric {
+	t.Helper()
+	m, ok := catalogue.MetricByName(name)
+	require.True(t, ok, "metric %s", name)
+	return m
+}
+
+func queryCPU(t *testing.T, host storage.HostID, step time.Duration) storage.RangeQuery {
+	t.Helper()
+	return storage.RangeQuery{
+		Host: host, Metrics: []*catalogue.Metric{metric(t, "cpu_usage_percent")},
+		From: base, To: base.Add(time.Hour), Step: step, MaxRows: 1000,
+	}
+}
+
+// storedCPU returns the stored CPU values of a host, a second a bucket.
+func storedCPU(t *testing.T, s storage.Store, host storage.HostID) []float64 {
+	t.Helper()
+	series, err := s.Range(t.Context(), queryCPU(t, host, time.Second))
+	require.NoError(t, err)
+	if len(series) == 0 {
+		return nil
+	}
+	require.Len(t, series, 1)
+	return series[0].Avg
+}
+
+func registerKeepsCursor(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	appendAll(t, s, batch(host.ID, 0, 1, 10))
+
+	again := registration(host.AgentID, 7)
+	again.Facts.Hostname = "renamed"
+	again.At = base.Add(time.Hour)
+	same, seq, err := s.Register(t.Context(), again)
+	require.NoError(t, err)
+	require.Equal(t, host.ID, same.ID)
+	require.Equal(t, base, same.FirstSeen)
+	require.EqualValues(t, 1, seq)
+
+	hosts, err := s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 1)
+	require.Equal(t, "renamed", hosts[0].Facts.GetHostname())
+	require.EqualValues(t, 4, hosts[0].Facts.GetCpuCores())
+	require.Equal(t, host.AgentID, hosts[0].AgentID)
+	require.Equal(t, base, hosts[0].FirstSeen)
+}
+
+func registerNewEpoch(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	appendAll(t, s, batch(host.ID, 0, 5, 10))
+	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 8))
+	require.NoError(t, err)
+	require.Zero(t, seq)
+	require.Equal(t, []storage.Outcome{storage.Fenced}, appendAll(t, s, batch(host.ID, 5, 6, 20)), "the old epoch is fenced off")
+}
+
+func appendAdvances(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(host.ID, 0, 1, 10)))
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(host.ID, 1, 2, 20)))
+	require.Equal(t, []float64{10, 20}, storedCPU(t, s, host.ID))
+}
+
+func appendTwice(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	first := batch(host.ID, 0, 1, 10)
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, first))
+	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, first))
+	require.Equal(t, []storage.Outcome{storage.Duplicate, storage.Stored}, appendAll(t, s, first, batch(host.ID, 1, 2, 20)))
+
+	query := queryCPU(t, host.ID, time.Hour)
+	series, err := s.Range(t.Context(), query)
+	require.NoError(t, err)
+	require.Equal(t, []float64{15}, series[0].Avg, "a doubled row would pull the average")
+}
+
+func appendFences(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	otherEpoch := batch(host.ID, 0, 1, 30)
+	otherEpoch.Epoch = 6
+	outcomes := appendAll(t, s, batch(host.ID, 4, 5, 10), otherEpoch, batch(host.ID+1000, 0, 1, 20))
+	require.Equal(t, []storage.Outcome{storage.Fenced, storage.Fenced, storage.Fenced}, outcomes)
+	require.Empty(t, storedCPU(t, s, host.ID))
+}
+
+func appendSkipped(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	require.Equal(t, []storage.Outcome{storage.Stored, storage.Stored}, appendAll(t, s, batch(host.ID, 0, 3, 10), batch(host.ID, 3, 9, 20)))
+	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 7))
+	require.NoError(t, err)
+	require.EqualValues(t, 9, seq)
+}
+
+func appendChain(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	var batches []*storage.Batch
+	var want []storage.Outcome
+	for seq := uint64(1); seq <= 50; seq++ {
+		batches = append(batches, batch(host.ID, seq-1, seq, float32(seq)))
+		want = append(want, storage.Stored)
+	}
+	require.Equal(t, want, appendAll(t, s, batches...))
+	require.Len(t, storedCPU(t, s, host.ID), 50)
+}
+
+func appendKeepsNeighbour(t *testing.T, s storage.Store) {
+	one, two := register(t, s), register(t, s)
+	outcomes := appendAll(t, s, batch(one.ID, 3, 4, 10), batch(two.ID, 0, 1, 20))
+	require.Equal(t, []storage.Outcome{storage.Fenced, storage.Stored}, outcomes)
+	require.Empty(t, storedCPU(t, s, one.ID))
+	require.Equal(t, []float64{20}, storedCPU(t, s, two.ID))
+}
+
+// appendBadData uses a text that UTF-8 does not allow. SQLite stores any bytes, so there the row may pass; what counts
+// is that a refusal stores nothing and is named.
+func appendBadData(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	bad := batch(host.ID, 0, 1, 10)
+	bad.Samples[0].Sensors = []*gohubv1.SensorMetrics{{Sensor: "a\x00b\xff", TemperatureCelsius: proto.Float32(1)}}
+	if _, err := s.Append(t.Context(), []*storage.Batch{bad}); err != nil {
+		require.ErrorIs(t, err, storage.ErrBadData)
+		require.Empty(t, storedCPU(t, s, host.ID))
+		require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(host.ID, 0, 1, 11)), "the cursor has not moved")
+	}
+}
+
+func appendQuarantines(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	b := batch(host.ID, 0, 1, 10)
+	b.Rejected = []storage.Rejected{{Sample: &gohubv1.Sample{TimeUnixMillis: 1}, Reason: "older than retention"}}
+	b.Samples = nil
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, b))
+	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, b))
+	require.Empty(t, storedCPU(t, s, host.ID))
+}
+
+func everyMetric(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	sample := &gohubv1.Sample{TimeUnixMillis: base.UnixMilli()}
+	want := Fill(sample)
+	b := batch(host.ID, 0, 1, 0)
+	b.Samples = []*gohubv1.Sample{sample}
+	appendAll(t, s, b)
+
+	for _, family := range catalogue.Families() {
+		series, err := s.Range(t.Context(), storage.RangeQuery{
+			Host: host.ID, Metrics: family.Metrics, From: base, To: base.Add(time.Minute), Step: time.Minute, MaxRows: 10,
+		})
+		require.NoError(t, err)
+		require.Len(t, series, len(family.Metrics), family.Name)
+		for i, one := range series {
+			require.Equal(t, family.Metrics[i], one.Metric)
+			require.Len(t, one.Labels, len(family.Labels))
+			for j, label := range one.Labels {
+				require.Equal(t, "label of "+family.Labels[j].Name, label)
+			}
+			require.Equal(t, []time.Time{base}, one.Times)
+			require.Equal(t, []float64{want[one.Metric.Name]}, one.Avg, one.Metric.Name)
+		}
+	}
+}
+
+func missingReading(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	b := batch(host.ID, 0, 1, 0)
+	b.Samples[0].Host.CpuUsagePercent = nil
+	b.Samples[0].Host.Load1 = proto.Float32(0)
+	appendAll(t, s, b)
+	query := queryCPU(t, host.ID, time.Minute)
+	query.Metrics = append(query.Metrics, metric(t, "load1"))
+	series, err := s.Range(t.Context(), query)
+	require.NoError(t, err)
+	require.Len(t, series, 1)
+	require.Equal(t, "load1", series[0].Metric.Name)
+	require.Equal(t, []float64{0}, series[0].Avg)
+}
+
+func rangeBuckets(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	var batches []*storage.Batch
+	for seq := uint64(1); seq < 120; seq++ { // seconds 1 … 119: two minutes
+		batches = append(batches, batch(host.ID, seq-1, seq, float32(seq)))
+	}
+	appendAll(t, s, batches...)
+	series, err := s.Range(t.Context(), queryCPU(t, host.ID, time.Minute))
+	require.NoError(t, err)
+	require.Len(t, series, 1)
+	require.Equal(t, []time.Time{base, base.Add(time.Minute)}, series[0].Times)
+	require.Equal(t, []float64{30, 89.5}, series[0].Avg)
+	require.Equal(t, []float64{1, 60}, series[0].Min)
+	require.Equal(t, []float64{59, 119}, series[0].Max)
+}
+
+func rangeBorders(t *testing.T, s storage.Store) {
+	one, two := register(t, s), register(t, s)
+	appendAll(t, s, batch(one.ID, 0, 10, 1), batch(one.ID, 10, 20, 2), batch(one.ID, 20, 30, 3), batch(two.ID, 0, 15, 99))
+	query := queryCPU(t, one.ID, time.Second)
+	query.From, query.To = base.Add(10*time.Second), base.Add(30*time.Second)
+	series, err := s.Range(t.Context(), query)
+	require.NoError(t, err)
+	require.Equal(t, []float64{1, 2}, series[0].Avg)
+}
+
+func rangeInstances(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	var batches []*storage.Batch
+	for seq := uint64(1); seq <= 3; seq++ {
+		b := batch(host.ID, seq-1, seq, 1)
+		for i, mount := range []string{"/", "/home"} {
+			b.Samples[0].Filesystems = append(b.Samples[0].Filesystems, &gohubv1.FilesystemMetrics{
+				Mountpoint: mount, Device: "/dev/sda1", Fstype: "ext4", UsedPercent: proto.Float32(float32(10*i) + float32(seq)),
+			})
+		}
+		batches = append(batches, b)
+	}
+	appendAll(t, s, batches...)
+	query := queryCPU(t, host.ID, time.Second)
+	query.Metrics = []*catalogue.Metric{metric(t, "filesystem_used_percent"), metric(t, "cpu_usage_percent")}
+	series, err := s.Range(t.Context(), query)
+	require.NoError(t, err)
+	require.Len(t, series, 3)
+	require.Equal(t, []string{"/", "/dev/sda1", "ext4"}, series[0].Labels)
+	require.Equal(t, []float64{1, 2, 3}, series[0].Avg)
+	require.Equal(t, []string{"/home", "/dev/sda1", "ext4"}, series[1].Labels)
+	require.Equal(t, []float64{11, 12, 13}, series[1].Avg)
+	require.Equal(t, "cpu_usage_percent", series[2].Metric.Name)
+}
+
+func rangeLimit(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	appendAll(t, s, batch(host.ID, 0, 1, 1), batch(host.ID, 1, 2, 1), batch(host.ID, 2, 3, 1))
+	query := queryCPU(t, host.ID, time.Second)
+	query.MaxRows = 2
+	_, err := s.Range(t.Context(), query)
+	require.ErrorIs(t, err, storage.ErrTooManyRows)
+	query.MaxRows = 3
+	_, err = s.Range(t.Context(), query)
+	require.NoError(t, err)
+}
+
+func rangeEmpty(t *testing.T, s storage.Store) {
+	series, err := s.Range(t.Context(), queryCPU(t, 12345, time.Minute))
+	require.NoError(t, err)
+	require.Empty(t, series)
+}
+
+func hostileNames(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	names := []string{`'; DROP TABLE hosts; --`, `"quoted"`, "new\nline\ttab\\", "‮right to left", "<b>markup</b>", "ünïcode 🔥", ""}
+	b := batch(host.ID, 0, 1, 1)
+	for i, name := range names {
+		b.Samples[0].Sensors = append(b.Samples[0].Sensors, &gohubv1.SensorMetrics{Sensor: name, TemperatureCelsius: proto.Float32(float32(i))})
+	}
+	appendAll(t, s, b)
+	query := queryCPU(t, host.ID, time.Minute)
+	query.Metrics = []*catalogue.Metric{metric(t, "sensor_temperature_celsius")}
+	series, err := s.Range(t.Context(), query)
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for _, one := range series {
+		got[one.Labels[0]] = one.Avg[0]
+	}
+	want := map[string]float64{}
+	for i, name := range names {
+		want[name] = float64(i)
+	}
+	require.Equal(t, want, got)
+}
+
+func latestSamples(t *testing.T, s storage.Store) {
+	one, two, silent := register(t, s), register(t, s), register(t, s)
+	appendAll(t, s, batch(one.ID, 0, 1, 10), batch(one.ID, 1, 9, 20), batch(two.ID, 0, 5, 30))
+	latest, err := s.LatestSamples(t.Context(), base)
+	require.NoError(t, err)
+	require.Len(t, latest, 2, "host %d has no sample", silent.ID)
+	cpu := metric(t, "cpu_usage_percent").Index
+	require.Equal(t, one.ID, latest[0].Host)
+	require.Equal(t, base.Add(9*time.Second), latest[0].Time)
+	require.InDelta(t, 20, latest[0].Values[cpu], 0)
+	require.True(t, math.IsNaN(latest[0].Values[metric(t, "load1").Index]))
+	require.Equal(t, two.ID, latest[1].Host)
+
+	latest, err = s.LatestSamples(t.Context(), base.Add(6*time.Second))
+	require.NoError(t, err)
+	require.Len(t, latest, 1)
+}
+
+func alerts(t *testing.T, s storage.Store) {
+	ctx := t.Context()
+	alert := &gohubv1.Alert{Id: "cpu|1", Rule: "cpu", HostId: 1, State: gohubv1.AlertState_ALERT_STATE_PENDING, ActiveSince: timestamppb.New(base), Labels: map[string]string{"mountpoint": `/"'`}}
+	other := &gohubv1.Alert{Id: "disk|1", Rule: "disk", HostId: 1}
+	require.NoError(t, s.SaveAlerts(ctx, []*gohubv1.Alert{alert, other}, nil))
+	alert.State = gohubv1.AlertState_ALERT_STATE_FIRING
+	require.NoError(t, s.SaveAlerts(ctx, []*gohubv1.Alert{alert}, []string{"disk|1", "never there"}))
+	saved, err := s.Alerts(ctx)
+	require.NoError(t, err)
+	require.Len(t, saved, 1)
+	require.True(t, proto.Equal(alert, saved[0]), "%v", saved[0])
+}
+
+func sessions(t *testing.T, s storage.Store) {
+	ctx := t.Context()
+	session := storage.Session{TokenHash: [32]byte{1, 0, 255}, User: "admin", ExpiresAt: base.Add(time.Hour)}
+	require.NoError(t, s.SaveSession(ctx, session))
+	found, err := s.FindSession(ctx, session.TokenHash, base)
+	require.NoError(t, err)
+	require.Equal(t, session, found)
+	_, err = s.FindSession(ctx, [32]byte{2}, base)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	_, err = s.FindSession(ctx, session.TokenHash, base.Add(time.Hour))
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	require.NoError(t, s.DeleteSession(ctx, session.TokenHash, base))
+	_, err = s.FindSession(ctx, session.TokenHash, base)
+	require.ErrorIs(t, err, storage.ErrNotFound)
+}
+
+func concurrentAppends(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	const writers, batches = 4, 20
+	stored := make(chan int, writers)
+	for range writers {
+		go func() {
+			count := 0
+			for seq := uint64(1); seq <= batches; seq++ {
+				outcomes, err := s.Append(context.WithoutCancel(t.Context()), []*storage.Batch{batch(host.ID, seq-1, seq, 1)})
+				if err != nil {
+					t.Errorf("append: %v", err)
+				} else if outcomes[0] == storage.Stored {
+					count++
+				}
+			}
+			stored <- count
+		}()
+	}
+	total := 0
+	for range writers {
+		total += <-stored
+	}
+	require.Equal(t, batches, total, "each batch has one winner")
+	require.Len(t, storedCPU(t, s, host.ID), batches)
+}
+
+func describe(t *testing.T, s storage.Store) {
+	require.NoError(t, s.Ping(t.Context()))
+	description, err := s.Describe(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, description.Driver)
+	require.NotEmpty(t, description.Version)
+}
+
+func cancelled(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Append(ctx, []*storage.Batch{batch(host.ID, 0, 1, 1)})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, storedCPU(t, s, host.ID))
+}

@@ -1,0 +1,114 @@
+package timescale
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// PostgreSQL's binary COPY format: a signature with flags and a header extension of no length, then tuples, each a
+// count of fields and each field a length and its bytes, then a count of -1.
+// https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
+const (
+	copyHeader  = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
+	copyTrailer = "\xff\xff"
+	nullLength  = 0xffffffff
+)
+
+// postgresEpochMicros is 2000-01-01, from which PostgreSQL counts a timestamp's microseconds, in Unix microseconds.
+const postgresEpochMicros = 946684800 * 1_000_000
+
+// appendFamily appends the COPY payload of one family of all batches to dst, and returns the number of its rows.
+func appendFamily(dst []byte, family *catalogue.Family, batches func(func(*storage.Batch) bool)) ([]byte, int) {
+	fields := uint16(len(family.Columns()))
+	rows := 0
+	dst = append(dst, copyHeader...)
+	for batch := range batches {
+		for _, sample := range batch.Samples {
+			family.Rows(sample, func(row catalogue.Row) bool {
+				rows++
+				dst = binary.BigEndian.AppendUint16(dst, fields)
+				dst = appendTime(dst, sample.GetTimeUnixMillis()*1000)
+				dst = appendInt32(dst, uint32(batch.Host))
+				if len(family.Labels) == 0 {
+					dst = appendTime(dst, batch.ReceivedAt.UnixMicro())
+				}
+				for i := range family.Labels {
+					dst = appendText(dst, row.Label(i))
+				}
+				for _, metric := range family.Metrics {
+					dst = appendMetric(dst, row, metric)
+				}
+				return true
+			})
+		}
+	}
+	return append(dst, copyTrailer...), rows
+}
+
+func appendMetric(dst []byte, row catalogue.Row, metric *catalogue.Metric) []byte {
+	if metric.Type == catalogue.Float {
+		value, ok := row.Float(metric)
+		if !ok {
+			return binary.BigEndian.AppendUint32(dst, nullLength)
+		}
+		return appendInt32(dst, math.Float32bits(float32(value)))
+	}
+	value, ok := row.Uint(metric)
+	switch {
+	case !ok:
+		return binary.BigEndian.AppendUint32(dst, nullLength)
+	case metric.Type == catalogue.Uint32:
+		return appendInt32(dst, uint32(value))
+	default:
+		return appendInt64(dst, value)
+	}
+}
+
+var quarantineColumns = []string{"received_at", "host_id", "epoch", "seq", "reason", "sample"}
+
+func appendQuarantine(dst []byte, batches func(func(*storage.Batch) bool)) ([]byte, int, error) {
+	rows := 0
+	dst = append(dst, copyHeader...)
+	for batch := range batches {
+		for _, rejected := range batch.Rejected {
+			body, err := proto.Marshal(rejected.Sample)
+			if err != nil {
+				return nil, 0, fmt.Errorf("encode a quarantined sample: %w", err)
+			}
+			rows++
+			dst = binary.BigEndian.AppendUint16(dst, uint16(len(quarantineColumns)))
+			dst = appendTime(dst, batch.ReceivedAt.UnixMicro())
+			dst = appendInt32(dst, uint32(batch.Host))
+			dst = appendInt64(dst, batch.Epoch)
+			dst = appendInt64(dst, batch.Seq)
+			dst = appendText(dst, rejected.Reason)
+			dst = appendText(dst, string(body))
+		}
+	}
+	return append(dst, copyTrailer...), rows, nil
+}
+
+func appendTime(dst []byte, unixMicros int64) []byte {
+	return appendInt64(dst, uint64(unixMicros-postgresEpochMicros))
+}
+
+func appendInt32(dst []byte, value uint32) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, 4)
+	return binary.BigEndian.AppendUint32(dst, value)
+}
+
+func appendInt64(dst []byte, value uint64) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, 8)
+	return binary.BigEndian.AppendUint64(dst, value)
+}
+
+func appendText(dst []byte, text string) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
+	return append(dst, text...)
+}

@@ -1,0 +1,159 @@
+package timescale
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	pgxv5 "github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// bucket counts from the Unix epoch, as SQLite's does; time_bucket by itself would begin at a Monday in 2000.
+const bucket = "(extract(epoch FROM time_bucket($1::interval, time, TIMESTAMPTZ 'epoch')) * 1000)::bigint"
+
+// Range implements storage.Store.
+func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error) {
+	var all []storage.Series
+	for _, selection := range q.Selections() {
+		series, err := s.selectRange(ctx, q, selection)
+		if err != nil {
+			return nil, fmt.Errorf("range of %s: %w", selection.Family.Name, err)
+		}
+		all = append(all, series...)
+	}
+	return all, nil
+}
+
+func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection storage.Selection) ([]storage.Series, error) {
+	rows, err := s.pool.Query(ctx, selection.SQL(bucket), q.Step, int32(q.Host), q.From, q.To, q.MaxRows+1)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer rows.Close()
+	series, err := selection.Collect(rows, q.MaxRows)
+	if errors.Is(err, storage.ErrTooManyRows) {
+		return nil, err
+	}
+	return series, classify(err)
+}
+
+// LatestSamples implements storage.Store.
+func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
+	metrics := catalogue.Host().Metrics
+	columns := make([]string, len(metrics))
+	for i, metric := range metrics {
+		columns[i] = metric.Column + "::float8"
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT hosts.host_id, newest.* FROM hosts CROSS JOIN LATERAL (
+			SELECT time, `+strings.Join(columns, ", ")+` FROM `+catalogue.Host().Table+` AS s
+			WHERE s.host_id = hosts.host_id AND time >= $1 ORDER BY time DESC LIMIT 1
+		) AS newest ORDER BY hosts.host_id`, since)
+	if err != nil {
+		return nil, fmt.Errorf("read the latest samples: %w", classify(err))
+	}
+	defer rows.Close()
+	var all []storage.Latest
+	values := make([]*float64, len(metrics))
+	for rows.Next() {
+		var latest storage.Latest
+		dest := []any{&latest.Host, &latest.Time}
+		for i := range values {
+			dest = append(dest, &values[i])
+		}
+		if err := rows.Scan(dest...); err != nil {
+			return nil, fmt.Errorf("scan a latest sample: %w", err)
+		}
+		latest.Time = latest.Time.UTC()
+		latest.Values = make([]float64, len(metrics))
+		for i, value := range values {
+			latest.Values[i] = math.NaN()
+			if value != nil {
+				latest.Values[i] = *value
+			}
+		}
+		all = append(all, latest)
+	}
+	return all, classify(rows.Err())
+}
+
+// SaveAlerts implements storage.Store.
+func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error {
+	err := pgxv5.BeginFunc(ctx, s.pool, func(tx pgxv5.Tx) error {
+		batch := &pgxv5.Batch{}
+		for _, alert := range alerts {
+			body, err := protojson.Marshal(alert)
+			if err != nil {
+				return fmt.Errorf("encode alert %s: %w", alert.GetId(), err)
+			}
+			batch.Queue("INSERT INTO alerts (alert_id, alert) VALUES ($1, $2) ON CONFLICT (alert_id) DO UPDATE SET alert = excluded.alert",
+				alert.GetId(), body)
+		}
+		batch.Queue("DELETE FROM alerts WHERE alert_id = ANY($1)", gone)
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	if err != nil {
+		return fmt.Errorf("save alerts: %w", classify(err))
+	}
+	return nil
+}
+
+// Alerts implements storage.Store.
+func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
+	rows, err := s.pool.Query(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
+	if err != nil {
+		return nil, fmt.Errorf("list alerts: %w", classify(err))
+	}
+	defer rows.Close()
+	var alerts []*gohubv1.Alert
+	for rows.Next() {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			return nil, fmt.Errorf("scan alert: %w", err)
+		}
+		alert := &gohubv1.Alert{}
+		if err := lenient.Unmarshal(body, alert); err != nil {
+			return nil, fmt.Errorf("decode alert: %w", err)
+		}
+		alerts = append(alerts, alert)
+	}
+	return alerts, classify(rows.Err())
+}
+
+// SaveSession implements storage.Store.
+func (s *Store) SaveSession(ctx context.Context, session storage.Session) error {
+	_, err := s.pool.Exec(ctx, "INSERT INTO sessions (token_hash, user_name, expires_at) VALUES ($1, $2, $3)",
+		session.TokenHash[:], session.User, session.ExpiresAt)
+	if err != nil {
+		return fmt.Errorf("save session: %w", classify(err))
+	}
+	return nil
+}
+
+// FindSession implements storage.Store.
+func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (storage.Session, error) {
+	session := storage.Session{TokenHash: tokenHash}
+	err := s.pool.QueryRow(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+		tokenHash[:], now).Scan(&session.User, &session.ExpiresAt)
+	if errors.Is(err, pgxv5.ErrNoRows) {
+		return session, storage.ErrNotFound
+	}
+	session.ExpiresAt = session.ExpiresAt.UTC()
+	return session, classify(err)
+}
+
+// DeleteSession implements storage.Store.
+func (s *Store) DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error {
+	if _, err := s.pool.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
+		return fmt.Errorf("delete session: %w", classify(err))
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+// Package timescale is the storage driver for TimescaleDB, in both of its editions.
+package timescale
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/golang-migrate/migrate/v4/database/pgx/v5"
+	"github.com/google/uuid"
+	pgxv5 "github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/gohub-io/gohub/migrations"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// The oldest versions that have what the schema and the queries use.
+const (
+	oldestPostgres    = 150000 // as server_version_num tells: 15
+	oldestTimescaleDB = "2.13"
+)
+
+// Store is a storage.Store on TimescaleDB.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open connects to the database that the URL names, checks its versions and migrates its schema. No error that it
+// returns contains the URL's password.
+func Open(ctx context.Context, url string) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// pgx blanks the password in its parse errors.
+		return nil, fmt.Errorf("parse the database URL: %w", err)
+	}
+	parameters := config.ConnConfig.RuntimeParams
+	parameters["application_name"] = "gohub-server"
+	parameters["timezone"] = "UTC"
+	// A batch is acknowledged after its commit, so the commit must be on disk.
+	parameters["synchronous_commit"] = "on"
+	// A server that hangs in a transaction must not hold its cursors' row locks for ever.
+	parameters["idle_in_transaction_session_timeout"] = "30s"
+
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the database connections: %w", err)
+	}
+	where := fmt.Sprintf("%s:%d/%s", config.ConnConfig.Host, config.ConnConfig.Port, config.ConnConfig.Database)
+	store := &Store{pool: pool}
+	if err := store.prepare(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open the database at %s: %w", where, err)
+	}
+	return store, nil
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.checkVersions(ctx); err != nil {
+		return err
+	}
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer db.Close()
+	target, err := pgx.WithInstance(db, &pgx.Config{})
+	if err != nil {
+		return fmt.Errorf("prepare migrations: %w", err)
+	}
+	defer target.Close()
+	return storage.Migrate(migrations.TimescaleDB, "timescaledb", target)
+}
+
+func (s *Store) checkVersions(ctx context.Context) error {
+	var postgres int
+	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&postgres); err != nil {
+		return fmt.Errorf("read PostgreSQL's version: %w", classify(err))
+	}
+	if postgres < oldestPostgres {
+		return fmt.Errorf("PostgreSQL %d is too old: version %d or newer is needed", postgres/10000, oldestPostgres/10000)
+	}
+	var version string
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce((SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'), default_version)
+		FROM pg_available_extensions WHERE name = 'timescaledb'`).Scan(&version)
+	if errors.Is(err, pgxv5.ErrNoRows) {
+		return errors.New("the extension timescaledb is not installed on the database server; install TimescaleDB " + oldestTimescaleDB + " or newer, or unset GOHUB_DATABASE_URL to store into SQLite")
+	}
+	if err != nil {
+		return fmt.Errorf("read TimescaleDB's version: %w", classify(err))
+	}
+	if olderThan(version, oldestTimescaleDB) {
+		return fmt.Errorf("TimescaleDB %s is too old: version %s or newer is needed", version, oldestTimescaleDB)
+	}
+	return nil
+}
+
+// olderThan compares the major and minor numbers of two versions.
+func olderThan(version, bound string) bool {
+	v, b := strings.SplitN(version, ".", 3), strings.SplitN(bound, ".", 3)
+	for i := range 2 {
+		have, _ := strconv.Atoi(v[min(i, len(v)-1)])
+		want, _ := strconv.Atoi(b[i])
+		if have != want {
+			return have < want
+		}
+	}
+	return false
+}
+
+// Close implements storage.Store.
+func (s *Store) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// Ping implements storage.Store.
+func (s *Store) Ping(ctx context.Context) error { return classify(s.pool.Ping(ctx)) }
+
+// Describe implements storage.Store.
+func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
+	var timescale, edition, postgres string
+	err := s.pool.QueryRow(ctx, `
+		SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+		       current_setting('timescaledb.license'), current_setting('server_version')`).Scan(&timescale, &edition, &postgres)
+	if err != nil {
+		return storage.Description{}, fmt.Errorf("describe the database: %w", classify(err))
+	}
+	editions := map[string]string{"timescale": "Community edition", "apache": "Apache edition"}
+	return storage.Description{
+		Driver:  "timescaledb",
+		Version: fmt.Sprintf("%s %s on PostgreSQL %s", timescale, editions[edition], strings.Fields(postgres)[0]),
+	}, nil
+}
+
+// Register implements storage.Store.
+func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.Host, uint64, error) {
+	host := storage.Host{AgentID: r.AgentID, Facts: r.Facts}
+	facts, err := protojson.Marshal(r.Facts)
+	if err != nil {
+		return host, 0, fmt.Errorf("encode facts: %w", err)
+	}
+	var seq int64
+	err = pgxv5.BeginFunc(ctx, s.pool, func(tx pgxv5.Tx) error {
+		// An upsert would use up an identity at every reconnect, so look first.
+		err := tx.QueryRow(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
+			r.AgentID, facts).Scan(&host.ID, &host.FirstSeen)
+		if errors.Is(err, pgxv5.ErrNoRows) {
+			err = tx.QueryRow(ctx, `
+				INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3)
+				ON CONFLICT (agent_id) DO UPDATE SET facts = excluded.facts
+				RETURNING host_id, first_seen`, r.AgentID, facts, r.At).Scan(&host.ID, &host.FirstSeen)
+		}
+		if err != nil {
+			return fmt.Errorf("save host: %w", err)
+		}
+		err = tx.QueryRow(ctx, `
+			INSERT INTO cursors AS c (host_id, epoch, seq) VALUES ($1, $2, 0)
+			ON CONFLICT (host_id) DO UPDATE
+			SET seq = CASE c.epoch WHEN excluded.epoch THEN c.seq ELSE 0 END, epoch = excluded.epoch
+			RETURNING seq`, host.ID, int64(r.Epoch)).Scan(&seq)
+		if err != nil {
+			return fmt.Errorf("save cursor: %w", err)
+		}
+		return nil
+	})
+	host.FirstSeen = host.FirstSeen.UTC()
+	if err != nil {
+		return host, 0, fmt.Errorf("register agent %s: %w", r.AgentID, classify(err))
+	}
+	return host, uint64(seq), nil
+}
+
+// Hosts implements storage.Store.
+func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
+	rows, err := s.pool.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
+	if err != nil {
+		return nil, fmt.Errorf("list hosts: %w", classify(err))
+	}
+	defer rows.Close()
+	var hosts []storage.Host
+	for rows.Next() {
+		var (
+			host  = storage.Host{Facts: &gohubv1.HostFacts{}}
+			agent [16]byte
+			facts []byte
+		)
+		if err := rows.Scan(&host.ID, &agent, &facts, &host.FirstSeen); err != nil {
+			return nil, fmt.Errorf("scan host: %w", err)
+		}
+		host.AgentID = uuid.UUID(agent)
+		if err := lenient.Unmarshal(facts, host.Facts); err != nil {
+			return nil, fmt.Errorf("host %d: facts: %w", host.ID, err)
+		}
+		host.FirstSeen = host.FirstSeen.UTC()
+		hosts = append(hosts, host)
+	}
+	return hosts, classify(rows.Err())
+}
+
+// lenient reads JSON that a later or earlier server wrote.
+var lenient = protojson.UnmarshalOptions{DiscardUnknown: true}
+
+// classify wraps the database's errors in those of package storage, by SQLSTATE class. What is left as it is needs a
+// person: a wrong password (28), a missing table or privilege (42).
+func classify(err error) error {
+	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrBadData) {
+		return err
+	}
+	var failure *pgconn.PgError
+	if !errors.As(err, &failure) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, pgxv5.ErrNoRows) {
+			return err
+		}
+		// Not the server's word, so the connection's: refused, cut, timed out.
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	switch failure.Code[:2] {
+	case "08", "40", "53", "55", "57", "58":
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	case "22", "23":
+		return fmt.Errorf("%w: %w", storage.ErrBadData, err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,70 @@
+package timescale
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/storagetest"
+)
+
+func open(t *testing.T) storage.Store {
+	store, err := Open(t.Context(), storagetest.DatabaseURL(t))
+	require.NoError(t, err)
+	return store
+}
+
+func TestConformance(t *testing.T) { storagetest.Run(t, open) }
+
+func TestSampleTablesAreHypertables(t *testing.T) {
+	store := open(t).(*Store)
+	defer store.Close()
+	var hypertables int
+	err := store.pool.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.hypertables").Scan(&hypertables)
+	require.NoError(t, err)
+	require.Equal(t, 7, hypertables)
+}
+
+func TestOpenSaysWhatIsUnreachable(t *testing.T) {
+	_, err := Open(t.Context(), "postgres://gohub:secret-password@127.0.0.1:1/gohub?connect_timeout=2")
+	require.ErrorIs(t, err, storage.ErrUnavailable)
+	require.ErrorContains(t, err, "127.0.0.1:1/gohub")
+	require.NotContains(t, err.Error(), "secret-password")
+}
+
+func TestOpenRefusesNewerSchema(t *testing.T) {
+	url := storagetest.DatabaseURL(t)
+	opened, err := Open(t.Context(), url)
+	require.NoError(t, err)
+	store := opened
+	_, err = store.pool.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
+	require.NoError(t, err)
+	require.NoError(t, store.Close())
+	_, err = Open(t.Context(), url)
+	require.ErrorIs(t, err, storage.ErrSchemaNewer)
+}
+
+func TestAppendGoesOnAfterItsConnectionsWereCut(t *testing.T) {
+	url := storagetest.DatabaseURL(t)
+	store, err := Open(t.Context(), url)
+	require.NoError(t, err)
+	defer store.Close()
+	killer, err := Open(t.Context(), url)
+	require.NoError(t, err)
+	defer killer.Close()
+	require.NoError(t, store.Ping(t.Context()))
+	_, err = killer.pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return store.Ping(t.Context()) == nil }, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestOlderThan(t *testing.T) {
+	for _, c := range []struct {
+		version, bound string
+		want           bool
+	}{{"2.12.1", "2.13", true}, {"2.13.0", "2.13", false}, {"2.19.3", "2.13", false}, {"1.7", "2.13", true}, {"3.0-dev", "2.13", false}, {"", "2.13", true}} {
+		require.Equal(t, c.want, olderThan(c.version, c.bound), c.version)
+	}
+}
