@@ -1,0 +1,88 @@
+# GoHub's commands. `make help` lists them.
+
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BIN := .build
+
+# golangci-lint is run by version, not as a tool of go.mod: its several hundred dependencies would decide the versions
+# of the product's own.
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: build ## start a server and an agent on this machine; DB=timescaledb stores into TimescaleDB instead of SQLite
+	@deploy/run $(BIN) "$(DB)"
+
+.PHONY: build
+build: web server agent ## build the dashboard, the server and the agent into .build
+
+.PHONY: server
+server:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gohub-server ./cmd/server
+
+.PHONY: agent
+agent:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gohub-agent ./cmd/agent
+
+.PHONY: agents
+agents: ## build the agent for Linux, Windows and macOS into .build
+	@for target in linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64; do \
+		out=$(BIN)/gohub-agent-$${target%/*}-$${target#*/}; [ $${target%/*} = windows ] && out=$$out.exe; \
+		echo "agent for $$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./cmd/agent || exit 1; \
+	done
+
+# The dashboard is rebuilt only when a file of it is newer than its export.
+WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/out/*' -not -path 'web/.next/*' 2>/dev/null)
+
+.PHONY: web
+web: web/out/index.html ## build the dashboard into web/out
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web/out/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && NEXT_TELEMETRY_DISABLED=1 npm run build
+	@touch $@
+
+.PHONY: generate
+generate: web/node_modules/.package-lock.json ## generate Go, TypeScript and OpenAPI from proto
+	go generate ./...
+
+.PHONY: timescaledb
+timescaledb: ## provide a real TimescaleDB and print its URL
+	@deploy/timescaledb/provide start
+
+.PHONY: test
+test: ## run all tests; installs what they need
+	@deploy/test
+
+.PHONY: lint
+lint: web/node_modules/.package-lock.json ## run the linters
+	$(GOLANGCI_LINT) run ./...
+	cd web && npm run lint && npm run typecheck
+	cd proto && PATH="$$PWD/../web/node_modules/.bin:$$PATH" buf lint
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@grep -rl --include=*_test.go '^func Fuzz' . --exclude-dir=node_modules | while read -r file; do \
+		grep -oE '^func Fuzz[A-Za-z0-9_]+' $$file | while read -r _ name; do \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),30s) ./$$(dirname $$file) </dev/null || exit 1; \
+		done || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## run the micro-benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) web/.next web/node_modules
+	find web/out -mindepth 1 -not -name .gitkeep -delete

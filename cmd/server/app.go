@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/gohub-io/gohub/alert"
+	"github.com/gohub-io/gohub/auth"
+	"github.com/gohub-io/gohub/ingest"
+	"github.com/gohub-io/gohub/live"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/query"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/sqlite"
+	"github.com/gohub-io/gohub/storage/timescale"
+)
+
+// App is the wired server.
+//
+//	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
+//	                   └────Observe───▶ live.State ◀────────┘
+//	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
+//	                                      ├──▶ /metrics
+//	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
+//
+// Every HTTP request and every gRPC call passes auth.Authoriser first.
+type App struct {
+	config Config
+	log    *slog.Logger
+
+	store        storage.Store
+	ingest       *ingest.Server
+	hub          *live.Hub
+	alerts       *alert.Engine
+	grpcServer   *grpc.Server
+	httpServer   *http.Server
+	grpcListener net.Listener
+	httpListener net.Listener
+
+	// closers undo what NewApp started, last first.
+	closers []func() error
+}
+
+// NewApp opens storage, wires the parts and binds the addresses, and serves nothing yet.
+func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err error) {
+	app := &App{config: config, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, app.close())
+		}
+	}()
+
+	exposure := auth.Exposure{
+		HTTPListen: config.HTTPListen, GRPCListen: config.GRPCListen,
+		HasTLS: config.TLSCertFile != "", AllowPlaintext: config.InsecurePlaintext,
+		HasAgentToken: config.AgentToken != "", HasPassword: config.Password != "" || config.PasswordHash != "",
+	}
+	if err := auth.CheckExposure(exposure); err != nil {
+		return nil, err
+	}
+	tlsConfig, err := loadTLS(config)
+	if err != nil {
+		return nil, err
+	}
+	if app.store, err = openStore(ctx, config); err != nil {
+		return nil, err
+	}
+	app.closers = append(app.closers, app.store.Close)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
+
+	dashboard, contentSecurityPolicy, err := newDashboard(log)
+	if err != nil {
+		return nil, err
+	}
+	authoriser, err := auth.New(auth.Options{
+		Password: config.Password, PasswordHash: config.PasswordHash, AgentToken: config.AgentToken, APIToken: config.APIToken,
+		Sessions: app.store, SecureCookies: tlsConfig != nil, ContentSecurityPolicy: contentSecurityPolicy,
+		Logger: log.With("part", "auth"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	state := live.NewState(time.Now)
+	if err := restore(ctx, state, app.store); err != nil {
+		return nil, err
+	}
+	registry.MustRegister(live.NewCollector(state))
+	app.hub = live.NewHub(state, live.HubOptions{Logger: log.With("part", "live"), Registerer: registry})
+	app.alerts, err = alert.NewEngine(alert.Options{
+		Config: config.Alerts, Source: state, Store: app.store, Publish: app.hub.PublishAlerts,
+		Logger: log.With("part", "alert"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("alerts: %w", err)
+	}
+	app.ingest = ingest.NewServer(ingest.Options{
+		Sink: app.store, Observer: state, Version: version,
+		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge,
+		Logger: log.With("part", "ingest"), Registerer: registry,
+	})
+	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
+	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Version: version, Logger: log.With("part", "query")})
+
+	app.grpcServer = newGRPCServer(authoriser, tlsConfig)
+	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
+	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
+	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
+	healthv1.RegisterHealthServer(app.grpcServer, health.NewServer())
+	reflection.Register(app.grpcServer)
+
+	handler, err := newHandler(handlerOptions{
+		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
+		dashboard: dashboard, registry: registry, store: app.store, log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	app.httpServer = &http.Server{
+		Handler: handler, TLSConfig: tlsConfig, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}
+	if app.grpcListener, err = listen("grpc_listen", config.GRPCListen); err != nil {
+		return nil, err
+	}
+	app.closers = append(app.closers, ignoreClosed(app.grpcListener.Close))
+	if app.httpListener, err = listen("http_listen", config.HTTPListen); err != nil {
+		return nil, err
+	}
+	app.closers = append(app.closers, ignoreClosed(app.httpListener.Close))
+	if exposure.AllowPlaintext && tlsConfig == nil {
+		log.Warn("insecure_plaintext is set: passwords, tokens and samples cross the network readable and changeable by anyone on the way")
+	}
+	return app, nil
+}
+
+func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
+		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
+		// A sample of a large machine is some 100 KiB; an agent's batch is bounded by this.
+		grpc.MaxRecvMsgSize(4 << 20),
+		// Agents behind a NAT or a dead network are found by pings; an agent may ping too.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.ConnectionTimeout(20 * time.Second),
+	}
+	if tlsConfig != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(tlsConfig)))
+	}
+	return grpc.NewServer(options...)
+}
+
+func openStore(ctx context.Context, config Config) (storage.Store, error) {
+	if config.DatabaseURL == "" {
+		return sqlite.Open(config.DataDir)
+	}
+	store, err := timescale.Open(ctx, config.DatabaseURL)
+	if errors.Is(err, storage.ErrUnavailable) {
+		return nil, fmt.Errorf("%w; check that the database runs and that database_url is right, or unset it to store into SQLite", err)
+	}
+	return store, err
+}
+
+// restore fills the state from storage, so that a restart shows the fleet at once.
+func restore(ctx context.Context, state *live.State, store storage.Store) error {
+	hosts, err := store.Hosts(ctx)
+	if err != nil {
+		return fmt.Errorf("restore the fleet: %w", err)
+	}
+	for _, host := range hosts {
+		state.SetHost(host)
+	}
+	latest, err := store.LatestSamples(ctx, time.Now().Add(-24*time.Hour))
+	if err != nil {
+		return fmt.Errorf("restore the latest samples: %w", err)
+	}
+	state.Restore(latest)
+	return nil
+}
+
+func loadTLS(config Config) (*tls.Config, error) {
+	if config.TLSCertFile == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(config.TLSCertFile, config.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("load the certificate from tls_cert_file and tls_key_file: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func listen(key, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; stop the program that uses the port, or choose another address", key, err)
+	}
+	return listener, nil
+}
+
+// HTTPAddr and GRPCAddr are the addresses that were bound.
+func (a *App) HTTPAddr() string { return a.httpListener.Addr().String() }
+
+// GRPCAddr is documented with HTTPAddr.
+func (a *App) GRPCAddr() string { return a.grpcListener.Addr().String() }
+
+// Run serves until ctx ends or a part fails, then stops: it takes no more batches, stores and acknowledges what it has,
+// and returns nil if that went well.
+func (a *App) Run(ctx context.Context) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var serving, parts sync.WaitGroup
+	start := func(group *sync.WaitGroup, name string, run func() error) {
+		group.Go(func() {
+			if err := run(); err != nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	start(&parts, "live", func() error { return a.hub.Run(background) })
+	start(&parts, "alert", func() error { return a.alerts.Run(background) })
+	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.grpcListener) })
+	start(&serving, "HTTP", func() error {
+		err := a.serveHTTP()
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	a.log.Info("serving", "dashboard", a.scheme()+"://"+a.HTTPAddr()+"/", "grpc", a.GRPCAddr(), "version", version, "storage", a.storageName())
+
+	<-running.Done()
+	a.log.Info("stopping", "timeout", a.config.ShutdownTimeout)
+	deadline, cancelDeadline := context.WithTimeout(context.WithoutCancel(ctx), a.config.ShutdownTimeout)
+	defer cancelDeadline()
+	var failures []error
+	if cause := context.Cause(running); !errors.Is(cause, context.Canceled) {
+		failures = append(failures, cause)
+	}
+	if err := a.ingest.Close(deadline); err != nil {
+		failures = append(failures, fmt.Errorf("store what was received: %w; agents will send it again", err))
+	}
+	stopBackground() // viewers and notifications end before the HTTP server waits for its connections
+	if err := a.httpServer.Shutdown(deadline); err != nil {
+		failures = append(failures, fmt.Errorf("end HTTP requests: %w", err))
+	}
+	a.stopGRPC(deadline)
+	serving.Wait()
+	parts.Wait()
+	a.ingest.Wait()
+	failures = append(failures, a.close())
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	a.log.Info("stopped")
+	return nil
+}
+
+func (a *App) serveHTTP() error {
+	if a.httpServer.TLSConfig != nil {
+		return a.httpServer.ServeTLS(a.httpListener, "", "")
+	}
+	return a.httpServer.Serve(a.httpListener)
+}
+
+// stopGRPC lets running calls end, and cuts them when ctx does.
+func (a *App) stopGRPC(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		a.grpcServer.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		a.grpcServer.Stop()
+		<-done
+	}
+}
+
+func (a *App) close() error {
+	var failures []error
+	for _, closer := range slices.Backward(a.closers) {
+		failures = append(failures, closer())
+	}
+	a.closers = nil
+	return errors.Join(failures...)
+}
+
+// ignoreClosed makes closing what a server has closed already no failure.
+func ignoreClosed(closer func() error) func() error {
+	return func() error {
+		if err := closer(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+func (a *App) scheme() string {
+	if a.httpServer.TLSConfig != nil {
+		return "https"
+	}
+	return "http"
+}
+
+func (a *App) storageName() string {
+	if a.config.DatabaseURL != "" {
+		return "timescaledb"
+	}
+	return "sqlite in " + a.config.DataDir
+}
+
+func newBuildInfo() prometheus.Collector {
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gohub_build_info", Help: "Constant 1, labelled with the server's version.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	gauge.Set(1)
+	return gauge
+}
+

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/gohub-io/gohub/alert"
+)
+
+// Config is everything that can be set. A flag goes over an environment variable, that over config.yaml, and that over
+// the default. The yaml tag names the key everywhere: the flag has dashes for its underscores, the variable is in
+// capitals after GOHUB_.
+type Config struct {
+	HTTPListen string `yaml:"http_listen" env:"HTTP_LISTEN" help:"address of the dashboard, REST, WebSocket and /metrics"`
+	GRPCListen string `yaml:"grpc_listen" env:"GRPC_LISTEN" help:"address for agents and gRPC queries"`
+
+	DataDir         string `yaml:"data_dir" env:"DATA_DIR" help:"directory of the SQLite file, used when there is no database URL"`
+	DatabaseURL     string `yaml:"database_url" env:"DATABASE_URL" help:"PostgreSQL URL of a TimescaleDB; empty stores into SQLite" secret:"true"`
+	DatabaseURLFile string `yaml:"database_url_file" env:"DATABASE_URL_FILE" help:"file that holds the database URL"`
+
+	AgentToken       string `yaml:"agent_token" env:"AGENT_TOKEN" help:"token that agents must show" secret:"true"`
+	AgentTokenFile   string `yaml:"agent_token_file" env:"AGENT_TOKEN_FILE" help:"file that holds the agents' token"`
+	APIToken         string `yaml:"api_token" env:"API_TOKEN" help:"token for programs that query, and for Prometheus" secret:"true"`
+	APITokenFile     string `yaml:"api_token_file" env:"API_TOKEN_FILE" help:"file that holds the API token"`
+	Password         string `yaml:"password" env:"PASSWORD" help:"password of the dashboard" secret:"true"`
+	PasswordFile     string `yaml:"password_file" env:"PASSWORD_FILE" help:"file that holds the dashboard's password"`
+	PasswordHash     string `yaml:"password_hash" env:"PASSWORD_HASH" help:"instead of a password, its hash as hash-password prints it" secret:"true"`
+	PasswordHashFile string `yaml:"password_hash_file" env:"PASSWORD_HASH_FILE" help:"file that holds the password's hash"`
+
+	TLSCertFile       string `yaml:"tls_cert_file" env:"TLS_CERT_FILE" help:"PEM file with the server's certificate chain"`
+	TLSKeyFile        string `yaml:"tls_key_file" env:"TLS_KEY_FILE" help:"PEM file with the certificate's key"`
+	InsecurePlaintext bool   `yaml:"insecure_plaintext" env:"INSECURE_PLAINTEXT" help:"allow plain text on addresses that other machines reach"`
+
+	FlushAge  time.Duration `yaml:"flush_age" env:"FLUSH_AGE" help:"how long samples wait to be stored together, 1ms to 10s"`
+	FlushRows int           `yaml:"flush_rows" env:"FLUSH_ROWS" help:"rows that are stored together at most, 1 to 1000000"`
+	RingSlots int           `yaml:"ring_slots" env:"RING_SLOTS" help:"batches that each ring buffer holds, 16 to 1048576"`
+
+	LogLevel        string        `yaml:"log_level" env:"LOG_LEVEL" help:"debug, info, warn or error"`
+	LogFormat       string        `yaml:"log_format" env:"LOG_FORMAT" help:"text or json"`
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT" help:"how long a stop may take to store what was received, 1s to 10m"`
+
+	Alerts alert.Config `yaml:"alerts"`
+}
+
+func defaultConfig() Config {
+	return Config{
+		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
+		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 4096,
+		LogLevel: "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
+	}
+}
+
+// defaultDataDir is where a service keeps its state, or, for an ordinary user, where their programs do.
+func defaultDataDir() string {
+	if os.Getuid() == 0 {
+		return "/var/lib/gohub"
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); state != "" {
+		return filepath.Join(state, "gohub")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "gohub")
+	}
+	return "gohub-data"
+}
+
+// environmentPrefix begins the names of the variables that are read.
+const environmentPrefix = "GOHUB_"
+
+// loadConfig merges defaults, config.yaml, environment and flags, and checks the result. Its errors name the key, the
+// value (unless it is a secret) and what is allowed. It returns pflag.ErrHelp when help was asked for and printed.
+func loadConfig(args, environ []string, output io.Writer) (Config, error) {
+	config := defaultConfig()
+	environment := env.ToMap(environ)
+
+	flags, path := newFlags(&config, output)
+	if err := flags.Parse(args); err != nil {
+		return config, err
+	}
+	if flags.NArg() > 0 {
+		return config, fmt.Errorf("unexpected argument %q; settings are flags, see --help", flags.Arg(0))
+	}
+	// The flags' values must win, so read them last: start again from the defaults.
+	config = defaultConfig()
+	if file := cmp.Or(*path, environment[environmentPrefix+"CONFIG"]); file != "" {
+		if err := config.readFile(file); err != nil {
+			return config, err
+		}
+	}
+	if err := config.readEnvironment(environment); err != nil {
+		return config, err
+	}
+	flags, _ = newFlags(&config, output)
+	if err := flags.Parse(args); err != nil {
+		return config, err
+	}
+	if err := config.readSecrets(); err != nil {
+		return config, err
+	}
+	return config, config.check()
+}
+
+// newFlags binds a flag to every field with a help text; the field's present value is the flag's default. The second
+// result is the path of the configuration file.
+func newFlags(config *Config, output io.Writer) (*pflag.FlagSet, *string) {
+	flags := pflag.NewFlagSet("gohub-server", pflag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.SortFlags = false
+	flags.Usage = func() {
+		fmt.Fprintf(output, "%s\nFlags (each is also a GOHUB_ variable and a key of the configuration file):\n%s", usage, flags.FlagUsages())
+	}
+	path := flags.String("config", "", "configuration file (YAML)")
+	for _, field := range config.fields() {
+		if field.secret {
+			continue // arguments are visible to every user of the machine
+		}
+		switch value := field.value.Addr().Interface().(type) {
+		case *string:
+			flags.StringVar(value, field.flag(), *value, field.help)
+		case *bool:
+			flags.BoolVar(value, field.flag(), *value, field.help)
+		case *int:
+			flags.IntVar(value, field.flag(), *value, field.help)
+		case *time.Duration:
+			flags.DurationVar(value, field.flag(), *value, field.help)
+		}
+	}
+	return flags, path
+}
+
+type configField struct {
+	key, help string
+	secret    bool
+	value     reflect.Value
+}
+
+func (f configField) flag() string     { return strings.ReplaceAll(f.key, "_", "-") }
+func (f configField) variable() string { return environmentPrefix + strings.ToUpper(f.key) }
+
+// fields lists the settings that have a flag or a variable.
+func (c *Config) fields() []configField {
+	var fields []configField
+	structure := reflect.ValueOf(c).Elem()
+	for i := range structure.NumField() {
+		tag := structure.Type().Field(i).Tag
+		if help := tag.Get("help"); help != "" {
+			fields = append(fields, configField{key: tag.Get("yaml"), help: help, secret: tag.Get("secret") != "", value: structure.Field(i)})
+		}
+	}
+	return fields
+}
+
+func (c *Config) readFile(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+// otherVariables are names with the prefix that belong to the agent, to tests and scripts, or that Kubernetes makes up
+// for a service called gohub.
+var otherVariables = regexp.MustCompile(`^GOHUB_((CONFIG|SERVER|TOKEN|TOKEN_FILE|INTERVAL|STATE_DIR|TLS_CA_FILE|TLS_SERVER_NAME|TOP_PROCESSES)$|` +
+	`(AGENT|TEST|CACHE|TIMESCALEDB|FILESYSTEM|INTERFACE|DISK)|.*_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)|PORT(_|$)|SERVICE_)`)
+
+func (c *Config) readEnvironment(environment map[string]string) error {
+	known := map[string]bool{}
+	for _, field := range c.fields() {
+		known[field.variable()] = true
+	}
+	for name := range environment {
+		if strings.HasPrefix(name, environmentPrefix) && !known[name] && !otherVariables.MatchString(name) {
+			return fmt.Errorf("the environment variable %s is not known; known are %s", name, strings.Join(slices.Sorted(keys(known)), ", "))
+		}
+	}
+	err := env.ParseWithOptions(c, env.Options{Environment: environment, Prefix: environmentPrefix})
+	var several env.AggregateError
+	if errors.As(err, &several) {
+		var parse env.ParseError
+		if errors.As(several.Errors[0], &parse) {
+			field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+			name := environmentPrefix + field.Tag.Get("env")
+			return fmt.Errorf("the environment variable %s is %q, which is no %s: %s", name, environment[name], parse.Type, field.Tag.Get("help"))
+		}
+	}
+	return err
+}
+
+func keys(set map[string]bool) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for key := range set {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// readSecrets takes secrets from the files that stand for them.
+func (c *Config) readSecrets() error {
+	for _, secret := range []struct {
+		key   string
+		value *string
+		file  string
+	}{
+		{"database_url", &c.DatabaseURL, c.DatabaseURLFile},
+		{"agent_token", &c.AgentToken, c.AgentTokenFile},
+		{"api_token", &c.APIToken, c.APITokenFile},
+		{"password", &c.Password, c.PasswordFile},
+		{"password_hash", &c.PasswordHash, c.PasswordHashFile},
+	} {
+		if secret.file == "" {
+			continue
+		}
+		if *secret.value != "" {
+			return fmt.Errorf("%s and %s_file are both set; set one", secret.key, secret.key)
+		}
+		content, err := os.ReadFile(secret.file)
+		if err != nil {
+			return fmt.Errorf("read %s_file: %w", secret.key, err)
+		}
+		if *secret.value = strings.TrimSpace(string(content)); *secret.value == "" {
+			return fmt.Errorf("%s_file names the file %s, which is empty", secret.key, secret.file)
+		}
+	}
+	if c.Password != "" && c.PasswordHash != "" {
+		return errors.New("password and password_hash are both set; set one")
+	}
+	return nil
+}
+
+// check refuses values out of range.
+func (c *Config) check() error {
+	for key, address := range map[string]string{"http_listen": c.HTTPListen, "grpc_listen": c.GRPCListen} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("%s is %q, which is no address like 127.0.0.1:7700: %w", key, address, err)
+		}
+	}
+	for key, allowed := range map[string]struct {
+		value  string
+		values []string
+	}{
+		"log_level":  {c.LogLevel, []string{"debug", "info", "warn", "error"}},
+		"log_format": {c.LogFormat, []string{"text", "json"}},
+	} {
+		if !slices.Contains(allowed.values, allowed.value) {
+			return fmt.Errorf("%s is %q; allowed are %s", key, allowed.value, strings.Join(allowed.values, ", "))
+		}
+	}
+	if err := between("flush_age", c.FlushAge, time.Millisecond, 10*time.Second); err != nil {
+		return err
+	}
+	if err := between("flush_rows", c.FlushRows, 1, 1_000_000); err != nil {
+		return err
+	}
+	if err := between("ring_slots", c.RingSlots, 16, 1<<20); err != nil {
+		return err
+	}
+	if err := between("shutdown_timeout", c.ShutdownTimeout, time.Second, 10*time.Minute); err != nil {
+		return err
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		return errors.New("only one of tls_cert_file and tls_key_file is set; TLS needs both")
+	}
+	return nil
+}
+
+func between[T cmp.Ordered](key string, value, low, high T) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s is %v; allowed is %v to %v", key, value, low, high)
+	}
+	return nil
+}

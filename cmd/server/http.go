@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gohub-io/gohub/auth"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/query/openapi"
+	"github.com/gohub-io/gohub/web"
+)
+
+type handlerOptions struct {
+	queries    gohubv1.QueryServiceServer
+	alerts     gohubv1.AlertServiceServer
+	live       http.Handler
+	authoriser *auth.Authoriser
+	dashboard  http.Handler
+	registry   *prometheus.Registry
+	store      interface{ Ping(context.Context) error }
+	log        *slog.Logger
+}
+
+// newHandler routes HTTP. Every request passes the authoriser.
+func newHandler(o handlerOptions) (http.Handler, error) {
+	gateway := runtime.NewServeMux()
+	ctx := context.Background() // the registrations below keep nothing of it
+	if err := gohubv1.RegisterQueryServiceHandlerServer(ctx, gateway, o.queries); err != nil {
+		return nil, fmt.Errorf("serve the query service over REST: %w", err)
+	}
+	if err := gohubv1.RegisterAlertServiceHandlerServer(ctx, gateway, o.alerts); err != nil {
+		return nil, fmt.Errorf("serve the alert service over REST: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", readiness(o.store))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
+	}))
+	mux.Handle("GET /api/v1/live", o.live)
+	mux.Handle("GET /api/v1/openapi.json", gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openapi.JSON) // the client is gone, no one to tell
+	})))
+	o.authoriser.RegisterHandlers(mux)
+	mux.Handle("/api/", gzhttp.GzipHandler(gateway))
+	mux.Handle("GET /", gzhttp.GzipHandler(o.dashboard))
+	return o.authoriser.Middleware(mux), nil
+}
+
+// readiness answers whether the database does.
+func readiness(store interface{ Ping(context.Context) error }) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := store.Ping(ctx); err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	}
+}
+
+// newDashboard serves the static export, and returns the policy under which its inline scripts may run.
+func newDashboard(log *slog.Logger) (http.Handler, string, error) {
+	const policy = "default-src 'self'; script-src 'self'%s; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+		"connect-src 'self'; font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	files, built := web.Static()
+	if !built {
+		log.Warn("this binary has no dashboard: it was built before `make web`")
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "This server was built without its dashboard. Run `make web`, then build it again.", http.StatusNotFound)
+		}), fmt.Sprintf(policy, ""), nil
+	}
+	content, err := fs.ReadFile(files, "csp-hashes.json")
+	if err != nil {
+		return nil, "", fmt.Errorf("read the dashboard's script hashes: %w", err)
+	}
+	var hashes []string
+	if err := json.Unmarshal(content, &hashes); err != nil {
+		return nil, "", fmt.Errorf("read the dashboard's script hashes: %w", err)
+	}
+	var sources strings.Builder
+	for _, hash := range hashes {
+		fmt.Fprintf(&sources, " '%s'", hash)
+	}
+	return serveFiles(files), fmt.Sprintf(policy, sources.String()), nil
+}
+
+// serveFiles serves the export: what Next names by its content is cached for ever, pages are asked for each time, and
+// an unknown path gets the export's own page for that.
+func serveFiles(files fs.FS) http.Handler {
+	server := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		if name == "" {
+			name = "."
+		}
+		if _, err := fs.Stat(files, name); err != nil {
+			page, err := fs.ReadFile(files, "404.html")
+			if err != nil {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write(page) // the client is gone, no one to tell
+			return
+		}
+		if strings.HasPrefix(name, "_next/static/") {
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		} else {
+			w.Header().Set("Cache-Control", "no-cache")
+		}
+		server.ServeHTTP(w, r)
+	})
+}
+
+// healthcheck asks a running server with these settings whether it is alive: for containers without a shell.
+func healthcheck(ctx context.Context, config Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	scheme := "http"
+	// The certificate names the public address, not the loopback one that is asked here; nothing secret is sent.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
+	if config.TLSCertFile != "" {
+		scheme = "https"
+	}
+	address := config.HTTPListen
+	if strings.HasPrefix(address, ":") || strings.HasPrefix(address, "0.0.0.0:") || strings.HasPrefix(address, "[::]:") {
+		address = "127.0.0.1" + address[strings.LastIndex(address, ":"):]
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", address, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", address, err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, 4096)); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", address, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", address, response.Status)
+	}
+	return nil
+}

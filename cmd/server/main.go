@@ -1,0 +1,106 @@
+// Command gohub-server takes what agents send, stores it, and shows it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gohub-io/gohub/auth"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+const usage = `gohub-server takes the samples of GoHub's agents, stores them and serves the dashboard.
+
+Usage:
+  gohub-server [serve] [flags]     run the server
+  gohub-server healthcheck [flags] exit 0 if the server with these settings answers
+  gohub-server hash-password       read a password from standard input, print its hash
+  gohub-server version             print the version
+`
+
+func main() {
+	if err := run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "gohub-server:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
+	command := "serve"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "version":
+		fmt.Fprintln(stdout, version)
+		return nil
+	case "hash-password":
+		return hashPassword(stdin, stdout)
+	case "serve", "healthcheck":
+	case "help":
+		args = []string{"--help"}
+	default:
+		return fmt.Errorf("unknown command %q; see gohub-server --help", command)
+	}
+
+	config, err := loadConfig(args, environ, stdout)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if command == "healthcheck" {
+		return healthcheck(ctx, config)
+	}
+	return serve(ctx, config, newLogger(config, os.Stderr))
+}
+
+func serve(ctx context.Context, config Config, log *slog.Logger) error {
+	app, err := NewApp(ctx, config, log)
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx)
+}
+
+func newLogger(config Config, output io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(config.LogLevel)); err != nil {
+		level = slog.LevelInfo // check has refused other names
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if config.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(output, options))
+	}
+	return slog.New(slog.NewTextHandler(output, options))
+}
+
+func hashPassword(stdin io.Reader, stdout io.Writer) error {
+	// Longer than any password, and a bound on what is read.
+	line, err := io.ReadAll(io.LimitReader(stdin, 4096))
+	if err != nil {
+		return fmt.Errorf("read the password: %w", err)
+	}
+	for len(line) > 0 && (line[len(line)-1] == '\n' || line[len(line)-1] == '\r') {
+		line = line[:len(line)-1]
+	}
+	hash, err := auth.HashPassword(string(line))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, hash)
+	return nil
+}

@@ -1,0 +1,59 @@
+package ingest
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	streams      prometheus.Gauge
+	rows         prometheus.Counter
+	samples      prometheus.Counter
+	quarantined  prometheus.Counter
+	duplicates   prometheus.Counter
+	fenced       prometheus.Counter
+	refused      prometheus.Counter
+	flushErrors  prometheus.Counter
+	flushSeconds prometheus.Histogram
+	flushRows    prometheus.Histogram
+	lag          prometheus.Histogram
+}
+
+func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		streams:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gohub_ingest_streams", Help: "Agents that are connected."}),
+		rows:        counter("gohub_ingest_rows_total", "Rows that were stored in sample tables."),
+		samples:     counter("gohub_ingest_samples_total", "Samples that were stored."),
+		quarantined: counter("gohub_ingest_quarantined_samples_total", "Samples that were refused and put into quarantine with a reason."),
+		duplicates:  counter("gohub_ingest_duplicate_batches_total", "Batches that were sent again although they were stored already."),
+		fenced:      counter("gohub_ingest_fenced_batches_total", "Batches of a stream that another one had replaced."),
+		refused:     counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
+		flushErrors: counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
+		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gohub_ingest_flush_seconds", Help: "Time to store one flush, commit included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+		flushRows: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gohub_ingest_flush_rows", Help: "Rows in one flush.", Buckets: prometheus.ExponentialBuckets(1, 4, 9),
+		}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gohub_ingest_lag_seconds", Help: "Time from when a sample was taken, by the agent's clock, to when the server had it.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
+		}),
+	}
+	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	for i, s := range shards {
+		labels := prometheus.Labels{"shard": strconv.Itoa(i)}
+		registerer.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_ring_depth", Help: "Batches in a shard's ring.", ConstLabels: labels},
+				func() float64 { return float64(s.ring.depth()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_ring_slots", Help: "Batches that a shard's ring has room for.", ConstLabels: labels},
+				func() float64 { return float64(len(s.ring.slots)) }),
+		)
+	}
+	return m
+}

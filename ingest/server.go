@@ -1,0 +1,208 @@
+// Package ingest takes the agents' streams: it validates batches, hands them over rings to flushers, and acknowledges
+// them once the sink has stored them for good. It knows no SQL. In the data's path it stands between the agents'
+// gRPC streams and storage, and lets live see every sample as it comes.
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Observer sees what agents send when it comes, before it is stored.
+type Observer interface {
+	// SetHost is called when an agent connects.
+	SetHost(host storage.Host)
+	// Observe is called with every valid sample. It must not keep the sample's messages beyond the call's data.
+	Observe(host storage.HostID, sample *gohubv1.Sample, receivedAt time.Time)
+}
+
+// Options of a Server. Zero values stand for the defaults.
+type Options struct {
+	Sink     Sink
+	Observer Observer
+	// Shards is the number of rings and flushers; default GOMAXPROCS.
+	Shards int
+	// RingSlots is how many batches a ring holds; default 4096.
+	RingSlots int
+	// FlushRows ends the gathering of a flush; default 20,000.
+	FlushRows int
+	// FlushAge is how long the first batch of a flush waits for others; default 200 ms.
+	FlushAge time.Duration
+	// MaxFuture is how far ahead of the server's clock a sample may be; default 10 minutes.
+	MaxFuture time.Duration
+	// MaxAge is how old a sample may be; default 7 days.
+	MaxAge time.Duration
+	// Version is told to agents.
+	Version    string
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Server is the ingest service. NewServer starts its flushers; Close ends them.
+//
+//	stream ──▶ session.receive ──▶ shard.ring ──▶ flusher ──▶ Sink
+//	       ◀── session.answer  ◀──────── ack ───────┘
+type Server struct {
+	gohubv1.UnimplementedIngestServiceServer
+	options Options
+	shards  []*shard
+	metrics *metrics
+	log     *slog.Logger
+
+	// stopping ends first: no batch is taken any more. drained is closed when the flushers are done. giveUp ends the
+	// flushers' work on what is left.
+	stopping context.Context
+	stop     context.CancelFunc
+	giveUp   context.CancelFunc
+	drained  chan struct{}
+	flushers sync.WaitGroup
+	// receivers counts the goroutines that read streams. Each ends when gRPC has ended its stream.
+	receivers sync.WaitGroup
+
+	mu sync.Mutex
+	// sessions holds the one stream of each agent that may write.
+	sessions map[uuid.UUID]*session
+}
+
+// NewServer starts a server's flushers.
+func NewServer(options Options) *Server {
+	options.Shards = cmp.Or(options.Shards, runtime.GOMAXPROCS(0))
+	options.RingSlots = cmp.Or(options.RingSlots, 4096)
+	options.FlushRows = cmp.Or(options.FlushRows, 20_000)
+	options.FlushAge = cmp.Or(options.FlushAge, 200*time.Millisecond)
+	options.MaxFuture = cmp.Or(options.MaxFuture, 10*time.Minute)
+	options.MaxAge = cmp.Or(options.MaxAge, 7*24*time.Hour)
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	s := &Server{options: options, log: options.Logger, drained: make(chan struct{}), sessions: map[uuid.UUID]*session{}}
+	for range options.Shards {
+		s.shards = append(s.shards, newShard(options.RingSlots))
+	}
+	s.metrics = newMetrics(options.Registerer, s.shards)
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	give, giveUp := context.WithCancel(context.Background())
+	s.giveUp = giveUp
+	for i, one := range s.shards {
+		f := &flusher{
+			shard: one, sink: options.Sink, maxRows: options.FlushRows, age: options.FlushAge,
+			metrics: s.metrics, log: s.log.With("shard", i),
+		}
+		s.flushers.Go(func() { f.run(s.stopping, give) })
+	}
+	return s
+}
+
+// Close takes no more batches, stores and acknowledges those that it has, and ends all streams. When ctx ends before
+// that is done, what is left stays unacknowledged. It may be called more than once.
+func (s *Server) Close(ctx context.Context) error {
+	s.stop()
+	done := make(chan struct{})
+	go func() {
+		s.flushers.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.giveUp()
+		<-done
+	}
+	s.giveUp()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.drained:
+	default:
+		close(s.drained)
+	}
+	return err
+}
+
+// Wait returns when no goroutine of the server is left. Call it after Close and after the gRPC server has stopped.
+func (s *Server) Wait() { s.receivers.Wait() }
+
+// Stream implements the contract's IngestService.
+func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello := first.GetHello()
+	if hello == nil {
+		return s.refuse(errors.New("the first message of a stream must be a hello"))
+	}
+	registration, err := checkHello(hello, s.options.Now())
+	if err != nil {
+		return s.refuse(err)
+	}
+	if s.stopping.Err() != nil {
+		return errStopping
+	}
+	host, seq, err := s.options.Sink.Register(stream.Context(), registration)
+	if err != nil {
+		s.log.Error("can not register an agent", "agent_id", registration.AgentID, "error", err)
+		return status.Error(codes.Unavailable, "the server can not reach its database; try again later")
+	}
+	s.options.Observer.SetHost(host)
+	welcome := &gohubv1.Welcome{HostId: uint32(host.ID), CommittedSeq: seq, ServerVersion: s.options.Version}
+	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+
+	one := &session{
+		server: s, stream: stream, host: host, epoch: registration.Epoch, last: seq,
+		shard: s.shards[int(host.ID)%len(s.shards)],
+		wake:  make(chan struct{}, 1), ended: make(chan struct{}),
+		log: s.log.With("host_id", host.ID, "hostname", host.Facts.GetHostname()),
+	}
+	one.acked.Store(seq)
+	s.replace(one)
+	defer s.forget(one)
+	s.receivers.Go(one.receive)
+	return one.answer()
+}
+
+// refuse ends a stream whose message the agent must not send again.
+func (s *Server) refuse(cause error) error {
+	s.metrics.refused.Inc()
+	return status.Error(codes.InvalidArgument, cause.Error())
+}
+
+// replace makes the session the one stream of its agent, and ends the one before.
+func (s *Server) replace(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before := s.sessions[one.host.AgentID]; before != nil {
+		before.end(errReplaced)
+	} else {
+		s.metrics.streams.Inc()
+	}
+	s.sessions[one.host.AgentID] = one
+}
+
+func (s *Server) forget(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions[one.host.AgentID] == one {
+		delete(s.sessions, one.host.AgentID)
+		s.metrics.streams.Dec()
+	}
+}

@@ -1,0 +1,126 @@
+package ingest
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Bounds on what one agent may say. They are far above what a machine has, and keep one agent from filling the server.
+const (
+	maxSamplesPerBatch    = 1000
+	maxInstancesPerFamily = 4096
+	maxLabelBytes         = 1024
+	maxFactBytes          = 1024
+	shortestInterval      = time.Second
+	longestInterval       = time.Hour
+)
+
+// checkHello turns a Hello into a registration.
+func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, error) {
+	r := storage.Registration{Epoch: hello.GetEpoch(), Facts: hello.GetFacts(), At: now.UTC().Truncate(time.Millisecond)}
+	var err error
+	if r.AgentID, err = uuid.Parse(hello.GetAgentId()); err != nil || r.AgentID == uuid.Nil {
+		return r, fmt.Errorf("agent_id %q is not a UUID", clip(hello.GetAgentId()))
+	}
+	if r.Epoch == 0 || r.Epoch > math.MaxInt64 {
+		return r, fmt.Errorf("epoch %d is not between 1 and 2^63-1", r.Epoch)
+	}
+	facts := r.Facts
+	if facts.GetHostname() == "" {
+		return r, fmt.Errorf("facts have no hostname")
+	}
+	for name, text := range map[string]string{
+		"hostname": facts.GetHostname(), "os": facts.GetOs(), "platform": facts.GetPlatform(), "platform_version": facts.GetPlatformVersion(),
+		"kernel_version": facts.GetKernelVersion(), "arch": facts.GetArch(), "cpu_model": facts.GetCpuModel(), "agent_version": facts.GetAgentVersion(),
+	} {
+		if err := checkText(text, maxFactBytes); err != nil {
+			return r, fmt.Errorf("facts.%s %w", name, err)
+		}
+	}
+	interval := time.Duration(facts.GetIntervalMillis()) * time.Millisecond
+	if interval < shortestInterval || interval > longestInterval {
+		return r, fmt.Errorf("facts.interval_millis %d is not between %d and %d", facts.GetIntervalMillis(), shortestInterval.Milliseconds(), longestInterval.Milliseconds())
+	}
+	return r, nil
+}
+
+// checkSample returns why a sample must not be stored, or an empty reason.
+func (s *Server) checkSample(sample *gohubv1.Sample, now time.Time) string {
+	at := time.UnixMilli(sample.GetTimeUnixMillis())
+	switch {
+	case at.After(now.Add(s.options.MaxFuture)):
+		return fmt.Sprintf("the sample's time %s is more than %s in the future; check the machine's clock", at.UTC().Format(time.RFC3339), s.options.MaxFuture)
+	case at.Before(now.Add(-s.options.MaxAge)):
+		return fmt.Sprintf("the sample's time %s is more than %s ago", at.UTC().Format(time.RFC3339), s.options.MaxAge)
+	case sample.GetHost() == nil:
+		return "the sample has no host metrics"
+	}
+	for _, family := range catalogue.Families() {
+		if count := family.Count(sample); count > maxInstancesPerFamily {
+			return fmt.Sprintf("%d instances of %s are over the limit of %d", count, family.Name, maxInstancesPerFamily)
+		}
+		reason := ""
+		family.Rows(sample, func(row catalogue.Row) bool {
+			reason = checkRow(family, row)
+			return reason == ""
+		})
+		if reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+func checkRow(family *catalogue.Family, row catalogue.Row) string {
+	for i, label := range family.Labels {
+		if err := checkText(row.Label(i), maxLabelBytes); err != nil {
+			return fmt.Sprintf("label %s of %s %v", label.Name, family.Name, err)
+		}
+	}
+	for _, metric := range family.Metrics {
+		switch metric.Type {
+		case catalogue.Float:
+			if value, ok := row.Float(metric); ok && (math.IsNaN(value) || math.IsInf(value, 0)) {
+				return fmt.Sprintf("%s is %v, not a finite number", metric.Name, value)
+			}
+		case catalogue.Uint32:
+			if value, _ := row.Uint(metric); value > math.MaxInt32 {
+				return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, value)
+			}
+		case catalogue.Uint64:
+			if value, _ := row.Uint(metric); value > math.MaxInt64 {
+				return fmt.Sprintf("%s is %d, over 2^63-1", metric.Name, value)
+			}
+		}
+	}
+	return ""
+}
+
+// checkText refuses what PostgreSQL can not store or no machine has. That the text is UTF-8 was checked when the
+// message was decoded.
+func checkText(text string, limit int) error {
+	switch {
+	case len(text) > limit:
+		return fmt.Errorf("is %d bytes long, the limit is %d", len(text), limit)
+	case strings.IndexByte(text, 0) >= 0:
+		return fmt.Errorf("contains a NUL byte: %q", clip(text))
+	default:
+		return nil
+	}
+}
+
+// clip shortens a text from outside for an error message.
+func clip(text string) string {
+	if len(text) > 64 {
+		return text[:64] + "…"
+	}
+	return text
+}

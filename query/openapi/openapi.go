@@ -1,0 +1,9 @@
+// Package openapi holds the description of the REST API that is generated from the contract.
+package openapi
+
+import _ "embed"
+
+// JSON is the OpenAPI 2.0 document.
+//
+//go:embed gohub.swagger.json
+var JSON []byte

@@ -1,0 +1,209 @@
+// Package query answers what is stored and what is newest, over gRPC and, through the gateway, REST. In the data's path
+// it stands between storage, and live's state, and the dashboard.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Store is what the service reads from storage.
+type Store interface {
+	Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error)
+	Describe(ctx context.Context) (storage.Description, error)
+}
+
+// Fleet is what the service reads from memory.
+type Fleet interface {
+	// Hosts returns every host with its host-level values.
+	Hosts() []*gohubv1.Host
+	// Host returns one host with all its values.
+	Host(id storage.HostID) (*gohubv1.Host, bool)
+}
+
+// Options of a Service.
+type Options struct {
+	Store   Store
+	Fleet   Fleet
+	Version string
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Service implements the contract's QueryService. It is safe for concurrent use.
+type Service struct {
+	gohubv1.UnimplementedQueryServiceServer
+	options Options
+	started time.Time
+}
+
+// timeout bounds one query's SQL: past it no one looks at the answer any more.
+const timeout = 30 * time.Second
+
+// NewService returns a service.
+func NewService(options Options) *Service {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Service{options: options, started: options.Now()}
+}
+
+// ListHosts implements the contract.
+func (s *Service) ListHosts(context.Context, *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
+	return &gohubv1.ListHostsResponse{Hosts: s.options.Fleet.Hosts()}, nil
+}
+
+// GetHost implements the contract.
+func (s *Service) GetHost(_ context.Context, request *gohubv1.GetHostRequest) (*gohubv1.GetHostResponse, error) {
+	host, err := s.host(request.GetHostId())
+	if err != nil {
+		return nil, err
+	}
+	return &gohubv1.GetHostResponse{Host: host}, nil
+}
+
+func (s *Service) host(id uint32) (*gohubv1.Host, error) {
+	host, known := s.options.Fleet.Host(storage.HostID(id))
+	if !known {
+		return nil, status.Errorf(codes.NotFound, "there is no host with id %d; GET /api/v1/hosts lists them", id)
+	}
+	return host, nil
+}
+
+// QueryRange implements the contract.
+func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeRequest) (*gohubv1.QueryRangeResponse, error) {
+	metrics, err := findMetrics(request.GetMetrics())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	host, err := s.host(request.GetHostId())
+	if err != nil {
+		return nil, err
+	}
+	interval := time.Duration(host.GetFacts().GetIntervalMillis()) * time.Millisecond
+	window, err := planWindow(request, interval, s.options.Now())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	series, err := s.options.Store.Range(ctx, storage.RangeQuery{
+		Host: storage.HostID(request.GetHostId()), Metrics: metrics,
+		From: window.from, To: window.to, Step: window.step, MaxRows: maxRows,
+	})
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	response := &gohubv1.QueryRangeResponse{From: seconds(window.from), To: seconds(window.to), Step: window.step.Seconds(), Source: "raw"}
+	for _, one := range series {
+		response.Series = append(response.Series, encodeSeries(one))
+	}
+	return response, nil
+}
+
+// findMetrics looks the names up, and for an unknown one says which are like it.
+func findMetrics(names []string) ([]*catalogue.Metric, error) {
+	if len(names) == 0 {
+		return nil, errors.New("metrics is empty: name at least one, as GET /api/v1/metrics lists them")
+	}
+	if len(names) > maxMetrics {
+		return nil, fmt.Errorf("%d metrics are over the limit of %d in one query", len(names), maxMetrics)
+	}
+	metrics := make([]*catalogue.Metric, len(names))
+	for i, name := range names {
+		metric, known := catalogue.MetricByName(name)
+		if !known {
+			return nil, fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(catalogue.Nearest(name), ", "))
+		}
+		metrics[i] = metric
+	}
+	return metrics, nil
+}
+
+// clip shortens a name from outside for an error message.
+func clip(name string) string {
+	const longest = 100 // twice the longest metric name
+	if len(name) > longest {
+		return strings.ToValidUTF8(name[:longest], "") + "…"
+	}
+	return name
+}
+
+func encodeSeries(series storage.Series) *gohubv1.Series {
+	encoded := &gohubv1.Series{Metric: series.Metric.Name, Labels: map[string]string{}, Avg: series.Avg, Min: series.Min, Max: series.Max}
+	for i, label := range series.Metric.Family.Labels {
+		encoded.Labels[label.Name] = series.Labels[i]
+	}
+	encoded.Times = make([]float64, len(series.Times))
+	for i, at := range series.Times {
+		encoded.Times[i] = seconds(at)
+	}
+	if series.Metric.Type == catalogue.Float {
+		for _, column := range [][]float64{series.Avg, series.Min, series.Max} {
+			for i, value := range column {
+				column[i] = catalogue.Round(value)
+			}
+		}
+	}
+	return encoded
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+// statusOf turns a storage error into the status that the caller sees. What only the operator can mend is logged here
+// and not told.
+func (s *Service) statusOf(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, "the request was cancelled")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Errorf(codes.DeadlineExceeded, "the query took longer than %s; ask for a shorter range or fewer metrics", timeout)
+	case errors.Is(err, storage.ErrTooManyRows):
+		return status.Errorf(codes.ResourceExhausted, "the answer has over %d rows, the limit of one query; ask for a longer step, a shorter range or fewer metrics", maxRows)
+	case errors.Is(err, storage.ErrUnavailable):
+		return status.Error(codes.Unavailable, "the database can not be reached; try again later")
+	default:
+		s.options.Logger.Error("a query failed", "error", err)
+		return status.Error(codes.Internal, "the query failed; the server's log says why")
+	}
+}
+
+// ListMetrics implements the contract.
+func (s *Service) ListMetrics(context.Context, *gohubv1.ListMetricsRequest) (*gohubv1.ListMetricsResponse, error) {
+	response := &gohubv1.ListMetricsResponse{}
+	for _, family := range catalogue.Families() {
+		for _, metric := range family.Metrics {
+			encoded := &gohubv1.Metric{
+				Name: metric.Name, Family: family.Name, Unit: metric.Unit, Kind: metric.Kind, Help: metric.Help, PrometheusName: metric.PrometheusName,
+			}
+			for _, label := range family.Labels {
+				encoded.Labels = append(encoded.Labels, label.Name)
+			}
+			response.Metrics = append(response.Metrics, encoded)
+		}
+	}
+	return response, nil
+}
+
+// GetServerInfo implements the contract.
+func (s *Service) GetServerInfo(ctx context.Context, _ *gohubv1.GetServerInfoRequest) (*gohubv1.GetServerInfoResponse, error) {
+	description, err := s.options.Store.Describe(ctx)
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	return &gohubv1.GetServerInfoResponse{
+		Version: s.options.Version, StorageDriver: description.Driver, StorageVersion: description.Version, Started: timestamppb.New(s.started),
+	}, nil
+}
