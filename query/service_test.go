@@ -1,0 +1,139 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/sqlite"
+)
+
+// fleet stands for live's state, which only has to know the hosts here.
+type fleet map[storage.HostID]*gohubv1.Host
+
+func (f fleet) Hosts() []*gohubv1.Host {
+	var hosts []*gohubv1.Host
+	for _, host := range f {
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+func (f fleet) Host(id storage.HostID) (*gohubv1.Host, bool) {
+	host, known := f[id]
+	return host, known
+}
+
+// start returns a service on a real store in which one host has a sample a second over the last minute.
+func start(t *testing.T) (*Service, uint32) {
+	t.Helper()
+	store, err := sqlite.Open(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	facts := &gohubv1.HostFacts{Hostname: "web-1", IntervalMillis: 1000}
+	host, _, err := store.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
+	require.NoError(t, err)
+	batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now}
+	for i := range 60 {
+		batch.Samples = append(batch.Samples, &gohubv1.Sample{
+			TimeUnixMillis: now.Truncate(time.Minute).Add(time.Duration(i-60) * time.Second).UnixMilli(),
+			Host:           &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(12.3)},
+			Networks: []*gohubv1.NetworkMetrics{
+				{Interface: "eth0", ReceiveBytesTotal: proto.Uint64(1 << 50)}, {Interface: "eth1", ReceiveBytesTotal: proto.Uint64(uint64(i))},
+			},
+		})
+	}
+	_, err = store.Append(t.Context(), []*storage.Batch{batch})
+	require.NoError(t, err)
+	return NewService(Options{
+		Store: store, Fleet: fleet{host.ID: {HostId: uint32(host.ID), Facts: facts}}, Version: "test",
+		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+	}), uint32(host.ID)
+}
+
+func TestQueryRangeAnswersEverySeriesAskedFor(t *testing.T) {
+	service, host := start(t)
+	response, err := service.QueryRange(t.Context(), &gohubv1.QueryRangeRequest{
+		HostId: host, Metrics: []string{"network_receive_bytes_total", "cpu_usage_percent", "load1"}, Step: 30,
+	})
+	require.NoError(t, err)
+	require.Equal(t, "raw", response.GetSource())
+	require.InDelta(t, 30, response.GetStep(), 0)
+	require.Len(t, response.GetSeries(), 3, "load1 has no readings")
+	eth0, eth1, cpu := response.GetSeries()[0], response.GetSeries()[1], response.GetSeries()[2]
+	require.Equal(t, map[string]string{"interface": "eth0"}, eth0.GetLabels())
+	require.Equal(t, []float64{1 << 50, 1 << 50}, eth0.GetAvg(), "counters keep all their digits")
+	require.Equal(t, []float64{0, 30}, eth1.GetMin())
+	require.Equal(t, []float64{29, 59}, eth1.GetMax())
+	require.Equal(t, []float64{12.3, 12.3}, cpu.GetAvg(), "a real is told with the digits that it has")
+	require.Len(t, cpu.GetTimes(), 2)
+}
+
+func TestQueryRangeRefuses(t *testing.T) {
+	service, host := start(t)
+	cpu := []string{"cpu_usage_percent"}
+	for name, c := range map[string]struct {
+		request *gohubv1.QueryRangeRequest
+		code    codes.Code
+		text    string
+	}{
+		"no metric":      {&gohubv1.QueryRangeRequest{HostId: host}, codes.InvalidArgument, "metrics is empty"},
+		"unknown metric": {&gohubv1.QueryRangeRequest{HostId: host, Metrics: []string{"cpu_use_percent"}}, codes.InvalidArgument, "the nearest are cpu_user_percent"},
+		"injection":      {&gohubv1.QueryRangeRequest{HostId: host, Metrics: []string{"load1) FROM hosts; DROP TABLE hosts; --"}}, codes.InvalidArgument, "there is no metric"},
+		"many metrics":   {&gohubv1.QueryRangeRequest{HostId: host, Metrics: make([]string, 65)}, codes.InvalidArgument, "limit of 64"},
+		"unknown host":   {&gohubv1.QueryRangeRequest{HostId: 99, Metrics: cpu}, codes.NotFound, "no host with id 99"},
+		"bad range":      {&gohubv1.QueryRangeRequest{HostId: host, Metrics: cpu, From: 2, To: 1}, codes.InvalidArgument, "is not before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := service.QueryRange(t.Context(), c.request)
+			require.Equal(t, c.code, status.Code(err))
+			require.ErrorContains(t, err, c.text)
+		})
+	}
+}
+
+func TestStorageErrorsBecomeStatuses(t *testing.T) {
+	service, _ := start(t)
+	for want, err := range map[codes.Code]error{
+		codes.Unavailable:       fmt.Errorf("dial: %w", storage.ErrUnavailable),
+		codes.ResourceExhausted: fmt.Errorf("range: %w", storage.ErrTooManyRows),
+		codes.Canceled:          context.Canceled,
+		codes.DeadlineExceeded:  fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded),
+		codes.Internal:          fmt.Errorf("secret detail"),
+	} {
+		got := service.statusOf(err)
+		require.Equal(t, want, status.Code(got))
+		require.NotContains(t, got.Error(), "secret detail")
+	}
+}
+
+func TestListMetricsDescribesTheCatalogue(t *testing.T) {
+	service, _ := start(t)
+	response, err := service.ListMetrics(t.Context(), nil)
+	require.NoError(t, err)
+	byName := map[string]*gohubv1.Metric{}
+	for _, metric := range response.GetMetrics() {
+		byName[metric.GetName()] = metric
+	}
+	require.Equal(t, "gohub_cpu_usage_ratio", byName["cpu_usage_percent"].GetPrometheusName())
+	require.Equal(t, []string{"mountpoint", "device", "fstype"}, byName["filesystem_used_bytes"].GetLabels())
+	require.Empty(t, byName["process_cpu_percent"].GetPrometheusName())
+}
+
+func TestGetServerInfo(t *testing.T) {
+	service, _ := start(t)
+	info, err := service.GetServerInfo(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, "sqlite", info.GetStorageDriver())
+	require.Equal(t, now, info.GetStarted().AsTime())
+}
