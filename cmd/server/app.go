@@ -87,13 +87,14 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 
-	dashboard, contentSecurityPolicy, err := newDashboard(log)
+	pages, err := newDashboard(log)
 	if err != nil {
 		return nil, err
 	}
 	authoriser, err := auth.New(auth.Options{
 		Password: config.Password, PasswordHash: config.PasswordHash, AgentToken: config.AgentToken, APIToken: config.APIToken,
-		Sessions: app.store, SecureCookies: tlsConfig != nil, ContentSecurityPolicy: contentSecurityPolicy,
+		Sessions: app.store, SecureCookies: tlsConfig != nil,
+		Static: pages.isStatic, ContentSecurityPolicy: pages.contentSecurityPolicy,
 		Logger: log.With("part", "auth"), Registerer: registry,
 	})
 	if err != nil {
@@ -130,7 +131,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 
 	handler, err := newHandler(handlerOptions{
 		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
-		dashboard: dashboard, registry: registry, store: app.store, log: log,
+		dashboard: pages.handler, registry: registry, store: app.store, log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -340,4 +341,3 @@ func newBuildInfo() prometheus.Collector {
 	gauge.Set(1)
 	return gauge
 }
-

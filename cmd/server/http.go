@@ -58,7 +58,7 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	})))
 	o.authoriser.RegisterHandlers(mux)
 	mux.Handle("/api/", gzhttp.GzipHandler(gateway))
-	mux.Handle("GET /", gzhttp.GzipHandler(o.dashboard))
+	mux.Handle("/", gzhttp.GzipHandler(o.dashboard))
 	return o.authoriser.Middleware(mux), nil
 }
 
@@ -75,30 +75,42 @@ func readiness(store interface{ Ping(context.Context) error }) http.HandlerFunc 
 	}
 }
 
-// newDashboard serves the static export, and returns the policy under which its inline scripts may run.
-func newDashboard(log *slog.Logger) (http.Handler, string, error) {
+// dashboard is the static export, as the handler and the authoriser need it.
+type dashboard struct {
+	handler http.Handler
+	// isStatic tells which paths are its files: they hold no data, and the login page must load without a login.
+	isStatic func(path string) bool
+	// contentSecurityPolicy lets its inline scripts run and no others.
+	contentSecurityPolicy string
+}
+
+func newDashboard(log *slog.Logger) (dashboard, error) {
 	const policy = "default-src 'self'; script-src 'self'%s; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 		"connect-src 'self'; font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	files, built := web.Static()
 	if !built {
 		log.Warn("this binary has no dashboard: it was built before `make web`")
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		return dashboard{handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "This server was built without its dashboard. Run `make web`, then build it again.", http.StatusNotFound)
-		}), fmt.Sprintf(policy, ""), nil
+		}), contentSecurityPolicy: fmt.Sprintf(policy, "")}, nil
 	}
 	content, err := fs.ReadFile(files, "csp-hashes.json")
 	if err != nil {
-		return nil, "", fmt.Errorf("read the dashboard's script hashes: %w", err)
+		return dashboard{}, fmt.Errorf("read the dashboard's script hashes: %w", err)
 	}
 	var hashes []string
 	if err := json.Unmarshal(content, &hashes); err != nil {
-		return nil, "", fmt.Errorf("read the dashboard's script hashes: %w", err)
+		return dashboard{}, fmt.Errorf("read the dashboard's script hashes: %w", err)
 	}
 	var sources strings.Builder
 	for _, hash := range hashes {
 		fmt.Fprintf(&sources, " '%s'", hash)
 	}
-	return serveFiles(files), fmt.Sprintf(policy, sources.String()), nil
+	isStatic, err := auth.StaticPaths(files)
+	if err != nil {
+		return dashboard{}, fmt.Errorf("list the dashboard's files: %w", err)
+	}
+	return dashboard{handler: serveFiles(files), isStatic: isStatic, contentSecurityPolicy: fmt.Sprintf(policy, sources.String())}, nil
 }
 
 // serveFiles serves the export: what Next names by its content is cached for ever, pages are asked for each time, and

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/gohub-io/gohub/"
+
+// TestImportsPointDown holds the code against the map in CONTRIBUTING.md: what each part may import of ours.
+func TestImportsPointDown(t *testing.T) {
+	allowed := map[string][]string{
+		"proto":   {"proto"},
+		"storage": {"storage", "proto", "migrations"},
+		"ingest":  {"ingest", "storage", "proto"},
+		"query":   {"query", "storage", "proto"},
+		"live":    {"live", "storage", "proto"},
+		"alert":   {"alert", "storage", "proto"},
+		"auth":    {"auth", "storage", "proto"},
+		"agent":   {"agent", "proto"},
+		"web":     {},
+	}
+	for _, line := range goList(t, `{{.ImportPath}} {{join .Imports " "}}`, "./../../...") {
+		words := strings.Fields(line)
+		part, _, _ := strings.Cut(strings.TrimPrefix(words[0], module), "/")
+		may, limited := allowed[part]
+		if !limited {
+			continue
+		}
+		for _, imported := range words[1:] {
+			other, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			other, _, _ = strings.Cut(other, "/")
+			require.Contains(t, may, other, "%s imports %s", words[0], imported)
+		}
+	}
+}
+
+// TestOnlyStorageSpeaksSQL lists who reaches a database driver: storage, and cmd/server that chooses one.
+func TestOnlyStorageSpeaksSQL(t *testing.T) {
+	for _, part := range []string{"ingest", "query", "live", "alert", "auth", "agent", "proto/..."} {
+		for _, dependency := range goList(t, `{{join .Deps "\n"}}`, "./../../"+part) {
+			for _, driver := range []string{"github.com/jackc/pgx", "modernc.org/sqlite"} {
+				require.False(t, strings.HasPrefix(dependency, driver), "%s reaches %s", part, dependency)
+			}
+		}
+	}
+}
+
+func goList(t *testing.T, format string, packages ...string) []string {
+	t.Helper()
+	output, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", format}, packages...)...).Output()
+	require.NoError(t, err)
+	return strings.Split(strings.TrimSpace(string(output)), "\n")
+}

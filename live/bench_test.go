@@ -1,0 +1,162 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+func benchState(hosts int, sample *gohubv1.Sample) *State {
+	s := NewState(nil)
+	for id := range storage.HostID(hosts) {
+		s.SetHost(testHost(id+1, fmt.Sprint("host-", id+1)))
+		s.Observe(id+1, sample, time.Now())
+	}
+	return s
+}
+
+func BenchmarkObserve(b *testing.B) {
+	for name, sample := range map[string]*gohubv1.Sample{
+		"host":       {TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host},
+		"everything": fullSample(epoch),
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := benchState(1000, sample)
+			now := time.Now()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				sample.TimeUnixMillis++
+				s.Observe(storage.HostID(i%1000+1), sample, now)
+			}
+		})
+	}
+}
+
+func BenchmarkHosts(b *testing.B) {
+	s := benchState(4000, fullSample(epoch))
+	b.ReportAllocs()
+	for b.Loop() {
+		require.Len(b, s.Hosts(), 4000)
+	}
+}
+
+// discard is a connection to a viewer that reads everything at once.
+type discard struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newDiscard() *discard { return &discard{closed: make(chan struct{})} }
+
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func (d *discard) Read([]byte) (int, error) {
+	<-d.closed
+	return 0, net.ErrClosed
+}
+
+func (d *discard) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return nil
+}
+
+func (d *discard) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (d *discard) SetReadDeadline(time.Time) error  { return nil }
+func (d *discard) SetWriteDeadline(time.Time) error { return nil }
+
+// BenchmarkBroadcast is one tick: 50 of 2,000 hosts have changed (an interval of 10 s and ticks of 250 ms), and 1,000
+// viewers get it. The time is until the last of them has written.
+func BenchmarkBroadcast(b *testing.B) {
+	const hosts, changes, viewers = 2000, 50, 1000
+	sample := &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host}
+	state := benchState(hosts, sample)
+	hub := NewHub(state, HubOptions{})
+	var group sync.WaitGroup
+	conns := make([]*discard, viewers)
+	for i := range conns {
+		conns[i] = newDiscard()
+		require.True(b, hub.reserve())
+		group.Go(func() {
+			defer hub.release()
+			hub.serve(context.Background(), conns[i], conns[i])
+		})
+	}
+	messages := func() int { return int(value(hub.metrics.messages)) }
+	await := func(n int) {
+		for messages() < n {
+			time.Sleep(10 * time.Microsecond)
+		}
+	}
+	require.Eventually(b, func() bool {
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		return len(hub.viewers) == viewers
+	}, patience, time.Millisecond)
+	fleet := &gohubv1.LiveRequest{Topic: &gohubv1.LiveRequest_Fleet{}}
+	for v := range hub.viewers {
+		require.NoError(b, hub.subscribe(v, fleet))
+	}
+	await(viewers)
+
+	now := time.Now()
+	ticks := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		ticks++
+		for i := range changes {
+			sample.TimeUnixMillis++
+			state.Observe(storage.HostID((ticks*changes+i)%hosts+1), sample, now)
+		}
+		hub.tick()
+		await(viewers * (1 + ticks))
+	}
+	b.ReportMetric(float64(viewers*ticks)/b.Elapsed().Seconds(), "frames/s")
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	group.Wait()
+}
+
+func BenchmarkFleetSnapshot(b *testing.B) {
+	state := benchState(2000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
+	t := newTopic(topicKey{fleet: true}, state, nil, time.Now())
+	var scratch []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		t.snapshot = nil
+		var f frame
+		f, scratch = t.whole(time.Now(), scratch)
+		b.SetBytes(int64(len(f)))
+	}
+}
+
+// 5,000 hosts with 28 metrics each: Collect alone, and with what the registry makes of it.
+func BenchmarkCollect(b *testing.B) {
+	state := benchState(5000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
+	c := NewCollector(state)
+	b.Run("collect", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			b.ReportMetric(float64(collect(c)), "metrics")
+		}
+	})
+	b.Run("gather", func(b *testing.B) {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(c)
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := registry.Gather()
+			require.NoError(b, err)
+		}
+	})
+}

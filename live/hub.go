@@ -1,0 +1,369 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// HubOptions are the limits and the surroundings of a Hub. The zero value of a field is its default.
+type HubOptions struct {
+	// TickInterval is how often changes are gathered into a delta, 250 ms by default.
+	TickInterval time.Duration
+	// PingInterval is how often a viewer is asked for a sign of life, 30 s by default. One that shows none for as long
+	// again is disconnected.
+	PingInterval time.Duration
+	// WriteTimeout is how long a write of up to 64 KiB may take, 10 s by default.
+	WriteTimeout time.Duration
+	// MaxViewers bounds the connections, 2,000 by default: a viewer costs two goroutines and some 25 KiB.
+	MaxViewers int
+	// MaxFrameBytes bounds what a viewer may send as one message, 4 KiB by default.
+	MaxFrameBytes int
+	// AllowOrigin tells whether pages of an origin ("https://example.org") may connect besides the server's own.
+	// nil allows none.
+	AllowOrigin func(origin string) bool
+	// Logger is slog.Default by default.
+	Logger *slog.Logger
+	// Registerer takes the hub's own metrics; nil registers none.
+	Registerer prometheus.Registerer
+	// Now tells the time for statuses and pings, time.Now by default. Deadlines of sockets are by the machine's clock.
+	Now func() time.Time
+}
+
+func (o HubOptions) withDefaults() HubOptions {
+	if o.TickInterval <= 0 {
+		o.TickInterval = 250 * time.Millisecond
+	}
+	if o.PingInterval <= 0 {
+		o.PingInterval = 30 * time.Second
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = 10 * time.Second
+	}
+	if o.MaxViewers <= 0 {
+		o.MaxViewers = 2000
+	}
+	if o.MaxFrameBytes <= 0 {
+		o.MaxFrameBytes = 4 << 10
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Hub shows a State to browsers over WebSocket: the messages are LiveRequest and LiveMessage of the contract, as JSON
+// text. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
+// seq. The seq of alerts and errors is always 0: they belong to no topic.
+//
+//	State ──tick──▶ topic ──one frame──▶ outbox of each viewer ──writer──▶ socket
+//	                  ▲                                                      │
+//	                  └───────────── subscribe ◀──reader─────────────────────┘
+//
+// A tick encodes what changed in a topic once; all its viewers write the same bytes. No viewer can make the tick wait.
+type Hub struct {
+	state   *State
+	options HubOptions
+	metrics *hubMetrics
+
+	// running counts the viewers' handlers, so that Run can wait for them. Add is called with mu held and not stopped.
+	running sync.WaitGroup
+
+	mu      sync.Mutex // guards all below, and every topic
+	started bool
+	stopped bool
+	// places counts the viewers and those who are being upgraded.
+	places  int
+	viewers map[*viewer]struct{}
+	topics  map[topicKey]*topic
+	alerts  frame  // the newest list, nil before the first
+	scratch []byte // for encoding
+}
+
+// NewHub returns a hub that serves connections at once and sends deltas while Run runs.
+func NewHub(state *State, o HubOptions) *Hub {
+	return &Hub{
+		state:   state,
+		options: o.withDefaults(),
+		metrics: newHubMetrics(o.Registerer),
+		viewers: make(map[*viewer]struct{}),
+		topics:  make(map[topicKey]*topic),
+	}
+}
+
+func (h *Hub) now() time.Time { return h.options.Now() }
+
+// Run gathers changes and sends them until ctx ends. Then it refuses new viewers, closes the present ones with code
+// 1001, gives them two seconds to take leave, and returns nil when the last one has gone. It can be called once.
+func (h *Hub) Run(ctx context.Context) error {
+	h.mu.Lock()
+	if h.started {
+		h.mu.Unlock()
+		return errors.New("live hub was run before")
+	}
+	h.started = true
+	h.mu.Unlock()
+
+	ticker := time.NewTicker(h.options.TickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			h.tick()
+		case <-ctx.Done():
+			h.stop()
+			return nil
+		}
+	}
+}
+
+// tick sends every topic's changes and looks after the pings.
+func (h *Hub) tick() {
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.topics {
+		var delta frame
+		delta, h.scratch = t.delta(now, h.scratch)
+		if delta == nil {
+			continue
+		}
+		for v := range t.subscribers {
+			v.offer(delta)
+		}
+	}
+	for v := range h.viewers {
+		v.checkPing(now, h.options.PingInterval)
+	}
+}
+
+func (h *Hub) stop() {
+	goodbye := compileClose(ws.StatusGoingAway, "server stops")
+	h.mu.Lock()
+	h.stopped = true
+	for v := range h.viewers {
+		v.end(reasonGoingAway, goodbye)
+	}
+	h.mu.Unlock()
+
+	// A viewer that is in the middle of a write, or does not close its side, is not waited for longer.
+	force := time.AfterFunc(2*closeGrace, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for v := range h.viewers {
+			_ = v.conn.Close()
+		}
+	})
+	defer force.Stop()
+	h.running.Wait()
+}
+
+// PublishAlerts sends the list of alerts to every viewer, and to those who come later. A viewer that reads slowly gets
+// the newest list only. The alerts are not kept.
+func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
+	list, err := compileAlerts(alerts)
+	if err != nil {
+		h.options.Logger.Error("alerts not sent to viewers", "error", err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if bytes.Equal(list, h.alerts) {
+		return
+	}
+	h.alerts = list
+	for v := range h.viewers {
+		v.offerAlerts(list)
+	}
+}
+
+// ServeHTTP is the endpoint. The middleware before it has authorised the request; the connection ends when the
+// request's context does, so a middleware that bounds the context by the session's end bounds the connection too.
+//
+// It answers 426 to a request that is no WebSocket handshake, 403 to a foreign origin, and 503 while the hub is full
+// or stopped.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		http.Error(w, "this is a WebSocket endpoint", http.StatusUpgradeRequired)
+		return
+	}
+	if !h.originAllowed(r) {
+		http.Error(w, "origin not allowed", http.StatusForbidden)
+		return
+	}
+	if !h.reserve() {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "no place for another viewer", http.StatusServiceUnavailable)
+		return
+	}
+	defer h.release()
+
+	// The upgrader clears the HTTP server's deadlines and sets its own before it writes.
+	conn, buffered, _, err := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout}.Upgrade(r, w)
+	if err != nil {
+		// It has answered already, and has given us the connection if it had taken it from the server.
+		if conn != nil {
+			_ = conn.Close()
+		}
+		h.options.Logger.Debug("websocket handshake refused", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	h.serve(r.Context(), conn, buffered.Reader)
+}
+
+// originAllowed keeps pages of other sites from using a viewer's cookie. A request without Origin is no browser's.
+func (h *Hub) originAllowed(r *http.Request) bool {
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return true
+	}
+	if len(origins) > 1 {
+		return false
+	}
+	if h.options.AllowOrigin != nil && h.options.AllowOrigin(origins[0]) {
+		return true
+	}
+	origin, err := url.Parse(origins[0])
+	if err != nil || origin.Host == "" {
+		return false // "null" too: a sandboxed page or a file
+	}
+	var port string
+	switch origin.Scheme {
+	case "https":
+		port = ":443"
+	case "http":
+		port = ":80"
+	}
+	return strings.EqualFold(strings.TrimSuffix(origin.Host, port), strings.TrimSuffix(r.Host, port))
+}
+
+// reserve takes a place and tells whether there was one. release gives it back.
+func (h *Hub) reserve() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped || h.places >= h.options.MaxViewers {
+		return false
+	}
+	h.places++
+	h.running.Add(1)
+	return true
+}
+
+func (h *Hub) release() {
+	h.mu.Lock()
+	h.places--
+	h.mu.Unlock()
+	h.running.Done()
+}
+
+// serve runs a connection whose handshake is done, for which a place is reserved.
+func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader) {
+	v := newViewer(h, conn)
+	h.mu.Lock()
+	h.viewers[v] = struct{}{}
+	if h.alerts != nil {
+		v.offerAlerts(h.alerts)
+	}
+	if h.stopped {
+		v.end(reasonGoingAway, compileClose(ws.StatusGoingAway, "server stops"))
+	}
+	h.mu.Unlock()
+	h.metrics.viewers.Inc()
+	unwatch := context.AfterFunc(ctx, func() {
+		v.end(reasonSession, compileClose(ws.StatusPolicyViolation, "session ended"))
+	})
+
+	v.serve(source)
+
+	unwatch()
+	h.mu.Lock()
+	h.unsubscribe(v)
+	delete(h.viewers, v)
+	h.mu.Unlock()
+	h.metrics.viewers.Dec()
+	v.mu.Lock()
+	why := v.out.reason
+	v.mu.Unlock()
+	h.metrics.closed[why].Inc()
+	h.options.Logger.Debug("viewer gone", "remote", conn.RemoteAddr(), "reason", why)
+}
+
+// subscribe replaces the viewer's topic; asking for the same one again gives a new snapshot. An error is for the
+// viewer to read, and leaves things as they were.
+func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
+	key := topicKey{fleet: true}
+	var single *host
+	if request.GetHost() != nil {
+		id := storage.HostID(request.GetHost().GetHostId())
+		var ok bool
+		if single, ok = h.state.lookup(id); !ok {
+			return fmt.Errorf("no host with id %d", id)
+		}
+		key = topicKey{host: id}
+	}
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v.topic == nil || v.topic.key != key {
+		h.unsubscribe(v)
+		t, ok := h.topics[key]
+		if !ok {
+			t = newTopic(key, h.state, single, now)
+			h.topics[key] = t
+		}
+		t.subscribers[v] = struct{}{}
+		v.topic = t
+	}
+	v.restart()
+	return nil
+}
+
+// unsubscribe is called with mu held.
+func (h *Hub) unsubscribe(v *viewer) {
+	t := v.topic
+	if t == nil {
+		return
+	}
+	v.topic = nil
+	delete(t.subscribers, v)
+	if len(t.subscribers) == 0 {
+		delete(h.topics, t.key)
+	}
+}
+
+// catchUp returns the snapshot of the viewer's topic. From here on the viewer's deltas are kept again, and they follow
+// this snapshot: no delta can be made meanwhile. The viewer's writer calls it.
+func (h *Hub) catchUp(v *viewer) frame {
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v.mu.Lock()
+	v.out.behind = false
+	v.mu.Unlock()
+	if v.topic == nil {
+		return nil
+	}
+	var snapshot frame
+	snapshot, h.scratch = v.topic.whole(now, h.scratch)
+	return snapshot
+}

@@ -1,0 +1,273 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub-io/gohub/storage"
+)
+
+func TestSnapshotThenDeltas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		r.observe(1, 1)
+		r.tick()
+		c := r.connect()
+		c.idle() // nothing before a subscription
+		c.send(`{"fleet":{}}`)
+		hosts := c.snapshot(0, 1, 2, 3)
+		require.Equal(t, 1.0, cpu(hosts[0]))
+		r.tick()
+		c.idle() // nothing has changed
+
+		r.observe(1, 2)
+		r.observe(1, 3)
+		r.observe(3, 4)
+		r.tick()
+		hosts = c.delta(1, 1, 3)
+		require.Equal(t, 3.0, cpu(hosts[0]), "the newest of a tick")
+		require.Equal(t, "host-3", hosts[1].Facts.Hostname, "a host travels whole")
+
+		r.state.SetHost(testHost(9, "new"))
+		r.tick()
+		c.delta(2, 9)
+		r.state.SetHost(testHost(2, "renamed"))
+		r.tick()
+		require.Equal(t, "renamed", c.delta(3, 2)[0].Facts.Hostname)
+	})
+}
+
+func TestHostTopicHasEverythingOfOneHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		c.send(`{"host":{"hostId":2}}`)
+		c.snapshot(0, 2)
+		r.observe(1, 1)
+		r.tick()
+		c.idle()
+		r.state.Observe(2, fullSample(time.Now()), time.Now())
+		r.tick()
+		require.Len(t, c.delta(1, 2)[0].Latest.Instances, 8)
+	})
+}
+
+func TestNewSubscriptionReplacesTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		c.send(`{"host":{"hostId":2}}`)
+		c.snapshot(0, 2)
+		c.send(`{"fleet":{}}`)
+		c.snapshot(0, 1, 2, 3)
+		synctest.Wait()
+		require.Len(t, r.topics(), 1)
+		r.observe(2, 1)
+		r.tick()
+		c.delta(1, 2)
+		c.idle()
+		c.send(`{"fleet":{}}`)
+		c.snapshot(1, 1, 2, 3) // the same topic again: a fresh snapshot with the present seq
+	})
+}
+
+func TestBadRequestsAreAnsweredAndChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		c.send(`{"fleet":{}}`)
+		c.snapshot(0, 1, 2, 3)
+		for request, want := range map[string]string{
+			`{"host":{"hostId":7}}`: "no host with id 7",
+			`{"host":{}}`:           "no host with id 0",
+			`{`:                     "the request is not a LiveRequest in JSON",
+			`{}`:                    "the request names no topic",
+		} {
+			c.send(request)
+			m := c.message()
+			require.Equal(t, want, m.GetError())
+			require.Zero(t, m.Seq)
+		}
+		r.observe(1, 1)
+		r.tick()
+		c.delta(1, 1)
+	})
+}
+
+func TestSubscribersGetIdenticalBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		a, b := r.connect(), r.connect()
+		a.send(`{"fleet":{}}`)
+		b.send(`{"fleet":{}}`)
+		require.Equal(t, string(a.raw()), string(b.raw()))
+		r.observe(1, 1)
+		r.tick()
+		require.Equal(t, string(a.raw()), string(b.raw()))
+	})
+}
+
+func TestOneFrameIsSharedByAllSubscribers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		a, b := r.connect(), r.connect()
+		for _, c := range r.clients {
+			c.send(`{"fleet":{}}`)
+			c.snapshot(0, 1, 2, 3)
+		}
+		for cpu := range 2 { // the first delta is with the writers, which no one lets finish
+			r.observe(1, float32(cpu+1))
+			r.tick()
+		}
+		require.Len(t, a.outbox().deltas, 1)
+		require.Same(t, &a.outbox().deltas[0][0], &b.outbox().deltas[0][0])
+	})
+}
+
+func TestStatusChangeByTimeReachesViewers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{PingInterval: time.Hour})
+		defer r.close()
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- r.hub.Run(ctx) }()
+		r.observe(2, 1)
+		fleet, one := r.connect(), r.connect()
+		fleet.send(`{"fleet":{}}`)
+		one.send(`{"host":{"hostId":2}}`)
+		require.Equal(t, up, fleet.snapshot(0, 1, 2, 3)[1].Status)
+		require.Equal(t, up, one.snapshot(0, 2)[0].Status)
+
+		start := time.Now()
+		require.Equal(t, down, one.delta(1, 2)[0].Status)
+		require.Equal(t, down, fleet.delta(1, 2)[0].Status)
+		require.InDelta(t, 30, time.Since(start).Seconds(), 0.5)
+		for _, h := range fleet.delta(2, 1, 3) {
+			require.Equal(t, down, h.Status, "hosts that did not come back after the start")
+		}
+		stop()
+		require.Equal(t, ws.StatusGoingAway, fleet.closed())
+		require.Equal(t, ws.StatusGoingAway, one.closed())
+		require.NoError(t, <-ran)
+	})
+}
+
+func TestAlertsReachEveryViewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		early := r.connect()
+		early.idle() // there is no list yet
+		r.hub.PublishAlerts(goldenAlerts())
+		m := early.message()
+		require.Len(t, m.GetAlerts().Alerts, 1)
+		require.Zero(t, m.Seq)
+		r.hub.PublishAlerts(goldenAlerts())
+		early.idle() // no news
+
+		late := r.connect()
+		require.Len(t, late.message().GetAlerts().Alerts, 1)
+		late.send(`{"fleet":{}}`)
+		late.snapshot(0, 1, 2, 3)
+		r.hub.PublishAlerts(nil)
+		require.NotNil(t, late.message().GetAlerts())
+		require.Empty(t, early.message().GetAlerts().Alerts)
+		r.observe(1, 1)
+		r.tick()
+		late.delta(1, 1) // alerts have not used up a seq
+	})
+}
+
+func TestMessageAndByteCountsAreTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		c := r.connect()
+		c.send(`{"fleet":{}}`)
+		body := c.raw()
+		require.True(t, json.Valid(body))
+		synctest.Wait()
+		require.Equal(t, 1.0, value(r.hub.metrics.messages))
+		require.Equal(t, float64(4+len(body)), value(r.hub.metrics.bytes))
+		require.Equal(t, 1.0, value(r.hub.metrics.viewers))
+		r.close()
+		require.Equal(t, 1.0, value(r.hub.metrics.closed[reasonClient]))
+	})
+}
+
+// Whatever viewers and samples do at the same time, each viewer sees an unbroken sequence that ends at the truth.
+func TestEveryViewerEndsAtTheTruth(t *testing.T) {
+	const hosts, viewers, rounds = 5, 8, 300
+	state := NewState(nil)
+	for id := range storage.HostID(hosts) {
+		state.SetHost(testHost(id+1, "host"))
+	}
+	hub := NewHub(state, HubOptions{TickInterval: time.Millisecond})
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- hub.Run(ctx) }()
+
+	var all sync.WaitGroup
+	for range viewers {
+		near, far := net.Pipe()
+		require.True(t, hub.reserve())
+		all.Go(func() {
+			defer hub.release()
+			hub.serve(ctx, far, far)
+		})
+		all.Go(func() {
+			defer func() { _ = near.Close() }()
+			c := &client{t: t, conn: near}
+			c.send(`{"fleet":{}}`)
+			newest := map[uint32]float64{}
+			var seq uint32
+			for n := 0; ; n++ {
+				m := c.message()
+				list := m.GetSnapshot()
+				if list == nil {
+					list = m.GetDelta()
+					if n == 0 || m.Seq != seq+1 {
+						t.Errorf("delta %d after %d", m.Seq, seq)
+						return
+					}
+				}
+				seq = m.Seq
+				finished := true
+				for _, h := range list.Hosts {
+					if cpu(h) < newest[h.HostId] {
+						t.Errorf("host %d went back", h.HostId)
+					}
+					newest[h.HostId] = cpu(h)
+				}
+				for id := range uint32(hosts) {
+					finished = finished && newest[id+1] == rounds
+				}
+				if finished {
+					return
+				}
+			}
+		})
+	}
+	for round := range rounds {
+		for id := range storage.HostID(hosts) {
+			at := epoch.Add(time.Duration(round) * time.Second)
+			state.Observe(id+1, hostSample(at, float32(round+1)), time.Now())
+		}
+	}
+	all.Wait()
+	stop()
+	require.NoError(t, <-ran)
+}

@@ -1,0 +1,64 @@
+package live
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// reason says why a connection ended; it is the label of gohub_live_closed_total.
+type reason string
+
+const (
+	reasonClient      reason = "client"       // the viewer left
+	reasonGoingAway   reason = "going_away"   // the server stops
+	reasonSession     reason = "session"      // the request's context ended
+	reasonProtocol    reason = "protocol"     // the viewer broke the WebSocket protocol
+	reasonTooBig      reason = "too_big"      // a request over a bound
+	reasonPingTimeout reason = "ping_timeout" // no answer to a ping
+	reasonWrite       reason = "write"        // a write failed or took too long
+)
+
+var reasons = []reason{
+	reasonClient, reasonGoingAway, reasonSession, reasonProtocol, reasonTooBig, reasonPingTimeout, reasonWrite,
+}
+
+// hubMetrics is what the hub tells of itself.
+type hubMetrics struct {
+	viewers   prometheus.Gauge
+	messages  prometheus.Counter
+	bytes     prometheus.Counter
+	conflated prometheus.Counter
+	closed    map[reason]prometheus.Counter
+}
+
+// newHubMetrics registers the metrics, or keeps them to itself if the registerer is nil. Like every registration of
+// this program's own metrics it panics if it is done twice.
+func newHubMetrics(registerer prometheus.Registerer) *hubMetrics {
+	m := &hubMetrics{
+		viewers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gohub_live_viewers",
+			Help: "WebSocket connections of viewers that are open.",
+		}),
+		messages: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gohub_live_messages_total",
+			Help: "Messages written to viewers, control frames left out.",
+		}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gohub_live_bytes_total",
+			Help: "Bytes written to viewers, frame headers and control frames included.",
+		}),
+		conflated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gohub_live_conflated_total",
+			Help: "Times that a viewer read too slowly and got a snapshot in place of deltas.",
+		}),
+		closed: make(map[reason]prometheus.Counter),
+	}
+	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gohub_live_closed_total",
+		Help: "WebSocket connections of viewers that ended, by reason.",
+	}, []string{"reason"})
+	for _, r := range reasons {
+		m.closed[r] = closed.WithLabelValues(string(r))
+	}
+	if registerer != nil {
+		registerer.MustRegister(m.viewers, m.messages, m.bytes, m.conflated, closed)
+	}
+	return m
+}

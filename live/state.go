@@ -1,0 +1,125 @@
+// Package live holds the newest values of every host in memory, once, and shows them while they change. In the data's
+// path it stands beside storage: ingest tells State each sample that it takes, and the fleet list, the alert
+// evaluation, the Prometheus gauges (NewCollector) and the browsers (Hub, over WebSocket) all read that one State.
+package live
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// State is the newest sample and the status of every host. All methods are safe for concurrent use. A call holds the
+// lock of one host at a time, and never during I/O, so a reader of the whole fleet does not hold ingest up.
+//
+// Hosts are never removed: their number is bounded by the agents that were enrolled.
+type State struct {
+	now func() time.Time
+
+	mu   sync.RWMutex // guards the two below, not the hosts themselves
+	byID map[storage.HostID]*host
+	// sorted holds the same hosts by id. Elements that a reader may hold are never overwritten: a new host is appended
+	// behind them or the slice is made anew.
+	sorted []*host
+}
+
+// NewState returns a State without hosts. now tells the time that statuses are judged by; nil is time.Now.
+func NewState(now func() time.Time) *State {
+	if now == nil {
+		now = time.Now
+	}
+	return &State{now: now, byID: make(map[storage.HostID]*host)}
+}
+
+// SetHost makes a host known, or takes its new facts. A host without samples has status UNSPECIFIED until samples
+// could have been expected, counted from the first SetHost. h.Facts is copied.
+func (s *State) SetHost(h storage.Host) {
+	s.ensure(h.ID).setIdentity(h)
+}
+
+// Restore takes the newest stored samples, so that a restarted server shows the fleet's last values at once. They say
+// nothing about the status. A host that has sent since the start keeps what it sent.
+func (s *State) Restore(latest []storage.Latest) {
+	now := s.now()
+	for _, l := range latest {
+		s.ensure(l.Host).restore(l, now)
+	}
+}
+
+// Observe takes a sample that ingest has validated. receivedAt is when the server had it. The sample may be any age:
+// one that is older than the newest says that the host is alive, but its values are not shown. The exception is a host
+// whose newest sample has not been followed by a newer one for so long that it would be down: then its clock has been
+// set back, and the older sample is the true one.
+//
+// The sample is not kept; only its label values (strings) are.
+func (s *State) Observe(id storage.HostID, sample *gohubv1.Sample, receivedAt time.Time) {
+	s.ensure(id).observe(sample, receivedAt)
+}
+
+// Hosts returns every host with the values of the host family, by id. The answer is the caller's, except for Facts and
+// FirstSeen, which are shared and must not be changed.
+func (s *State) Hosts() []*gohubv1.Host { return s.list(false) }
+
+// HostsWithInstances is Hosts with the values of filesystems, disks, interfaces, sensors, cores and processes too.
+func (s *State) HostsWithInstances() []*gohubv1.Host { return s.list(true) }
+
+// Host returns one host with everything, and whether there is such a host. What Hosts says of sharing holds here too.
+func (s *State) Host(id storage.HostID) (*gohubv1.Host, bool) {
+	h, ok := s.lookup(id)
+	if !ok {
+		return nil, false
+	}
+	return h.message(s.now(), true), true
+}
+
+func (s *State) list(everything bool) []*gohubv1.Host {
+	now, hosts := s.now(), s.all()
+	messages := make([]*gohubv1.Host, len(hosts))
+	for i, h := range hosts {
+		messages[i] = h.message(now, everything)
+	}
+	return messages
+}
+
+// all returns the hosts by id. The caller must not change the slice.
+func (s *State) all() []*host {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.sorted
+}
+
+func (s *State) lookup(id storage.HostID) (*host, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h, ok := s.byID[id]
+	return h, ok
+}
+
+// ensure returns the host and adds it if it is new: a host that sends before its facts are told is shown by its id.
+func (s *State) ensure(id storage.HostID) *host {
+	if h, ok := s.lookup(id); ok {
+		return h
+	}
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, ok := s.byID[id]; ok {
+		return h
+	}
+	h := newHost(id, len(s.sorted), now)
+	s.byID[id] = h
+	at, _ := slices.BinarySearchFunc(s.sorted, id, func(h *host, id storage.HostID) int { return cmp.Compare(h.id, id) })
+	if at == len(s.sorted) {
+		s.sorted = append(s.sorted, h)
+		return h
+	}
+	sorted := make([]*host, 0, len(s.sorted)+1)
+	sorted = append(sorted, s.sorted[:at]...)
+	sorted = append(sorted, h)
+	s.sorted = append(sorted, s.sorted[at:]...)
+	return h
+}

@@ -1,0 +1,262 @@
+package live
+
+import (
+	"math"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+const (
+	unknown = gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED
+	up      = gohubv1.HostStatus_HOST_STATUS_UP
+	down    = gohubv1.HostStatus_HOST_STATUS_DOWN
+)
+
+func newTestState() (*State, *clock) {
+	c := &clock{time: epoch}
+	return NewState(c.now), c
+}
+
+func mustHost(t *testing.T, s *State, id storage.HostID) *gohubv1.Host {
+	t.Helper()
+	h, ok := s.Host(id)
+	require.True(t, ok)
+	return h
+}
+
+func cpu(h *gohubv1.Host) float64 { return h.GetLatest().GetValues()["cpu_usage_percent"] }
+
+func TestHostsAreSortedByID(t *testing.T) {
+	s, _ := newTestState()
+	for _, id := range []storage.HostID{5, 2, 9, 1, math.MaxUint32, 7} {
+		s.SetHost(testHost(id, "host"))
+	}
+	var ids []uint32
+	for _, h := range s.Hosts() {
+		ids = append(ids, h.HostId)
+	}
+	require.Equal(t, []uint32{1, 2, 5, 7, 9, math.MaxUint32}, ids)
+}
+
+func TestHostHasFactsAndReadings(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(7, "db-1"))
+	s.Observe(7, fullSample(epoch), c.time)
+
+	h := mustHost(t, s, 7)
+	require.Equal(t, "db-1", h.Facts.Hostname)
+	require.Equal(t, up, h.Status)
+	require.Equal(t, epoch, h.Latest.Time.AsTime())
+	require.Equal(t, 12.3, h.Latest.Values["cpu_usage_percent"], "not 12.300000190734863")
+	require.Equal(t, 0.0, h.Latest.Values["swap_used_bytes"])
+	require.NotContains(t, h.Latest.Values, "cpu_steal_percent", "a missing reading is absent, not 0")
+	require.Len(t, h.Latest.Instances, 8)
+	require.Equal(t, map[string]string{"mountpoint": "/", "device": "/dev/sda1", "fstype": "ext4"}, h.Latest.Instances[2].Labels)
+	require.Equal(t, 71.25, h.Latest.Instances[2].Values["filesystem_used_percent"])
+
+	require.Empty(t, s.Hosts()[0].Latest.Instances)
+	require.True(t, proto.Equal(h, s.HostsWithInstances()[0]))
+	_, ok := s.Host(8)
+	require.False(t, ok)
+}
+
+func TestStatusFollowsTheTimeOfReceipt(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		interval uint32 // milliseconds
+		after    time.Duration
+		want     gohubv1.HostStatus
+	}{
+		{"three intervals", 10_000, 30 * time.Second, up},
+		{"more than three intervals", 10_000, 30*time.Second + 1, down},
+		{"a quick agent has ten seconds", 1_000, 10 * time.Second, up},
+		{"a quick agent has ten seconds, not more", 1_000, 10*time.Second + 1, down},
+		{"no interval is the default", 0, 30 * time.Second, up},
+		{"no interval is the default, not more", 0, 30*time.Second + 1, down},
+		{"an absurd interval", math.MaxUint32, 24 * time.Hour, up},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, c := newTestState()
+			h := testHost(1, "a")
+			h.Facts.IntervalMillis = test.interval
+			s.SetHost(h)
+			// The agent's clock is wrong by a day; that is not what the status is about.
+			s.Observe(1, hostSample(epoch.Add(-24*time.Hour), 1), c.time)
+			c.time = c.time.Add(test.after)
+			require.Equal(t, test.want, mustHost(t, s, 1).Status)
+		})
+	}
+}
+
+func TestStatusIsUnknownUntilAgentsCouldReconnect(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(1, "a"))
+	require.Equal(t, unknown, mustHost(t, s, 1).Status)
+	c.time = epoch.Add(30*time.Second + reconnectGrace)
+	require.Equal(t, unknown, mustHost(t, s, 1).Status)
+	c.time = c.time.Add(1)
+	require.Equal(t, down, mustHost(t, s, 1).Status)
+	s.SetHost(testHost(1, "a"))
+	require.Equal(t, down, mustHost(t, s, 1).Status, "a reconnect without a sample")
+	s.Observe(1, hostSample(c.time, 1), c.time)
+	require.Equal(t, up, mustHost(t, s, 1).Status)
+}
+
+func TestRestoreShowsLastValuesWithoutStatus(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(1, "a"))
+	s.SetHost(testHost(2, "b"))
+	s.Observe(2, hostSample(epoch.Add(-time.Minute), 2), c.time)
+	values := make([]float64, len(catalogue.Host().Metrics))
+	for i := range values {
+		values[i] = math.NaN()
+	}
+	values[0] = float64(float32(12.3))
+	s.Restore([]storage.Latest{
+		{Host: 1, Time: epoch.Add(-time.Hour + 1500*time.Microsecond), Values: values},
+		{Host: 2, Time: epoch, Values: values},
+		{Host: 3, Time: epoch, Values: values[:1]}, // from a database with fewer columns
+	})
+
+	h := mustHost(t, s, 1)
+	require.Equal(t, unknown, h.Status)
+	require.Equal(t, map[string]float64{"cpu_usage_percent": 12.3}, h.Latest.Values)
+	require.Equal(t, epoch.Add(-time.Hour+time.Millisecond), h.Latest.Time.AsTime())
+	require.Equal(t, 2.0, cpu(mustHost(t, s, 2)), "what was sent since the start is kept")
+	require.Equal(t, 12.3, cpu(mustHost(t, s, 3)))
+}
+
+func TestOlderSampleDoesNotReplaceNewest(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(1, "a"))
+	s.Observe(1, hostSample(epoch, 1), c.time)
+	c.time = c.time.Add(20 * time.Second)
+	s.Observe(1, hostSample(epoch.Add(-time.Second), 2), c.time)
+	h := mustHost(t, s, 1)
+	require.Equal(t, 1.0, cpu(h))
+	require.Equal(t, epoch, h.Latest.Time.AsTime())
+
+	c.time = c.time.Add(20 * time.Second)
+	require.Equal(t, up, mustHost(t, s, 1).Status, "but it is a sign of life")
+}
+
+func TestOlderSampleReplacesAfterClockWasSetBack(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(1, "a"))
+	s.Observe(1, hostSample(epoch.Add(time.Hour), 1), c.time)
+	for i := range 4 {
+		c.time = epoch.Add(time.Duration(i+1) * 10 * time.Second)
+		s.Observe(1, hostSample(c.time, 2), c.time)
+	}
+	h := mustHost(t, s, 1)
+	require.Equal(t, 2.0, cpu(h))
+	require.Equal(t, c.time, h.Latest.Time.AsTime())
+	require.Equal(t, up, h.Status)
+}
+
+func TestLastOfInstancesWithSameLabelsCounts(t *testing.T) {
+	s, c := newTestState()
+	disk := func(device string, busy float32) *gohubv1.DiskMetrics {
+		return &gohubv1.DiskMetrics{Device: device, BusyPercent: proto.Float32(busy)}
+	}
+	instances := func() map[string]float64 {
+		all := map[string]float64{}
+		latest := mustHost(t, s, 1).Latest
+		for _, instance := range latest.Instances {
+			all[instance.Labels["device"]] = instance.Values["disk_busy_percent"]
+		}
+		require.Len(t, all, len(latest.Instances))
+		return all
+	}
+	for i, test := range []struct {
+		disks []*gohubv1.DiskMetrics
+		want  map[string]float64
+	}{
+		{[]*gohubv1.DiskMetrics{disk("a", 1), disk("b", 2), disk("a", 3)}, map[string]float64{"a": 3, "b": 2}},
+		{[]*gohubv1.DiskMetrics{disk("a", 1), disk("b", 2), disk("a", 4)}, map[string]float64{"a": 4, "b": 2}},
+		{[]*gohubv1.DiskMetrics{disk("a", 1), disk("b", 2)}, map[string]float64{"a": 1, "b": 2}},
+		{[]*gohubv1.DiskMetrics{disk("b", 5)}, map[string]float64{"b": 5}},
+		{[]*gohubv1.DiskMetrics{disk("b\xff", 5), disk("b\xfe", 6)}, map[string]float64{"b\uFFFD": 6}},
+		{nil, map[string]float64{}},
+	} {
+		s.Observe(1, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli() + int64(i), Disks: test.disks}, c.time)
+		require.Equal(t, test.want, instances(), "step %d", i)
+	}
+}
+
+func TestSampleIsNotKept(t *testing.T) {
+	s, c := newTestState()
+	sample := fullSample(epoch)
+	s.Observe(1, sample, c.time)
+	before := proto.CloneOf(mustHost(t, s, 1))
+	*sample.Host.CpuUsagePercent = 99
+	*sample.Disks[0].BusyPercent = 0
+	require.True(t, proto.Equal(before, mustHost(t, s, 1)))
+}
+
+func TestSameFactsAreNoChange(t *testing.T) {
+	s, _ := newTestState()
+	s.SetHost(testHost(1, "a"))
+	h, _ := s.lookup(1)
+	version := h.version
+	s.SetHost(testHost(1, "a"))
+	require.Equal(t, version, h.version)
+	s.SetHost(testHost(1, "renamed"))
+	require.Greater(t, h.version, version)
+}
+
+func TestWhatIsNotANumberIsNoReading(t *testing.T) {
+	s, c := newTestState()
+	for _, value := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		s.Observe(1, hostSample(epoch, float32(value)), c.time)
+		require.Empty(t, mustHost(t, s, 1).Latest.Values)
+	}
+}
+
+func TestRound7(t *testing.T) {
+	for _, test := range []struct {
+		in   float32
+		want string
+	}{
+		{0, "0"}, {12.3, "12.3"}, {-12.3, "-12.3"}, {0.1, "0.1"}, {99.99999, "99.99999"}, {100, "100"},
+		{1234567, "1.234567e+06"}, {123456.7, "123456.7"}, {1e-7, "1e-07"}, {16777216, "1.677722e+07"},
+		{1.5e9, "1.5e+09"}, {3.4028235e38, "3.4028234663852886e+38"}, {1e-30, "1.0000000031710769e-30"},
+		{0.000123456, "0.000123456"}, {9999999.5, "1e+07"},
+	} {
+		require.Equal(t, test.want, strconv.FormatFloat(round7(float64(test.in)), 'g', -1, 64), "%v", test.in)
+	}
+}
+
+func TestStateIsSafeForConcurrentUse(t *testing.T) {
+	s := NewState(nil)
+	c := NewCollector(s)
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			for i := range 200 {
+				id := storage.HostID(i%10 + 1)
+				switch worker {
+				case 0:
+					s.Observe(id, fullSample(epoch.Add(time.Duration(i)*time.Second)), time.Now())
+				case 1:
+					s.SetHost(testHost(id, strconv.Itoa(i)))
+				case 2:
+					s.HostsWithInstances()
+				case 3:
+					collect(c)
+				}
+			}
+		})
+	}
+	group.Wait()
+	require.Len(t, s.Hosts(), 10)
+}

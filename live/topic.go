@@ -1,0 +1,120 @@
+package live
+
+import (
+	"github.com/gobwas/ws"
+
+	"time"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// topicKey names what a viewer can subscribe to: the fleet, or a host with everything.
+type topicKey struct {
+	fleet bool
+	host  storage.HostID // if not fleet
+}
+
+// topic is a subject that has subscribers. It is made for the first one and forgotten after the last, so that what no
+// one looks at costs nothing. Hub.mu guards all fields.
+//
+// Its messages are numbered: a snapshot carries the number of the newest delta, for it holds all up to it and perhaps
+// more; the next delta, the next number. Since a host travels whole, getting a change twice does no harm.
+type topic struct {
+	key   topicKey
+	state *State
+	// single is the host of a topic that is not the fleet, as a slice.
+	single []*host
+	// seq is the number of the newest delta; after the largest comes 0.
+	seq uint32
+	// marks tells what the deltas have told so far, by host.index (by 0 in a topic of one host).
+	marks       []mark
+	subscribers map[*viewer]struct{}
+	// snapshot is that of seq, if someone needed it.
+	snapshot frame
+}
+
+// mark tells what viewers know of a host. The status is in it because it changes by the mere passage of time.
+type mark struct {
+	version uint64
+	status  gohubv1.HostStatus
+}
+
+func newTopic(key topicKey, state *State, h *host, now time.Time) *topic {
+	t := &topic{key: key, state: state, subscribers: make(map[*viewer]struct{})}
+	if !key.fleet {
+		t.single = []*host{h}
+	}
+	// The first snapshot will hold what is now; deltas are about what comes after.
+	for _, h := range t.hosts() {
+		h.mu.Lock()
+		*t.mark(h) = mark{h.version, h.status(now)}
+		h.mu.Unlock()
+	}
+	return t
+}
+
+func (t *topic) hosts() []*host {
+	if t.key.fleet {
+		return t.state.all()
+	}
+	return t.single
+}
+
+func (t *topic) mark(h *host) *mark {
+	index := 0
+	if t.key.fleet {
+		index = h.index
+	}
+	if missing := index + 1 - len(t.marks); missing > 0 {
+		t.marks = append(t.marks, make([]mark, missing)...) // a version is never 0: unknown hosts differ from it
+	}
+	return &t.marks[index]
+}
+
+// delta returns the frame with the hosts that changed since the last delta, or nil if none did. It encodes into
+// scratch, which it returns for the next one.
+func (t *topic) delta(now time.Time, scratch []byte) (frame, []byte) {
+	changed := 0
+	for _, h := range t.hosts() {
+		known := t.mark(h)
+		h.mu.Lock()
+		if newest := (mark{h.version, h.status(now)}); newest != *known {
+			*known = newest
+			if changed == 0 {
+				scratch = appendHostsStart(scratch[:0], deltaKind, t.seq+1)
+			} else {
+				scratch = append(scratch, ',')
+			}
+			changed++
+			scratch = h.appendJSON(scratch, newest.status, !t.key.fleet)
+		}
+		h.mu.Unlock()
+	}
+	if changed == 0 {
+		return nil, scratch
+	}
+	t.seq++
+	t.snapshot = nil
+	scratch = appendHostsEnd(scratch)
+	return compile(ws.OpText, scratch), scratch
+}
+
+// whole returns the topic's snapshot. Between two deltas it is made once, however many viewers come.
+func (t *topic) whole(now time.Time, scratch []byte) (frame, []byte) {
+	if t.snapshot != nil {
+		return t.snapshot, scratch
+	}
+	scratch = appendHostsStart(scratch[:0], snapshotKind, t.seq)
+	for i, h := range t.hosts() {
+		if i > 0 {
+			scratch = append(scratch, ',')
+		}
+		h.mu.Lock()
+		scratch = h.appendJSON(scratch, h.status(now), !t.key.fleet)
+		h.mu.Unlock()
+	}
+	scratch = appendHostsEnd(scratch)
+	t.snapshot = compile(ws.OpText, scratch)
+	return t.snapshot, scratch
+}

@@ -1,0 +1,259 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/stretchr/testify/require"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+func TestSlowViewerIsConflatedAndHoldsNoOneUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{WriteTimeout: time.Hour})
+		defer r.close()
+		slow, quick := r.connect(), r.connect()
+		for _, c := range r.clients {
+			c.send(`{"fleet":{}}`)
+			c.snapshot(0, 1, 2, 3)
+		}
+		const ticks = 100
+		for seq := 1; seq <= ticks; seq++ {
+			r.observe(1, float32(seq))
+			r.tick()
+			require.Equal(t, float64(seq), cpu(quick.delta(seq, 1)[0]))
+			require.LessOrEqual(t, len(slow.outbox().deltas), maxPending)
+		}
+		require.True(t, slow.outbox().behind)
+		require.Empty(t, slow.outbox().deltas, "what will never be sent is not held")
+		require.Equal(t, 1.0, value(r.hub.metrics.conflated))
+
+		slow.delta(1, 1) // the one that its writer had begun
+		hosts := slow.snapshot(ticks, 1, 2, 3)
+		require.Equal(t, float64(ticks), cpu(hosts[0]))
+		r.observe(2, 7)
+		r.tick()
+		slow.delta(ticks+1, 2)
+		quick.delta(ticks+1, 2)
+	})
+}
+
+func TestShortHiccupCostsNoSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		c.send(`{"fleet":{}}`)
+		c.snapshot(0, 1, 2, 3)
+		for seq := 1; seq <= maxPending+1; seq++ { // one is with the writer
+			r.observe(1, float32(seq))
+			r.tick()
+		}
+		for seq := 1; seq <= maxPending+1; seq++ {
+			c.delta(seq, 1)
+		}
+		c.idle()
+	})
+}
+
+func TestViewerThatNeverReadsIsDisconnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{WriteTimeout: 10 * time.Second})
+		defer r.close()
+		c := r.connect()
+		c.send(`{"fleet":{}}`)
+		time.Sleep(10*time.Second - 1)
+		synctest.Wait()
+		require.Len(t, r.viewers(), 1)
+		time.Sleep(1)
+		synctest.Wait()
+		require.Empty(t, r.viewers())
+		require.Equal(t, 1.0, value(r.hub.metrics.closed[reasonWrite]))
+		require.Zero(t, value(r.hub.metrics.viewers))
+	})
+}
+
+// A slow line that takes some bytes now and then is no dead one, though the whole frame takes far longer.
+func TestLongFrameHasADeadlineForEachPiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{WriteTimeout: 10 * time.Second})
+		defer r.close()
+		for id := range storage.HostID(1000) {
+			r.state.SetHost(testHost(id+1, "host"))
+		}
+		c := r.connect()
+		c.send(`{"fleet":{}}`)
+		header, err := ws.ReadHeader(c.conn)
+		require.NoError(t, err)
+		require.Greater(t, header.Length, int64(5*writePiece))
+		for left := header.Length; left > 0; left -= min(left, writePiece) {
+			time.Sleep(9 * time.Second)
+			_, err := io.CopyN(io.Discard, c.conn, min(left, writePiece))
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		require.Len(t, r.viewers(), 1)
+	})
+}
+
+func TestSlowViewerGetsNewestAlertsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		for n := range 5 {
+			r.hub.PublishAlerts([]*gohubv1.Alert{{Id: fmt.Sprint(n)}})
+			synctest.Wait()
+		}
+		require.Equal(t, "0", c.message().GetAlerts().Alerts[0].Id)
+		require.Equal(t, "4", c.message().GetAlerts().Alerts[0].Id)
+		c.idle()
+	})
+}
+
+func TestPingsAreAnsweredOrTheViewerGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{PingInterval: 30 * time.Second})
+		defer r.close()
+		c := r.connect()
+		ping := func() {
+			t.Helper()
+			r.tick()
+			op, _ := c.frame()
+			require.Equal(t, ws.OpPing, op)
+		}
+		time.Sleep(30*time.Second - 1)
+		r.tick()
+		c.idle()
+		ping()
+		time.Sleep(29 * time.Second)
+		_, err := c.conn.Write(masked(ws.NewPongFrame(nil)))
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		ping()
+		time.Sleep(30 * time.Second)
+		r.tick()
+		require.Equal(t, ws.StatusPolicyViolation, c.closed())
+		synctest.Wait()
+		require.Equal(t, 1.0, value(r.hub.metrics.closed[reasonPingTimeout]))
+	})
+}
+
+func TestClientPingIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		_, err := c.conn.Write(masked(ws.NewPingFrame([]byte("hello"))))
+		require.NoError(t, err)
+		op, payload := c.frame()
+		require.Equal(t, ws.OpPong, op)
+		require.Equal(t, "hello", string(payload))
+	})
+}
+
+func TestFloodOfPingsIsNotQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		for n := range 1000 {
+			_, err := c.conn.Write(masked(ws.NewPingFrame(fmt.Append(nil, n))))
+			require.NoError(t, err)
+			synctest.Wait()
+		}
+		_, payload := c.frame()
+		require.Equal(t, "0", string(payload))
+		_, payload = c.frame()
+		require.Equal(t, "999", string(payload))
+		c.idle()
+	})
+}
+
+func TestConnectionEndsWithItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		ctx, logout := context.WithCancel(t.Context())
+		c := r.connectContext(ctx)
+		logout()
+		require.Equal(t, ws.StatusPolicyViolation, c.closed())
+		synctest.Wait()
+		require.Equal(t, 1.0, value(r.hub.metrics.closed[reasonSession]))
+	})
+}
+
+func TestStopDoesNotWaitForTheUnwilling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{WriteTimeout: time.Hour})
+		defer r.close()
+		ctx, stop := context.WithCancel(t.Context())
+		stuck, mute := r.connect(), r.connect()
+		stuck.send(`{"fleet":{}}`) // and never reads the snapshot
+		synctest.Wait()
+		stop()
+		begin := time.Now()
+		go func() {
+			op, _ := mute.frame() // reads the close frame, but never answers it
+			require.Equal(t, ws.OpClose, op)
+		}()
+		require.NoError(t, r.hub.Run(ctx))
+		require.Equal(t, 2*closeGrace, time.Since(begin))
+		require.Error(t, r.hub.Run(ctx), "a second run")
+		require.False(t, r.hub.reserve(), "no viewers after the stop")
+	})
+}
+
+// What a viewer had under way when it was refused is read, or the reset of the connection could cost the close frame.
+func TestRestOfRefusedFrameIsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c := r.connect()
+		r.group.Go(func() { require.Equal(t, ws.StatusMessageTooBig, c.closed()) })
+		_, err := c.conn.Write(text(strings.Repeat("x", 100_000))) // returns when all is read
+		require.NoError(t, err)
+	})
+}
+
+// halves is a pipe whose server's side can be closed for writing alone, as a TCP connection's.
+type halves struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (h *halves) CloseWrite() error {
+	close(h.closed)
+	return nil
+}
+
+func TestViewerLearnsAtOnceThatNothingMoreComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		near, far := net.Pipe()
+		conn := &halves{far, make(chan struct{})}
+		require.True(t, r.hub.reserve())
+		r.group.Go(func() {
+			defer r.hub.release()
+			r.hub.serve(t.Context(), conn, conn)
+		})
+		start := time.Now()
+		_, err := near.Write(masked(ws.NewBinaryFrame(nil)))
+		require.NoError(t, err)
+		_, err = ws.ReadFrame(near)
+		require.NoError(t, err)
+		<-conn.closed
+		require.NoError(t, near.Close())
+		r.close()
+		require.Zero(t, time.Since(start))
+	})
+}
