@@ -56,7 +56,7 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openapi.JSON) // the client is gone, no one to tell
 	})))
-	o.authoriser.RegisterHandlers(mux)
+	o.authoriser.Register(mux)
 	mux.Handle("/api/", gzhttp.GzipHandler(gateway))
 	mux.Handle("/", gzhttp.GzipHandler(o.dashboard))
 	return o.authoriser.Middleware(mux), nil
