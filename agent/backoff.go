@@ -1,0 +1,26 @@
+package agent
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// backoff spaces attempts: full jitter under a ceiling that doubles, so that a fleet that lost its server does not come
+// back at once. Not safe for concurrent use.
+type backoff struct {
+	base, ceiling time.Duration
+	// floor keeps a lucky draw from making a busy loop.
+	floor   time.Duration
+	attempt int
+}
+
+func (b *backoff) reset() { b.attempt = 0 }
+
+func (b *backoff) next() time.Duration {
+	limit := b.ceiling
+	if b.attempt < 32 && b.base<<b.attempt < b.ceiling && b.base<<b.attempt > 0 {
+		limit = b.base << b.attempt
+	}
+	b.attempt++
+	return max(time.Duration(rand.Int64N(int64(limit)+1)), b.floor)
+}

@@ -1,0 +1,457 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+)
+
+const (
+	// sendWindow is how many batches may be on the way at once: enough to fill a long line while a backlog drains, and
+	// little enough that a reconnect sends little twice.
+	sendWindow = 32
+	// welcomeTimeout bounds everything up to the Welcome: name, connection, TLS, and the server's reading of its cursor.
+	welcomeTimeout = 20 * time.Second
+	// leaveTimeout is how long a server gets to end a stream that the agent has ended.
+	leaveTimeout = time.Second
+	// healthyAfter is how long a stream must last for the next reconnect to be quick again.
+	healthyAfter = 10 * time.Second
+	// slowRetry is the wait, jittered, after a refusal that only a person can change.
+	slowRetry = time.Minute
+	// keepaliveTime is after how long a silence the server is asked for a sign of life; the server must allow it.
+	keepaliveTime    = time.Minute
+	keepaliveTimeout = 20 * time.Second
+	// ioBuffer is gRPC's read and write buffer: a batch is a few KiB.
+	ioBuffer = 8 << 10
+	// malformedRefusals and exhaustedRefusals are how often a batch that is alone on the way may be refused before it is
+	// given up: once and once more after a resend; a limit can be a passing one, unlike a malformed message.
+	malformedRefusals = 2
+	exhaustedRefusals = 3
+)
+
+var (
+	errNoToken      = errors.New("read token")
+	errNoWelcome    = errors.New("no welcome from the server")
+	errForeignEpoch = errors.New("the server's cursor does not fit this agent's batches")
+)
+
+// ClientTLS returns the configuration of a TLS connection to the server: trusting the authorities in the PEM file, or the
+// system's if it is "", and expecting the server to be called serverName, or by its address if that is "".
+func ClientTLS(caFile, serverName string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
+	if caFile == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("read CA file: %w", err)
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("CA file %s holds no PEM certificate", caFile)
+	}
+	return config, nil
+}
+
+// client sends what a spool holds to the server and trims it by the server's word. Its life is a loop of streams:
+//
+//	dial ─▶ Hello ─▶ Welcome ─▶ send after the cursor, up to a window ahead of the acks ─▶ the stream ends ─┐
+//	 ▲                                                                                                     │
+//	 └────────────────────────── wait: back-off with full jitter, or slowly after a refusal ◀──────────────┘
+//
+// A refused batch does not block those behind it. The status that ends a stream does not say which batch it means, so
+// after the first refusal the batches that were on the way are sent again one by one; the one that is refused alone, and
+// again after a resend, is given up and counted.
+type client struct {
+	server      string
+	tls         *tls.Config // nil for plaintext
+	token       func() (string, error)
+	hello       func(context.Context) *gohubv1.Hello
+	spool       Spool
+	log         *slog.Logger
+	dialOptions []grpc.DialOption // more of them, for tests
+
+	window    int
+	backoff   backoff
+	slowRetry time.Duration
+	healthy   time.Duration
+
+	// stopping is closed by the agent when no more batches will be appended.
+	stopping <-chan struct{}
+
+	refused atomic.Uint64 // batches given up because the server refuses them
+
+	// Owned by run's goroutine.
+	complaints     complaints
+	suspectThrough uint64 // batches up to this one are sent one by one
+	refusal        struct {
+		seq   uint64
+		times int
+	}
+}
+
+// streamEnd is how a stream ended.
+type streamEnd struct {
+	err      error
+	welcomed time.Time // zero if it never was
+	unacked  []uint64  // sent on this stream and not acknowledged
+	drained  bool      // ended by the agent, which has nothing left to send
+}
+
+// run streams until the context ends, or the agent stops and everything is stored.
+func (c *client) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		end := c.stream(ctx)
+		if end.drained || ctx.Err() != nil || c.nothingLeft() {
+			return
+		}
+		if !end.welcomed.IsZero() && time.Since(end.welcomed) >= c.healthy {
+			c.backoff.reset()
+			c.complaints.healthy()
+		}
+		wait := c.backoff.next()
+		switch status.Code(end.err) {
+		case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
+			wait = c.slowRetry/2 + wait%(c.slowRetry/2+1)
+		case codes.InvalidArgument, codes.ResourceExhausted:
+			if end.welcomed.IsZero() {
+				wait = c.slowRetry/2 + wait%(c.slowRetry/2+1) // it means the Hello, which will be the same next time
+			} else {
+				c.blame(end)
+			}
+		}
+		if errors.Is(end.err, errForeignEpoch) {
+			wait = c.slowRetry
+		}
+		select {
+		case <-c.stopping: // a last try or two before the agent's patience ends
+			wait = min(wait, time.Second)
+		default:
+		}
+		c.complaints.fail(end.err, wait)
+		if !c.wait(ctx, wait) || c.nothingLeft() {
+			return
+		}
+	}
+}
+
+// nothingLeft says that the agent is stopping and the spool is empty.
+func (c *client) nothingLeft() bool {
+	select {
+	case <-c.stopping:
+		return c.spool.Stats().Batches == 0
+	default:
+		return false
+	}
+}
+
+// wait sleeps until the time is up, cut short when the agent begins to stop. It is false when the context ended.
+func (c *client) wait(ctx context.Context, d time.Duration) bool {
+	stopping := c.stopping
+	select {
+	case <-stopping:
+		stopping = nil // it was stopping before: this wait is meant
+	default:
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-stopping:
+	case <-timer.C:
+	}
+	return true
+}
+
+// blame deals with a refusal of one of the batches on the way.
+func (c *client) blame(end streamEnd) {
+	if len(end.unacked) == 0 {
+		return // nothing was on the way; back-off is all there is
+	}
+	first, last := end.unacked[0], end.unacked[len(end.unacked)-1]
+	c.suspectThrough = max(c.suspectThrough, last)
+	if len(end.unacked) > 1 {
+		return
+	}
+	if c.refusal.seq != first {
+		c.refusal.seq, c.refusal.times = first, 0
+	}
+	c.refusal.times++
+	limit := malformedRefusals
+	if status.Code(end.err) == codes.ResourceExhausted {
+		limit = exhaustedRefusals
+	}
+	if c.refusal.times < limit {
+		return
+	}
+	if err := c.spool.Discard(first); err != nil {
+		c.log.Error("discard refused batch", "seq", first, "error", err)
+		return
+	}
+	c.log.Error("a batch is given up: the server refused it again after a resend",
+		"seq", first, "error", end.err, "given_up_batches", c.refused.Add(1))
+}
+
+func (c *client) options() []grpc.DialOption {
+	transport := insecure.NewCredentials()
+	if c.tls != nil {
+		transport = credentials.NewTLS(c.tls)
+	}
+	return append([]grpc.DialOption{
+		grpc.WithTransportCredentials(transport),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithReadBufferSize(ioBuffer),
+		grpc.WithWriteBufferSize(ioBuffer),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(), // the spool is what sends again
+		grpc.WithUserAgent("gohub-agent"),
+	}, c.dialOptions...)
+}
+
+// target is the server as gRPC names it: looked up in the DNS at every connect, unless the address says otherwise.
+func (c *client) target() string {
+	if strings.Contains(c.server, ":///") {
+		return c.server
+	}
+	return "dns:///" + c.server
+}
+
+// stream runs one stream, from the dial to its end. A connection of its own each time: what was wrong with the last one,
+// its address or its keys, is looked up anew.
+func (c *client) stream(ctx context.Context) (end streamEnd) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	token, err := c.token()
+	if err != nil {
+		return streamEnd{err: fmt.Errorf("%w: %w", errNoToken, err)}
+	}
+	if token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+	conn, err := grpc.NewClient(c.target(), c.options()...)
+	if err != nil {
+		return streamEnd{err: fmt.Errorf("prepare connection: %w", err)}
+	}
+	defer conn.Close() // its error says only that it was closed before
+
+	late := time.AfterFunc(welcomeTimeout, func() { cancel(errNoWelcome) })
+	defer late.Stop()
+	stream, welcome, err := c.open(ctx, conn)
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, errNoWelcome) {
+			err = fmt.Errorf("%w within %s: %w", errNoWelcome, welcomeTimeout, err)
+		}
+		return streamEnd{err: err}
+	}
+	late.Stop()
+	end.welcomed = time.Now()
+	if newest := c.spool.Newest(); welcome.GetCommittedSeq() > newest {
+		end.err = fmt.Errorf("%w: it has stored up to batch %d, the newest here is %d", errForeignEpoch, welcome.GetCommittedSeq(), newest)
+		return end
+	}
+	if err := c.spool.Trim(welcome.GetCommittedSeq()); err != nil {
+		end.err = fmt.Errorf("trim spool: %w", err)
+		return end
+	}
+	c.complaints.connected("server_version", welcome.GetServerVersion(), "host_id", welcome.GetHostId(),
+		"stored_through", welcome.GetCommittedSeq(), "held_batches", c.spool.Stats().Batches)
+
+	flight := newFlight(c.spool, welcome.GetCommittedSeq())
+	received := make(chan error, 1) // the receiver's last word
+	// The receiver ends with the stream, at the latest when cancel runs; it is waited for.
+	go func() { received <- flight.receive(stream) }()
+	ended, err := c.send(ctx, stream, flight, received)
+	if !ended {
+		cancel(nil)
+		receiveErr := <-received
+		// A Send fails with EOF alone; the reason comes from the receiving side.
+		if errors.Is(err, io.EOF) {
+			err = receiveErr
+		}
+	}
+	end.err, end.unacked = err, flight.unacked()
+	end.drained = err == nil
+	if errors.Is(err, io.EOF) {
+		end.err = status.Error(codes.Unavailable, "the server closed the stream")
+	}
+	return end
+}
+
+func (c *client) open(ctx context.Context, conn *grpc.ClientConn) (gohubv1.IngestService_StreamClient, *gohubv1.Welcome, error) {
+	stream, err := gohubv1.NewIngestServiceClient(conn).Stream(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	hello := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: c.hello(ctx)}}
+	if err := stream.Send(hello); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv tells why
+		return nil, nil, err
+	}
+	response, err := stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, nil, status.Error(codes.Unavailable, "the server closed the stream before its welcome")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	welcome := response.GetWelcome()
+	if welcome == nil {
+		return nil, nil, fmt.Errorf("%w: it sent %T first", errNoWelcome, response.GetMessage())
+	}
+	return stream, welcome, nil
+}
+
+// send puts batches on the way until the stream ends, which received says (ended is true then), or sending fails, or the
+// agent stops and everything is stored: then err is nil.
+func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamClient, f *flight, received <-chan error) (ended bool, err error) {
+	stopping := c.stopping
+	for {
+		window := c.window
+		if f.ackedThrough() < c.suspectThrough {
+			window = 1
+		}
+		if f.size() < window {
+			batch, err := c.spool.Next(f.last)
+			if err != nil {
+				return false, fmt.Errorf("read spool: %w", err)
+			}
+			if batch != nil {
+				f.sent(batch.GetSeq())
+				if err := stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}}); err != nil {
+					return false, err
+				}
+				continue
+			}
+			if stopping == nil && f.size() == 0 {
+				return c.leave(stream, received)
+			}
+		}
+		select {
+		case err := <-received:
+			return true, err
+		case <-f.progress:
+		case <-c.spool.Appended():
+		case <-stopping:
+			stopping = nil
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// leave ends a stream that has nothing left to send, and gives the server a moment to end its side.
+func (c *client) leave(stream gohubv1.IngestService_StreamClient, received <-chan error) (ended bool, err error) {
+	if err := stream.CloseSend(); err != nil {
+		return false, err
+	}
+	timer := time.NewTimer(leaveTimeout)
+	defer timer.Stop()
+	select {
+	case <-received: // whatever it says, everything was acknowledged
+		return true, nil
+	case <-timer.C:
+		return false, nil
+	}
+}
+
+// flight is the batches that are on the way on one stream. The sender adds to it, the receiver takes away.
+type flight struct {
+	spool    Spool
+	last     uint64        // sent last, or the server's cursor; the sender's own
+	progress chan struct{} // capacity 1, never closed: the receiver got an ack
+
+	mu     sync.Mutex
+	seqs   []uint64 // not acknowledged, in order
+	newest uint64   // sent last, for the receiver
+	acked  uint64
+}
+
+func newFlight(spool Spool, cursor uint64) *flight {
+	return &flight{spool: spool, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1)}
+}
+
+func (f *flight) sent(seq uint64) {
+	f.last = seq
+	f.mu.Lock()
+	f.seqs, f.newest = append(f.seqs, seq), seq
+	f.mu.Unlock()
+}
+
+func (f *flight) size() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.seqs)
+}
+
+func (f *flight) ackedThrough() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.acked
+}
+
+func (f *flight) unacked() []uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seqs
+}
+
+// receive takes acks until the stream ends, and returns why it did.
+func (f *flight) receive(stream gohubv1.IngestService_StreamClient) error {
+	for {
+		response, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		ack := response.GetAck()
+		if ack == nil {
+			continue // a message of a newer server
+		}
+		if err := f.ack(ack); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *flight) ack(ack *gohubv1.Ack) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ack.GetEpoch() != f.spool.Epoch() || ack.GetSeq() > f.newest {
+		return fmt.Errorf("%w: it acknowledged batch %d of epoch %d, sent was up to %d of %d",
+			errForeignEpoch, ack.GetSeq(), ack.GetEpoch(), f.newest, f.spool.Epoch())
+	}
+	if ack.GetSeq() <= f.acked {
+		return nil
+	}
+	if err := f.spool.Trim(ack.GetSeq()); err != nil {
+		return fmt.Errorf("trim spool: %w", err)
+	}
+	f.acked = ack.GetSeq()
+	for len(f.seqs) > 0 && f.seqs[0] <= f.acked {
+		f.seqs = f.seqs[1:]
+	}
+	select {
+	case f.progress <- struct{}{}:
+	default: // the sender has not looked since the last one
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package agent
+
+import "time"
+
+// minElapsed is the shortest time over which a rate means anything: under it the grain of the counters (10 ms of CPU, a few
+// packets) shows.
+const minElapsed = 100 * time.Millisecond
+
+// rate is the growth of a counter in units a second. It is nil, for a tick, where the growth is unknown: the counter went
+// down (the device was replaced or the machine rebooted) or no time passed.
+func rate(before, now uint64, elapsed time.Duration) *float32 {
+	if now < before || elapsed < minElapsed {
+		return nil
+	}
+	v := float32(float64(now-before) / elapsed.Seconds())
+	return &v
+}
+
+// growth32 is the growth of a counter that the kernel keeps in 32 bits. A value lower than before is a wrap only if the
+// caller knows that the device was not reset (its other counters grew) and the counter was in its upper half.
+func growth32(before, now uint64) (uint64, bool) {
+	switch {
+	case now >= before:
+		return now - before, true
+	case before >= 1<<31 && before < 1<<32:
+		return now + 1<<32 - before, true
+	default:
+		return 0, false
+	}
+}
+
+// percentOf is part/whole in percent, held within 0 and 100 (two counters read a moment apart can disagree); nil when the
+// whole is nothing.
+func percentOf(part, whole float64) *float32 {
+	if !(whole > 0) {
+		return nil
+	}
+	v := float32(min(max(part/whole*100, 0), 100))
+	return &v
+}
+
+// sum adds rates of which some may be unknown; it is nil if all are.
+type sum struct{ total *float32 }
+
+func (s *sum) add(v *float32) {
+	if v == nil {
+		return
+	}
+	if s.total == nil {
+		s.total = new(float32)
+	}
+	*s.total += *v
+}
+
+// highest keeps the greatest of some values; it is nil if there are none.
+type highest struct{ value *float32 }
+
+func (h *highest) add(v *float32) {
+	if v == nil {
+		return
+	}
+	if h.value == nil || *v > *h.value {
+		c := *v
+		h.value = &c
+	}
+}
+
+// readings holds the counters of each device (by name) from the previous tick, and when they were read, by the monotonic
+// clock, so that steps of the wall clock do not bend rates.
+type readings[C any] struct {
+	at     time.Time
+	byName map[string]C
+	spare  map[string]C // the map before last, used again
+}
+
+// since returns the time from the previous reading to now, 0 before the first.
+func (r *readings[C]) since(now time.Time) time.Duration {
+	if r.at.IsZero() {
+		return 0
+	}
+	return now.Sub(r.at)
+}
+
+// fresh returns an empty map for this tick's counters, to be handed to keep.
+func (r *readings[C]) fresh() map[string]C {
+	if r.spare == nil {
+		return make(map[string]C)
+	}
+	clear(r.spare)
+	return r.spare
+}
+
+func (r *readings[C]) keep(now time.Time, current map[string]C) {
+	r.spare, r.byName, r.at = r.byName, current, now
+}
