@@ -6,6 +6,8 @@ SHELL := /bin/bash -o pipefail
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN := .build
+# grpcnotrace leaves out gRPC's trace pages, and with them the packages that make the agent a quarter larger.
+AGENT_FLAGS := -trimpath -tags grpcnotrace -ldflags '$(LDFLAGS)'
 
 # golangci-lint is run by version, not as a tool of go.mod: its several hundred dependencies would decide the versions
 # of the product's own.
@@ -28,14 +30,14 @@ server:
 
 .PHONY: agent
 agent:
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/gohub-agent ./cmd/agent
+	CGO_ENABLED=0 go build $(AGENT_FLAGS) -o $(BIN)/gohub-agent ./cmd/agent
 
 .PHONY: agents
 agents: ## build the agent for Linux, Windows and macOS into .build
 	@for target in linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64; do \
 		out=$(BIN)/gohub-agent-$${target%/*}-$${target#*/}; [ $${target%/*} = windows ] && out=$$out.exe; \
 		echo "agent for $$target"; \
-		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./cmd/agent || exit 1; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build $(AGENT_FLAGS) -o $$out ./cmd/agent || exit 1; \
 	done
 
 # The dashboard is rebuilt only when a file of it is newer than its export.

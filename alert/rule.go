@@ -212,7 +212,7 @@ func (r Rule) findMetric(errs []error) (*catalogue.Metric, []error) {
 	case r.Metric == "":
 		return nil, append(errs, errors.New("metric is missing (or silent: true)"))
 	}
-	if near := nearest(r.Metric); len(near) > 0 {
+	if near := catalogue.Nearest(r.Metric); len(near) > 0 {
 		return nil, append(errs, fmt.Errorf("unknown metric %q; did you mean %s?", r.Metric, strings.Join(near, ", ")))
 	}
 	return nil, append(errs, fmt.Errorf("unknown metric %q", r.Metric))

@@ -296,27 +296,5 @@ func tidy(value float64, t catalogue.Type) float64 {
 	if t != catalogue.Float || math.IsNaN(value) {
 		return value
 	}
-	return round7(value)
-}
-
-// powersOfTen are exact in a float64, so one multiplication or division by them is off by half a unit at most.
-var powersOfTen = [...]float64{
-	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-}
-
-// round7 rounds to seven significant digits: the result is the float64 nearest to the decimal, so it prints as it.
-// Numbers that no metric has (below 1e-15, from 1e28) stay as they are.
-func round7(value float64) float64 {
-	if value == math.Trunc(value) && math.Abs(value) < 1e7 {
-		return value
-	}
-	places := 6 - int(math.Floor(math.Log10(math.Abs(value))))
-	switch {
-	case places >= len(powersOfTen) || places <= -len(powersOfTen):
-		return value
-	case places >= 0:
-		return math.Round(value*powersOfTen[places]) / powersOfTen[places]
-	default:
-		return math.Round(value/powersOfTen[-places]) * powersOfTen[-places]
-	}
+	return catalogue.Round(value)
 }

@@ -232,7 +232,7 @@ func TestRound7(t *testing.T) {
 		{1.5e9, "1.5e+09"}, {3.4028235e38, "3.4028234663852886e+38"}, {1e-30, "1.0000000031710769e-30"},
 		{0.000123456, "0.000123456"}, {9999999.5, "1e+07"},
 	} {
-		require.Equal(t, test.want, strconv.FormatFloat(round7(float64(test.in)), 'g', -1, 64), "%v", test.in)
+		require.Equal(t, test.want, strconv.FormatFloat(catalogue.Round(float64(test.in)), 'g', -1, 64), "%v", test.in)
 	}
 }
 

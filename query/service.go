@@ -125,11 +125,18 @@ func findMetrics(names []string) ([]*catalogue.Metric, error) {
 	for i, name := range names {
 		metric, known := catalogue.MetricByName(name)
 		if !known {
-			return nil, fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(catalogue.Nearest(name), ", "))
+			return nil, unknownMetric(name)
 		}
 		metrics[i] = metric
 	}
 	return metrics, nil
+}
+
+func unknownMetric(name string) error {
+	if near := catalogue.Nearest(name); len(near) > 0 {
+		return fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(near, ", "))
+	}
+	return fmt.Errorf("there is no metric %q; GET /api/v1/metrics lists them", clip(name))
 }
 
 // clip shortens a name from outside for an error message.

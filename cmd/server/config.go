@@ -173,10 +173,14 @@ func (c *Config) readFile(path string) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the configuration %s: %w", path, err)
+		// The decoder names Go's types, which mean nothing to whoever wrote the file.
+		text := goType.ReplaceAllString(err.Error(), "is no key here; docs/configuration.md lists them")
+		return fmt.Errorf("read the configuration %s: %s", path, text)
 	}
 	return nil
 }
+
+var goType = regexp.MustCompile(`not found in type [\w.]+`)
 
 // otherVariables are names with the prefix that belong to the agent, to tests and scripts, or that Kubernetes makes up
 // for a service called gohub.

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/gohub-io/gohub/auth"
+	gateway "github.com/gohub-io/gohub/proto/gateway/gohub/v1"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/query/openapi"
 	"github.com/gohub-io/gohub/web"
@@ -37,12 +38,12 @@ type handlerOptions struct {
 
 // newHandler routes HTTP. Every request passes the authoriser.
 func newHandler(o handlerOptions) (http.Handler, error) {
-	gateway := runtime.NewServeMux()
+	rest := runtime.NewServeMux()
 	ctx := context.Background() // the registrations below keep nothing of it
-	if err := gohubv1.RegisterQueryServiceHandlerServer(ctx, gateway, o.queries); err != nil {
+	if err := gateway.RegisterQueryServiceHandlerServer(ctx, rest, o.queries); err != nil {
 		return nil, fmt.Errorf("serve the query service over REST: %w", err)
 	}
-	if err := gohubv1.RegisterAlertServiceHandlerServer(ctx, gateway, o.alerts); err != nil {
+	if err := gateway.RegisterAlertServiceHandlerServer(ctx, rest, o.alerts); err != nil {
 		return nil, fmt.Errorf("serve the alert service over REST: %w", err)
 	}
 	mux := http.NewServeMux()
@@ -57,7 +58,7 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 		_, _ = w.Write(openapi.JSON) // the client is gone, no one to tell
 	})))
 	o.authoriser.Register(mux)
-	mux.Handle("/api/", gzhttp.GzipHandler(gateway))
+	mux.Handle("/api/", gzhttp.GzipHandler(rest))
 	mux.Handle("/", gzhttp.GzipHandler(o.dashboard))
 	return o.authoriser.Middleware(mux), nil
 }

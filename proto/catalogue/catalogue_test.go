@@ -89,8 +89,8 @@ func TestRowsReadPresenceAndValue(t *testing.T) {
 func TestNearest(t *testing.T) {
 	require.Equal(t, "cpu_usage_percent", catalogue.Nearest("cpu_usage")[0])
 	require.Equal(t, "memory_used_percent", catalogue.Nearest("mem_used_percent")[0])
-	require.Len(t, catalogue.Nearest(strings.Repeat("\xff", 1<<20)), 3)
-	require.Len(t, catalogue.Nearest(""), 3)
+	require.Empty(t, catalogue.Nearest(strings.Repeat("\xff", 1<<20)))
+	require.LessOrEqual(t, len(catalogue.Nearest("")), 3)
 }
 
 func TestRoundGivesBackWhatTheAgentSaid(t *testing.T) {

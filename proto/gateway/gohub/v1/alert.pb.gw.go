@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 
+	extGohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc"
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_AlertService_ListAlerts_0(ctx context.Context, marshaler runtime.Marshaler, client AlertServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_AlertService_ListAlerts_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.AlertServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAlertsRequest
+		protoReq extGohubv1.ListAlertsRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -47,18 +48,18 @@ func request_AlertService_ListAlerts_0(ctx context.Context, marshaler runtime.Ma
 	return msg, metadata, err
 }
 
-func local_request_AlertService_ListAlerts_0(ctx context.Context, marshaler runtime.Marshaler, server AlertServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_AlertService_ListAlerts_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.AlertServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListAlertsRequest
+		protoReq extGohubv1.ListAlertsRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.ListAlerts(ctx, &protoReq)
 	return msg, metadata, err
 }
 
-func request_AlertService_ListRules_0(ctx context.Context, marshaler runtime.Marshaler, client AlertServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_AlertService_ListRules_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.AlertServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRulesRequest
+		protoReq extGohubv1.ListRulesRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -68,9 +69,9 @@ func request_AlertService_ListRules_0(ctx context.Context, marshaler runtime.Mar
 	return msg, metadata, err
 }
 
-func local_request_AlertService_ListRules_0(ctx context.Context, marshaler runtime.Marshaler, server AlertServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_AlertService_ListRules_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.AlertServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListRulesRequest
+		protoReq extGohubv1.ListRulesRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.ListRules(ctx, &protoReq)
@@ -82,7 +83,7 @@ func local_request_AlertService_ListRules_0(ctx context.Context, marshaler runti
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterAlertServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterAlertServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server AlertServiceServer) error {
+func RegisterAlertServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extGohubv1.AlertServiceServer) error {
 	mux.Handle(http.MethodGet, pattern_AlertService_ListAlerts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -154,15 +155,15 @@ func RegisterAlertServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.S
 // RegisterAlertServiceHandler registers the http handlers for service AlertService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterAlertServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterAlertServiceHandlerClient(ctx, mux, NewAlertServiceClient(conn))
+	return RegisterAlertServiceHandlerClient(ctx, mux, extGohubv1.NewAlertServiceClient(conn))
 }
 
 // RegisterAlertServiceHandlerClient registers the http handlers for service AlertService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "AlertServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "AlertServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extGohubv1.AlertServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extGohubv1.AlertServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "AlertServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterAlertServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client AlertServiceClient) error {
+// "extGohubv1.AlertServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterAlertServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extGohubv1.AlertServiceClient) error {
 	mux.Handle(http.MethodGet, pattern_AlertService_ListAlerts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 
+	extGohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc"
@@ -35,9 +36,9 @@ var (
 	_ = metadata.Join
 )
 
-func request_QueryService_ListHosts_0(ctx context.Context, marshaler runtime.Marshaler, client QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_QueryService_ListHosts_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListHostsRequest
+		protoReq extGohubv1.ListHostsRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -47,18 +48,18 @@ func request_QueryService_ListHosts_0(ctx context.Context, marshaler runtime.Mar
 	return msg, metadata, err
 }
 
-func local_request_QueryService_ListHosts_0(ctx context.Context, marshaler runtime.Marshaler, server QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_QueryService_ListHosts_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListHostsRequest
+		protoReq extGohubv1.ListHostsRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.ListHosts(ctx, &protoReq)
 	return msg, metadata, err
 }
 
-func request_QueryService_GetHost_0(ctx context.Context, marshaler runtime.Marshaler, client QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_QueryService_GetHost_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetHostRequest
+		protoReq extGohubv1.GetHostRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -77,9 +78,9 @@ func request_QueryService_GetHost_0(ctx context.Context, marshaler runtime.Marsh
 	return msg, metadata, err
 }
 
-func local_request_QueryService_GetHost_0(ctx context.Context, marshaler runtime.Marshaler, server QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_QueryService_GetHost_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetHostRequest
+		protoReq extGohubv1.GetHostRequest
 		metadata runtime.ServerMetadata
 		err      error
 	)
@@ -97,9 +98,9 @@ func local_request_QueryService_GetHost_0(ctx context.Context, marshaler runtime
 
 var filter_QueryService_QueryRange_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
 
-func request_QueryService_QueryRange_0(ctx context.Context, marshaler runtime.Marshaler, client QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_QueryService_QueryRange_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq QueryRangeRequest
+		protoReq extGohubv1.QueryRangeRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -115,9 +116,9 @@ func request_QueryService_QueryRange_0(ctx context.Context, marshaler runtime.Ma
 	return msg, metadata, err
 }
 
-func local_request_QueryService_QueryRange_0(ctx context.Context, marshaler runtime.Marshaler, server QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_QueryService_QueryRange_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq QueryRangeRequest
+		protoReq extGohubv1.QueryRangeRequest
 		metadata runtime.ServerMetadata
 	)
 	if err := req.ParseForm(); err != nil {
@@ -130,9 +131,9 @@ func local_request_QueryService_QueryRange_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
-func request_QueryService_ListMetrics_0(ctx context.Context, marshaler runtime.Marshaler, client QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_QueryService_ListMetrics_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMetricsRequest
+		protoReq extGohubv1.ListMetricsRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -142,18 +143,18 @@ func request_QueryService_ListMetrics_0(ctx context.Context, marshaler runtime.M
 	return msg, metadata, err
 }
 
-func local_request_QueryService_ListMetrics_0(ctx context.Context, marshaler runtime.Marshaler, server QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_QueryService_ListMetrics_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq ListMetricsRequest
+		protoReq extGohubv1.ListMetricsRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.ListMetrics(ctx, &protoReq)
 	return msg, metadata, err
 }
 
-func request_QueryService_GetServerInfo_0(ctx context.Context, marshaler runtime.Marshaler, client QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func request_QueryService_GetServerInfo_0(ctx context.Context, marshaler runtime.Marshaler, client extGohubv1.QueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetServerInfoRequest
+		protoReq extGohubv1.GetServerInfoRequest
 		metadata runtime.ServerMetadata
 	)
 	if req.Body != nil {
@@ -163,9 +164,9 @@ func request_QueryService_GetServerInfo_0(ctx context.Context, marshaler runtime
 	return msg, metadata, err
 }
 
-func local_request_QueryService_GetServerInfo_0(ctx context.Context, marshaler runtime.Marshaler, server QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+func local_request_QueryService_GetServerInfo_0(ctx context.Context, marshaler runtime.Marshaler, server extGohubv1.QueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
-		protoReq GetServerInfoRequest
+		protoReq extGohubv1.GetServerInfoRequest
 		metadata runtime.ServerMetadata
 	)
 	msg, err := server.GetServerInfo(ctx, &protoReq)
@@ -177,7 +178,7 @@ func local_request_QueryService_GetServerInfo_0(ctx context.Context, marshaler r
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
 // Note that using this registration option will cause many gRPC library features to stop working. Consider using RegisterQueryServiceHandlerFromEndpoint instead.
 // GRPC interceptors will not work for this type of registration. To use interceptors, you must use the "runtime.WithMiddlewares" option in the "runtime.NewServeMux" call.
-func RegisterQueryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server QueryServiceServer) error {
+func RegisterQueryServiceHandlerServer(ctx context.Context, mux *runtime.ServeMux, server extGohubv1.QueryServiceServer) error {
 	mux.Handle(http.MethodGet, pattern_QueryService_ListHosts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -309,15 +310,15 @@ func RegisterQueryServiceHandlerFromEndpoint(ctx context.Context, mux *runtime.S
 // RegisterQueryServiceHandler registers the http handlers for service QueryService to "mux".
 // The handlers forward requests to the grpc endpoint over "conn".
 func RegisterQueryServiceHandler(ctx context.Context, mux *runtime.ServeMux, conn *grpc.ClientConn) error {
-	return RegisterQueryServiceHandlerClient(ctx, mux, NewQueryServiceClient(conn))
+	return RegisterQueryServiceHandlerClient(ctx, mux, extGohubv1.NewQueryServiceClient(conn))
 }
 
 // RegisterQueryServiceHandlerClient registers the http handlers for service QueryService
-// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "QueryServiceClient".
-// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "QueryServiceClient"
+// to "mux". The handlers forward requests to the grpc endpoint over the given implementation of "extGohubv1.QueryServiceClient".
+// Note: the gRPC framework executes interceptors within the gRPC handler. If the passed in "extGohubv1.QueryServiceClient"
 // doesn't go through the normal gRPC flow (creating a gRPC client etc.) then it will be up to the passed in
-// "QueryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
-func RegisterQueryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client QueryServiceClient) error {
+// "extGohubv1.QueryServiceClient" to call the correct interceptors. This client ignores the HTTP middlewares.
+func RegisterQueryServiceHandlerClient(ctx context.Context, mux *runtime.ServeMux, client extGohubv1.QueryServiceClient) error {
 	mux.Handle(http.MethodGet, pattern_QueryService_ListHosts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
