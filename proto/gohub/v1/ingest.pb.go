@@ -21,6 +21,57 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type GapReason int32
+
+const (
+	GapReason_GAP_REASON_UNSPECIFIED GapReason = 0
+	// The agent's spool was full while the server was away, and the oldest batches had to go.
+	GapReason_GAP_REASON_SPOOL_FULL GapReason = 1
+	// A part of the spool could not be read back from disk.
+	GapReason_GAP_REASON_SPOOL_DAMAGED GapReason = 2
+)
+
+// Enum value maps for GapReason.
+var (
+	GapReason_name = map[int32]string{
+		0: "GAP_REASON_UNSPECIFIED",
+		1: "GAP_REASON_SPOOL_FULL",
+		2: "GAP_REASON_SPOOL_DAMAGED",
+	}
+	GapReason_value = map[string]int32{
+		"GAP_REASON_UNSPECIFIED":   0,
+		"GAP_REASON_SPOOL_FULL":    1,
+		"GAP_REASON_SPOOL_DAMAGED": 2,
+	}
+)
+
+func (x GapReason) Enum() *GapReason {
+	p := new(GapReason)
+	*p = x
+	return p
+}
+
+func (x GapReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GapReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_gohub_v1_ingest_proto_enumTypes[0].Descriptor()
+}
+
+func (GapReason) Type() protoreflect.EnumType {
+	return &file_gohub_v1_ingest_proto_enumTypes[0]
+}
+
+func (x GapReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GapReason.Descriptor instead.
+func (GapReason) EnumDescriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{0}
+}
+
 type StreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -316,8 +367,10 @@ type Batch struct {
 	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	Epoch   uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Counts up within the epoch from 1. Numbers may be missing where the agent had to drop a batch, never repeated.
-	Seq           uint64    `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
-	Samples       []*Sample `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
+	Seq     uint64    `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Samples []*Sample `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
+	// What the agent took and could not keep.
+	Gaps          []*Gap `protobuf:"bytes,5,rep,name=gaps,proto3" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -380,6 +433,84 @@ func (x *Batch) GetSamples() []*Sample {
 	return nil
 }
 
+func (x *Batch) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+// Gap says that samples were taken, or should have been, and are lost for good.
+type Gap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unix time in milliseconds of the first and the last sample that is lost.
+	FromUnixMillis int64     `protobuf:"varint,1,opt,name=from_unix_millis,json=fromUnixMillis,proto3" json:"from_unix_millis,omitempty"`
+	ToUnixMillis   int64     `protobuf:"varint,2,opt,name=to_unix_millis,json=toUnixMillis,proto3" json:"to_unix_millis,omitempty"`
+	Reason         GapReason `protobuf:"varint,3,opt,name=reason,proto3,enum=gohub.v1.GapReason" json:"reason,omitempty"`
+	// How many samples are lost, 0 if that can not be told.
+	Samples       uint32 `protobuf:"varint,4,opt,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gap) Reset() {
+	*x = Gap{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gap) ProtoMessage() {}
+
+func (x *Gap) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gap.ProtoReflect.Descriptor instead.
+func (*Gap) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Gap) GetFromUnixMillis() int64 {
+	if x != nil {
+		return x.FromUnixMillis
+	}
+	return 0
+}
+
+func (x *Gap) GetToUnixMillis() int64 {
+	if x != nil {
+		return x.ToUnixMillis
+	}
+	return 0
+}
+
+func (x *Gap) GetReason() GapReason {
+	if x != nil {
+		return x.Reason
+	}
+	return GapReason_GAP_REASON_UNSPECIFIED
+}
+
+func (x *Gap) GetSamples() uint32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
 // Ack says that the batches up to seq are stored for good, or quarantined with a reason.
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +522,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +534,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +547,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ack) GetEpoch() uint64 {
@@ -451,7 +582,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +594,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +607,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Sample) GetTimeUnixMillis() int64 {
@@ -562,7 +693,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +705,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +718,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -694,12 +825,18 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\aWelcome\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12#\n" +
 	"\rcommitted_seq\x18\x02 \x01(\x04R\fcommittedSeq\x12%\n" +
-	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\"v\n" +
+	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\"\x99\x01\n" +
 	"\x05Batch\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12*\n" +
-	"\asamples\x18\x04 \x03(\v2\x10.gohub.v1.SampleR\asamples\"-\n" +
+	"\asamples\x18\x04 \x03(\v2\x10.gohub.v1.SampleR\asamples\x12!\n" +
+	"\x04gaps\x18\x05 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\x9c\x01\n" +
+	"\x03Gap\x12(\n" +
+	"\x10from_unix_millis\x18\x01 \x01(\x03R\x0efromUnixMillis\x12$\n" +
+	"\x0eto_unix_millis\x18\x02 \x01(\x03R\ftoUnixMillis\x12+\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x13.gohub.v1.GapReasonR\x06reason\x12\x18\n" +
+	"\asamples\x18\x04 \x01(\rR\asamples\"-\n" +
 	"\x03Ack\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\x97\x03\n" +
@@ -725,7 +862,11 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x16boot_time_unix_seconds\x18\n" +
 	" \x01(\x03R\x13bootTimeUnixSeconds\x12#\n" +
 	"\ragent_version\x18\v \x01(\tR\fagentVersion\x12'\n" +
-	"\x0finterval_millis\x18\f \x01(\rR\x0eintervalMillis2P\n" +
+	"\x0finterval_millis\x18\f \x01(\rR\x0eintervalMillis*`\n" +
+	"\tGapReason\x12\x1a\n" +
+	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15GAP_REASON_SPOOL_FULL\x10\x01\x12\x1c\n" +
+	"\x18GAP_REASON_SPOOL_DAMAGED\x10\x022P\n" +
 	"\rIngestService\x12?\n" +
 	"\x06Stream\x12\x17.gohub.v1.StreamRequest\x1a\x18.gohub.v1.StreamResponse(\x010\x01B2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
@@ -741,45 +882,50 @@ func file_gohub_v1_ingest_proto_rawDescGZIP() []byte {
 	return file_gohub_v1_ingest_proto_rawDescData
 }
 
-var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_gohub_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_gohub_v1_ingest_proto_goTypes = []any{
-	(*StreamRequest)(nil),     // 0: gohub.v1.StreamRequest
-	(*StreamResponse)(nil),    // 1: gohub.v1.StreamResponse
-	(*Hello)(nil),             // 2: gohub.v1.Hello
-	(*Welcome)(nil),           // 3: gohub.v1.Welcome
-	(*Batch)(nil),             // 4: gohub.v1.Batch
-	(*Ack)(nil),               // 5: gohub.v1.Ack
-	(*Sample)(nil),            // 6: gohub.v1.Sample
-	(*HostFacts)(nil),         // 7: gohub.v1.HostFacts
-	(*HostMetrics)(nil),       // 8: gohub.v1.HostMetrics
-	(*CoreMetrics)(nil),       // 9: gohub.v1.CoreMetrics
-	(*FilesystemMetrics)(nil), // 10: gohub.v1.FilesystemMetrics
-	(*DiskMetrics)(nil),       // 11: gohub.v1.DiskMetrics
-	(*NetworkMetrics)(nil),    // 12: gohub.v1.NetworkMetrics
-	(*SensorMetrics)(nil),     // 13: gohub.v1.SensorMetrics
-	(*ProcessMetrics)(nil),    // 14: gohub.v1.ProcessMetrics
+	(GapReason)(0),            // 0: gohub.v1.GapReason
+	(*StreamRequest)(nil),     // 1: gohub.v1.StreamRequest
+	(*StreamResponse)(nil),    // 2: gohub.v1.StreamResponse
+	(*Hello)(nil),             // 3: gohub.v1.Hello
+	(*Welcome)(nil),           // 4: gohub.v1.Welcome
+	(*Batch)(nil),             // 5: gohub.v1.Batch
+	(*Gap)(nil),               // 6: gohub.v1.Gap
+	(*Ack)(nil),               // 7: gohub.v1.Ack
+	(*Sample)(nil),            // 8: gohub.v1.Sample
+	(*HostFacts)(nil),         // 9: gohub.v1.HostFacts
+	(*HostMetrics)(nil),       // 10: gohub.v1.HostMetrics
+	(*CoreMetrics)(nil),       // 11: gohub.v1.CoreMetrics
+	(*FilesystemMetrics)(nil), // 12: gohub.v1.FilesystemMetrics
+	(*DiskMetrics)(nil),       // 13: gohub.v1.DiskMetrics
+	(*NetworkMetrics)(nil),    // 14: gohub.v1.NetworkMetrics
+	(*SensorMetrics)(nil),     // 15: gohub.v1.SensorMetrics
+	(*ProcessMetrics)(nil),    // 16: gohub.v1.ProcessMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
-	2,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
-	4,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
-	3,  // 2: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
-	5,  // 3: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
-	7,  // 4: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
-	6,  // 5: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
-	8,  // 6: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
-	9,  // 7: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
-	10, // 8: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
-	11, // 9: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
-	12, // 10: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
-	13, // 11: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
-	14, // 12: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	0,  // 13: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
-	1,  // 14: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
+	5,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
+	4,  // 2: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
+	7,  // 3: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
+	9,  // 4: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
+	8,  // 5: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
+	6,  // 6: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
+	0,  // 7: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
+	10, // 8: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
+	11, // 9: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
+	12, // 10: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
+	13, // 11: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
+	14, // 12: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
+	15, // 13: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
+	16, // 14: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
+	1,  // 15: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	2,  // 16: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
+	16, // [16:17] is the sub-list for method output_type
+	15, // [15:16] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }
@@ -801,13 +947,14 @@ func file_gohub_v1_ingest_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_ingest_proto_rawDesc), len(file_gohub_v1_ingest_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   8,
+			NumEnums:      1,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_gohub_v1_ingest_proto_goTypes,
 		DependencyIndexes: file_gohub_v1_ingest_proto_depIdxs,
+		EnumInfos:         file_gohub_v1_ingest_proto_enumTypes,
 		MessageInfos:      file_gohub_v1_ingest_proto_msgTypes,
 	}.Build()
 	File_gohub_v1_ingest_proto = out.File

@@ -548,8 +548,10 @@ type QueryRangeResponse struct {
 	// The step used, in seconds.
 	Step float64 `protobuf:"fixed64,3,opt,name=step,proto3" json:"step,omitempty"`
 	// Where the values were read: "raw", later a rollup.
-	Source        string    `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
-	Series        []*Series `protobuf:"bytes,5,rep,name=series,proto3" json:"series,omitempty"`
+	Source string    `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	Series []*Series `protobuf:"bytes,5,rep,name=series,proto3" json:"series,omitempty"`
+	// Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero.
+	Gaps          []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -615,6 +617,13 @@ func (x *QueryRangeResponse) GetSource() string {
 func (x *QueryRangeResponse) GetSeries() []*Series {
 	if x != nil {
 		return x.Series
+	}
+	return nil
+}
+
+func (x *QueryRangeResponse) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
 	}
 	return nil
 }
@@ -1031,13 +1040,14 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\x01R\x02to\x12\x12\n" +
 	"\x04step\x18\x05 \x01(\x01R\x04step\x12\x1d\n" +
 	"\n" +
-	"max_points\x18\x06 \x01(\rR\tmaxPoints\"\x8e\x01\n" +
+	"max_points\x18\x06 \x01(\rR\tmaxPoints\"\xb1\x01\n" +
 	"\x12QueryRangeResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x01R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x01R\x02to\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\x01R\x04step\x12\x16\n" +
 	"\x06source\x18\x04 \x01(\tR\x06source\x12(\n" +
-	"\x06series\x18\x05 \x03(\v2\x10.gohub.v1.SeriesR\x06series\"\xdd\x01\n" +
+	"\x06series\x18\x05 \x03(\v2\x10.gohub.v1.SeriesR\x06series\x12!\n" +
+	"\x04gaps\x18\x06 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\xdd\x01\n" +
 	"\x06Series\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x124\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1c.gohub.v1.Series.LabelsEntryR\x06labels\x12\x14\n" +
@@ -1115,8 +1125,9 @@ var file_gohub_v1_query_proto_goTypes = []any{
 	nil,                           // 19: gohub.v1.Series.LabelsEntry
 	(*HostFacts)(nil),             // 20: gohub.v1.HostFacts
 	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(Unit)(0),                     // 22: gohub.v1.Unit
-	(Kind)(0),                     // 23: gohub.v1.Kind
+	(*Gap)(nil),                   // 22: gohub.v1.Gap
+	(Unit)(0),                     // 23: gohub.v1.Unit
+	(Kind)(0),                     // 24: gohub.v1.Kind
 }
 var file_gohub_v1_query_proto_depIdxs = []int32{
 	5,  // 0: gohub.v1.ListHostsResponse.hosts:type_name -> gohub.v1.Host
@@ -1131,26 +1142,27 @@ var file_gohub_v1_query_proto_depIdxs = []int32{
 	17, // 9: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
 	18, // 10: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
 	10, // 11: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	19, // 12: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	13, // 13: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	22, // 14: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	23, // 15: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	21, // 16: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 17: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 18: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	8,  // 19: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	11, // 20: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	14, // 21: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 22: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 23: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	9,  // 24: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	12, // 25: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	15, // 26: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	22, // 12: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	19, // 13: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	13, // 14: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
+	23, // 15: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	24, // 16: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	21, // 17: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 18: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 19: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	8,  // 20: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	11, // 21: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	14, // 22: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 23: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 24: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	9,  // 25: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	12, // 26: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	15, // 27: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }

@@ -2,8 +2,8 @@
 // @generated from file gohub/v1/ingest.proto (package gohub.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { CoreMetrics, CoreMetricsJson, DiskMetrics, DiskMetricsJson, FilesystemMetrics, FilesystemMetricsJson, HostMetrics, HostMetricsJson, NetworkMetrics, NetworkMetricsJson, ProcessMetrics, ProcessMetricsJson, SensorMetrics, SensorMetricsJson } from "./metrics_pb";
 import { file_gohub_v1_metrics } from "./metrics_pb";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/ingest.proto.
  */
 export const file_gohub_v1_ingest: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIl4KDVN0cmVhbVJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5nb2h1Yi52MS5IZWxsb0gAEiAKBWJhdGNoGAIgASgLMg8uZ29odWIudjEuQmF0Y2hIAEIJCgdtZXNzYWdlIl8KDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSABCCQoHbWVzc2FnZSJMCgVIZWxsbxIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cyJJCgdXZWxjb21lEg8KB2hvc3RfaWQYASABKA0SFQoNY29tbWl0dGVkX3NlcRgCIAEoBBIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCSJYCgVCYXRjaBIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBILCgNzZXEYAyABKAQSIQoHc2FtcGxlcxgEIAMoCzIQLmdvaHViLnYxLlNhbXBsZSIhCgNBY2sSDQoFZXBvY2gYASABKAQSCwoDc2VxGAIgASgEIsgCCgZTYW1wbGUSGAoQdGltZV91bml4X21pbGxpcxgBIAEoAxIjCgRob3N0GAIgASgLMhUuZ29odWIudjEuSG9zdE1ldHJpY3MSJAoFY29yZXMYAyADKAsyFS5nb2h1Yi52MS5Db3JlTWV0cmljcxIwCgtmaWxlc3lzdGVtcxgEIAMoCzIbLmdvaHViLnYxLkZpbGVzeXN0ZW1NZXRyaWNzEiQKBWRpc2tzGAUgAygLMhUuZ29odWIudjEuRGlza01ldHJpY3MSKgoIbmV0d29ya3MYBiADKAsyGC5nb2h1Yi52MS5OZXR3b3JrTWV0cmljcxIoCgdzZW5zb3JzGAcgAygLMhcuZ29odWIudjEuU2Vuc29yTWV0cmljcxIrCglwcm9jZXNzZXMYCCADKAsyGC5nb2h1Yi52MS5Qcm9jZXNzTWV0cmljcyKHAgoJSG9zdEZhY3RzEhAKCGhvc3RuYW1lGAEgASgJEgoKAm9zGAIgASgJEhAKCHBsYXRmb3JtGAMgASgJEhgKEHBsYXRmb3JtX3ZlcnNpb24YBCABKAkSFgoOa2VybmVsX3ZlcnNpb24YBSABKAkSDAoEYXJjaBgGIAEoCRIRCgljcHVfbW9kZWwYByABKAkSEQoJY3B1X2NvcmVzGAggASgNEhQKDG1lbW9yeV9ieXRlcxgJIAEoBBIeChZib290X3RpbWVfdW5peF9zZWNvbmRzGAogASgDEhUKDWFnZW50X3ZlcnNpb24YCyABKAkSFwoPaW50ZXJ2YWxfbWlsbGlzGAwgASgNMlAKDUluZ2VzdFNlcnZpY2USPwoGU3RyZWFtEhcuZ29odWIudjEuU3RyZWFtUmVxdWVzdBoYLmdvaHViLnYxLlN0cmVhbVJlc3BvbnNlKAEwAUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_metrics]);
+  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIl4KDVN0cmVhbVJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5nb2h1Yi52MS5IZWxsb0gAEiAKBWJhdGNoGAIgASgLMg8uZ29odWIudjEuQmF0Y2hIAEIJCgdtZXNzYWdlIl8KDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSABCCQoHbWVzc2FnZSJMCgVIZWxsbxIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cyJJCgdXZWxjb21lEg8KB2hvc3RfaWQYASABKA0SFQoNY29tbWl0dGVkX3NlcRgCIAEoBBIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCSJ1CgVCYXRjaBIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBILCgNzZXEYAyABKAQSIQoHc2FtcGxlcxgEIAMoCzIQLmdvaHViLnYxLlNhbXBsZRIbCgRnYXBzGAUgAygLMg0uZ29odWIudjEuR2FwIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
 
 /**
  * @generated from message gohub.v1.StreamRequest
@@ -243,6 +243,13 @@ export type Batch = Message<"gohub.v1.Batch"> & {
    * @generated from field: repeated gohub.v1.Sample samples = 4;
    */
   samples: Sample[];
+
+  /**
+   * What the agent took and could not keep.
+   *
+   * @generated from field: repeated gohub.v1.Gap gaps = 5;
+   */
+  gaps: Gap[];
 };
 
 /**
@@ -272,6 +279,13 @@ export type BatchJson = {
    * @generated from field: repeated gohub.v1.Sample samples = 4;
    */
   samples?: SampleJson[];
+
+  /**
+   * What the agent took and could not keep.
+   *
+   * @generated from field: repeated gohub.v1.Gap gaps = 5;
+   */
+  gaps?: GapJson[];
 };
 
 /**
@@ -280,6 +294,75 @@ export type BatchJson = {
  */
 export const BatchSchema: GenMessage<Batch, {jsonType: BatchJson}> = /*@__PURE__*/
   messageDesc(file_gohub_v1_ingest, 4);
+
+/**
+ * Gap says that samples were taken, or should have been, and are lost for good.
+ *
+ * @generated from message gohub.v1.Gap
+ */
+export type Gap = Message<"gohub.v1.Gap"> & {
+  /**
+   * Unix time in milliseconds of the first and the last sample that is lost.
+   *
+   * @generated from field: int64 from_unix_millis = 1;
+   */
+  fromUnixMillis: bigint;
+
+  /**
+   * @generated from field: int64 to_unix_millis = 2;
+   */
+  toUnixMillis: bigint;
+
+  /**
+   * @generated from field: gohub.v1.GapReason reason = 3;
+   */
+  reason: GapReason;
+
+  /**
+   * How many samples are lost, 0 if that can not be told.
+   *
+   * @generated from field: uint32 samples = 4;
+   */
+  samples: number;
+};
+
+/**
+ * Gap says that samples were taken, or should have been, and are lost for good.
+ *
+ * @generated from message gohub.v1.Gap
+ */
+export type GapJson = {
+  /**
+   * Unix time in milliseconds of the first and the last sample that is lost.
+   *
+   * @generated from field: int64 from_unix_millis = 1;
+   */
+  fromUnixMillis?: string;
+
+  /**
+   * @generated from field: int64 to_unix_millis = 2;
+   */
+  toUnixMillis?: string;
+
+  /**
+   * @generated from field: gohub.v1.GapReason reason = 3;
+   */
+  reason?: GapReasonJson;
+
+  /**
+   * How many samples are lost, 0 if that can not be told.
+   *
+   * @generated from field: uint32 samples = 4;
+   */
+  samples?: number;
+};
+
+/**
+ * Describes the message gohub.v1.Gap.
+ * Use `create(GapSchema)` to create a new message.
+ */
+export const GapSchema: GenMessage<Gap, {jsonType: GapJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 5);
 
 /**
  * Ack says that the batches up to seq are stored for good, or quarantined with a reason.
@@ -320,7 +403,7 @@ export type AckJson = {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack, {jsonType: AckJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 5);
+  messageDesc(file_gohub_v1_ingest, 6);
 
 /**
  * Sample is one tick of one host.
@@ -425,7 +508,7 @@ export type SampleJson = {
  * Use `create(SampleSchema)` to create a new message.
  */
 export const SampleSchema: GenMessage<Sample, {jsonType: SampleJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 6);
+  messageDesc(file_gohub_v1_ingest, 7);
 
 /**
  * HostFacts is what seldom changes on a machine.
@@ -590,7 +673,42 @@ export type HostFactsJson = {
  * Use `create(HostFactsSchema)` to create a new message.
  */
 export const HostFactsSchema: GenMessage<HostFacts, {jsonType: HostFactsJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 7);
+  messageDesc(file_gohub_v1_ingest, 8);
+
+/**
+ * @generated from enum gohub.v1.GapReason
+ */
+export enum GapReason {
+  /**
+   * @generated from enum value: GAP_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The agent's spool was full while the server was away, and the oldest batches had to go.
+   *
+   * @generated from enum value: GAP_REASON_SPOOL_FULL = 1;
+   */
+  SPOOL_FULL = 1,
+
+  /**
+   * A part of the spool could not be read back from disk.
+   *
+   * @generated from enum value: GAP_REASON_SPOOL_DAMAGED = 2;
+   */
+  SPOOL_DAMAGED = 2,
+}
+
+/**
+ * @generated from enum gohub.v1.GapReason
+ */
+export type GapReasonJson = "GAP_REASON_UNSPECIFIED" | "GAP_REASON_SPOOL_FULL" | "GAP_REASON_SPOOL_DAMAGED";
+
+/**
+ * Describes the enum gohub.v1.GapReason.
+ */
+export const GapReasonSchema: GenEnum<GapReason, GapReasonJson> = /*@__PURE__*/
+  enumDesc(file_gohub_v1_ingest, 0);
 
 /**
  * IngestService takes what agents measure. The server never asks an agent to do anything: no message of this service
