@@ -123,8 +123,11 @@ func (s *session) check(request *gohubv1.StreamRequest) (*storage.Batch, error) 
 		s.ackAgain()
 		return nil, nil
 	}
+	if err := checkGaps(message.GetGaps()); err != nil {
+		return nil, err
+	}
 	now := s.server.options.Now().UTC()
-	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.GetSeq(), ReceivedAt: now}
+	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.GetSeq(), ReceivedAt: now, Gaps: message.GetGaps()}
 	for _, sample := range message.GetSamples() {
 		if reason := s.server.checkSample(sample, now); reason != "" {
 			s.log.Warn("put a sample into quarantine", "seq", message.GetSeq(), "reason", reason)

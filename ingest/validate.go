@@ -17,6 +17,7 @@ import (
 const (
 	maxSamplesPerBatch    = 1000
 	maxInstancesPerFamily = 4096
+	maxGapsPerBatch       = 100
 	maxLabelBytes         = 1024
 	maxFactBytes          = 1024
 	shortestInterval      = time.Second
@@ -50,6 +51,24 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 		return r, fmt.Errorf("facts.interval_millis %d is not between %d and %d", facts.GetIntervalMillis(), shortestInterval.Milliseconds(), longestInterval.Milliseconds())
 	}
 	return r, nil
+}
+
+// endOfTime is the year 10000: past it PostgreSQL and RFC 3339 know no dates.
+const endOfTime = 253402300800_000
+
+func checkGaps(gaps []*gohubv1.Gap) error {
+	if len(gaps) > maxGapsPerBatch {
+		return fmt.Errorf("%d gaps in a batch are over the limit of %d", len(gaps), maxGapsPerBatch)
+	}
+	for _, gap := range gaps {
+		if gap.GetFromUnixMillis() < 0 || gap.GetFromUnixMillis() > gap.GetToUnixMillis() || gap.GetToUnixMillis() >= endOfTime {
+			return fmt.Errorf("a gap from %d to %d is no stretch of time in Unix milliseconds", gap.GetFromUnixMillis(), gap.GetToUnixMillis())
+		}
+		if gap.GetSamples() > math.MaxInt32 || gap.GetReason() < 0 {
+			return fmt.Errorf("a gap of %d samples with reason %d is out of range", gap.GetSamples(), gap.GetReason())
+		}
+	}
+	return nil
 }
 
 // checkSample returns why a sample must not be stored, or an empty reason.

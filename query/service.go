@@ -22,6 +22,7 @@ import (
 // Store is what the service reads from storage.
 type Store interface {
 	Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error)
+	Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	Describe(ctx context.Context) (storage.Description, error)
 }
 
@@ -109,6 +110,9 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 	response := &gohubv1.QueryRangeResponse{From: seconds(window.from), To: seconds(window.to), Step: window.step.Seconds(), Source: "raw"}
 	for _, one := range series {
 		response.Series = append(response.Series, encodeSeries(one))
+	}
+	if response.Gaps, err = s.options.Store.Gaps(ctx, storage.HostID(request.GetHostId()), window.from, window.to, maxGaps); err != nil {
+		return nil, s.statusOf(err)
 	}
 	return response, nil
 }

@@ -5,8 +5,8 @@ type Cursor struct {
 	Epoch, Seq uint64
 }
 
-// Judge decides which batches may be stored, given the stored cursors of their hosts, which the caller holds locked.
-// It advances the cursors in place over the batches that it lets pass, and returns one outcome a batch. A host without
+// Judge decides which batches may be stored, given the stored cursors of their hosts, which must still be the same when
+// the caller commits. It advances the cursors in place over the batches that it lets pass, and returns one outcome a batch. A host without
 // a cursor is unknown, and its batches are fenced.
 func Judge(cursors map[HostID]Cursor, batches []*Batch) []Outcome {
 	outcomes := make([]Outcome, len(batches))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
 // Selection is the part of a range query that one statement answers: the metrics of one family.
@@ -116,6 +117,19 @@ func (s Selection) Collect(rows Rows, maxRows int) ([]Series, error) {
 		}
 	}
 	return all, nil
+}
+
+// CollectGaps reads rows of a gap's start, end, reason and number of samples.
+func CollectGaps(rows Rows) ([]*gohubv1.Gap, error) {
+	var gaps []*gohubv1.Gap
+	for rows.Next() {
+		gap := &gohubv1.Gap{}
+		if err := rows.Scan(&gap.FromUnixMillis, &gap.ToUnixMillis, (*int32)(&gap.Reason), &gap.Samples); err != nil {
+			return nil, fmt.Errorf("scan a gap: %w", err)
+		}
+		gaps = append(gaps, gap)
+	}
+	return gaps, rows.Err()
 }
 
 func equal(a, b []string) bool {

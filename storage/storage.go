@@ -58,6 +58,8 @@ type Batch struct {
 	Samples    []*gohubv1.Sample
 	// Rejected samples go to quarantine in the transaction that advances the cursor over them.
 	Rejected []Rejected
+	// Gaps are stretches of time whose samples the agent lost.
+	Gaps []*gohubv1.Gap
 }
 
 // Rejected is a sample that must not reach the sample tables.
@@ -112,7 +114,7 @@ type Latest struct {
 
 // Session is a user's login in a browser.
 type Session struct {
-	// TokenHash is the SHA-256 of the cookie's value, which itself is never stored.
+	// TokenHash is derived from the cookie's value by SHA-256; the value itself is never stored.
 	TokenHash [32]byte
 	User      string
 	ExpiresAt time.Time
@@ -139,6 +141,8 @@ type Store interface {
 	Hosts(ctx context.Context) ([]Host, error)
 	// Range answers a range query; series are in the order of the query's metrics, then of their labels.
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
+	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
+	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
 

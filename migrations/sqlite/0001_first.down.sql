@@ -6,6 +6,7 @@ DROP TABLE network_samples;
 DROP TABLE sensor_samples;
 DROP TABLE process_samples;
 DROP TABLE quarantine;
+DROP TABLE gaps;
 DROP TABLE alerts;
 DROP TABLE sessions;
 DROP TABLE cursors;

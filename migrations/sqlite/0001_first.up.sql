@@ -134,6 +134,17 @@ CREATE TABLE quarantine (
 ) STRICT;
 CREATE INDEX quarantine_received_at ON quarantine (received_at DESC);
 
+-- What agents took and lost.
+CREATE TABLE gaps (
+    host_id     INTEGER NOT NULL,
+    from_time   INTEGER NOT NULL,
+    to_time     INTEGER NOT NULL,
+    reason      INTEGER NOT NULL, -- GapReason of the contract
+    samples     INTEGER NOT NULL,
+    received_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX gaps_host_to_time ON gaps (host_id, to_time DESC);
+
 CREATE TABLE alerts (
     alert_id TEXT PRIMARY KEY,
     alert    TEXT NOT NULL -- Alert of the contract, as JSON

@@ -8,8 +8,10 @@ DROP TABLE network_samples;
 DROP TABLE sensor_samples;
 DROP TABLE process_samples;
 DROP TABLE quarantine;
+DROP TABLE gaps;
 DROP TABLE alerts;
 DROP TABLE sessions;
+DROP FUNCTION advance_cursors;
 DROP TABLE cursors;
 DROP TABLE hosts;
 

@@ -20,6 +20,25 @@ CREATE TABLE cursors (
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN cursors.seq IS 'Sequence number, within the epoch, of the newest batch that is stored.';
 
+-- Moves cursors from where they are expected to be (epoch, prev) to seq: all of them, or none and error GH001. Rows are
+-- locked in order, so that two servers can not deadlock.
+CREATE FUNCTION advance_cursors(hosts integer[], epochs bigint[], prevs bigint[], seqs bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    moved integer;
+BEGIN
+    PERFORM 1 FROM cursors WHERE host_id = ANY (hosts) ORDER BY host_id FOR UPDATE;
+    UPDATE cursors AS c SET seq = n.seq
+    FROM unnest(hosts, epochs, prevs, seqs) AS n (host_id, epoch, prev, seq)
+    WHERE c.host_id = n.host_id AND c.epoch = n.epoch AND c.seq = n.prev;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved <> cardinality(hosts) THEN
+        RAISE EXCEPTION '% of % cursors are not where they were expected', cardinality(hosts) - moved, cardinality(hosts)
+            USING ERRCODE = 'GH001';
+    END IF;
+END
+$$;
+
 CREATE TABLE host_samples (
     time                               timestamptz NOT NULL,
     host_id                            integer NOT NULL,
@@ -148,6 +167,18 @@ CREATE TABLE quarantine (
 );
 COMMENT ON COLUMN quarantine.sample IS 'Sample of the contract, in the protobuf wire format.';
 CREATE INDEX quarantine_received_at ON quarantine (received_at DESC);
+
+-- What agents took and lost.
+CREATE TABLE gaps (
+    host_id     integer     NOT NULL,
+    from_time   timestamptz NOT NULL,
+    to_time     timestamptz NOT NULL,
+    reason      integer     NOT NULL,
+    samples     integer     NOT NULL,
+    received_at timestamptz NOT NULL
+);
+COMMENT ON COLUMN gaps.reason IS 'GapReason of the contract.';
+CREATE INDEX gaps_host_to_time ON gaps (host_id, to_time DESC);
 
 CREATE TABLE alerts (
     alert_id text  PRIMARY KEY,

@@ -30,6 +30,9 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 		if err := insertQuarantine(ctx, tx, chosen); err != nil {
 			return err
 		}
+		if err := insertGaps(ctx, tx, chosen); err != nil {
+			return err
+		}
 		return advanceCursors(ctx, tx, cursors)
 	})
 	if err != nil {
@@ -137,6 +140,19 @@ func insertQuarantine(ctx context.Context, tx *sql.Tx, batches func(func(*storag
 				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, body)
 			if err != nil {
 				return fmt.Errorf("quarantine a sample of host %d: %w", batch.Host, err)
+			}
+		}
+	}
+	return nil
+}
+
+func insertGaps(ctx context.Context, tx *sql.Tx, batches func(func(*storage.Batch) bool)) error {
+	for batch := range batches {
+		for _, gap := range batch.Gaps {
+			_, err := tx.ExecContext(ctx, "INSERT INTO gaps (host_id, from_time, to_time, reason, samples, received_at) VALUES ($1, $2, $3, $4, $5, $6)",
+				batch.Host, gap.GetFromUnixMillis(), gap.GetToUnixMillis(), int32(gap.GetReason()), gap.GetSamples(), batch.ReceivedAt.UnixMilli())
+			if err != nil {
+				return fmt.Errorf("save a gap of host %d: %w", batch.Host, err)
 			}
 		}
 	}

@@ -39,6 +39,20 @@ func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection
 	return selection.Collect(rows, q.MaxRows)
 }
 
+// Gaps implements storage.Store.
+func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error) {
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT from_time, to_time, reason, samples FROM gaps
+		WHERE host_id = $1 AND to_time >= $2 AND from_time < $3 ORDER BY from_time, to_time LIMIT $4`,
+		host, from.UnixMilli(), to.UnixMilli(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list gaps: %w", classify(err))
+	}
+	defer rows.Close()
+	gaps, err := storage.CollectGaps(rows)
+	return gaps, classify(err)
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

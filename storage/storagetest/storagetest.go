@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AppendKeepsBatchOfOtherHostWhenOneIsFenced", appendKeepsNeighbour},
 		{"AppendOfBadDataStoresNothing", appendBadData},
 		{"AppendQuarantinesWithCursor", appendQuarantines},
+		{"GapsAreStoredOnce", gaps},
 		{"EveryMetricRoundTrips", everyMetric},
 		{"MissingReadingIsNotZero", missingReading},
 		{"RangeBucketsAvgMinMax", rangeBuckets},
@@ -225,6 +226,36 @@ func appendQuarantines(t *testing.T, s storage.Store) {
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, b))
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, b))
 	require.Empty(t, storedCPU(t, s, host.ID))
+}
+
+func gaps(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	b := batch(host.ID, 0, 1, 10)
+	b.Gaps = []*gohubv1.Gap{
+		{FromUnixMillis: base.UnixMilli() + 5, ToUnixMillis: base.Add(time.Minute).UnixMilli(), Reason: gohubv1.GapReason_GAP_REASON_SPOOL_FULL, Samples: 7},
+		{FromUnixMillis: base.Add(time.Hour).UnixMilli(), ToUnixMillis: base.Add(2 * time.Hour).UnixMilli(), Reason: gohubv1.GapReason_GAP_REASON_SPOOL_DAMAGED},
+	}
+	appendAll(t, s, b)
+	appendAll(t, s, b)
+	for _, c := range []struct {
+		from, to time.Duration
+		want     []*gohubv1.Gap
+	}{
+		{0, 3 * time.Hour, b.Gaps},
+		{30 * time.Second, 40 * time.Second, b.Gaps[:1]},
+		{2 * time.Minute, time.Hour, nil},
+		{time.Hour, 90 * time.Minute, b.Gaps[1:]},
+	} {
+		found, err := s.Gaps(t.Context(), host.ID, base.Add(c.from), base.Add(c.to), 10)
+		require.NoError(t, err)
+		require.Len(t, found, len(c.want))
+		for i := range found {
+			require.True(t, proto.Equal(c.want[i], found[i]), "%v", found[i])
+		}
+	}
+	found, err := s.Gaps(t.Context(), host.ID, base, base.Add(3*time.Hour), 1)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
 }
 
 func everyMetric(t *testing.T, s storage.Store) {

@@ -3,68 +3,167 @@ package timescale
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	pgxv5 "github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
 )
 
-// Append implements storage.Store. It is one transaction: lock and read the cursors, in the order of their hosts so
-// that two servers can not deadlock; drop the batches that the cursors do not let pass; COPY the rows; advance the
-// cursors. When the connection breaks during COMMIT the outcome is unknown, and the caller's retry finds out: the
-// cursors say Duplicate for what was committed.
+// errCursorMoved: a cursor is not where the batches expect it. The transaction was rolled back.
+var errCursorMoved = errors.New("a cursor is not where its batches expect it")
+
+// Append implements storage.Store. One transaction copies the rows, and as its last step moves the cursors from where
+// the batches expect them, all or none, and commits. That step is one message to the database, so no lock on a cursor
+// outlives the time in which the database works on it, even where this server freezes in the middle of a flush.
+//
+// Where a cursor is elsewhere the transaction is undone, the cursors are read, the batches that they do not let pass are
+// left out, and the rest is tried again. A commit whose answer was lost ends the same way: the caller's retry finds the
+// cursors moved, and learns that its batches are duplicates.
 func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage.Outcome, error) {
-	var outcomes []storage.Outcome
-	err := pgxv5.BeginFunc(ctx, s.pool, func(tx pgxv5.Tx) error {
-		cursors, err := lockCursors(ctx, tx, batches)
-		if err != nil {
-			return err
-		}
-		outcomes = storage.Judge(cursors, batches)
-		chosen := storage.Chosen(batches, outcomes)
-		// One buffer for all tables: COPY of one ends before the next is encoded.
-		var buffer []byte
-		for _, family := range catalogue.Families() {
-			var rows int
-			if buffer, rows = appendFamily(buffer[:0], family, chosen); rows == 0 {
-				continue
-			}
-			if err := copyBinary(ctx, tx, family.Table, family.Columns(), buffer); err != nil {
-				return err
-			}
-		}
-		buffer, rows, err := appendQuarantine(buffer[:0], chosen)
-		if err != nil {
-			return err
-		}
-		if rows > 0 {
-			if err := copyBinary(ctx, tx, "quarantine", quarantineColumns, buffer); err != nil {
-				return err
-			}
-		}
-		return advanceCursors(ctx, tx, cursors)
-	})
+	connection, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("append %d batches: %w", len(batches), classify(err))
 	}
-	return outcomes, nil
+	defer connection.Release()
+	// The usual case first: every batch follows the one before, and the first of a host its stored cursor.
+	outcomes, moves := expect(batches)
+	for try := 0; ; try++ {
+		if len(moves) > 0 {
+			err = commit(ctx, connection.Conn(), moves, storage.Chosen(batches, outcomes))
+		} else {
+			err = nil
+		}
+		switch {
+		case err == nil:
+			return outcomes, nil
+		case !errors.Is(err, errCursorMoved):
+			return nil, fmt.Errorf("append %d batches: %w", len(batches), classify(err))
+		case try == tries:
+			// Others move the same cursors all the time. Let the caller pause.
+			return nil, fmt.Errorf("append %d batches: %w: %w", len(batches), storage.ErrUnavailable, err)
+		}
+		cursors, err := readCursors(ctx, connection.Conn(), batches)
+		if err != nil {
+			return nil, fmt.Errorf("append %d batches: %w", len(batches), classify(err))
+		}
+		outcomes, moves = judge(cursors, batches)
+	}
 }
 
-func lockCursors(ctx context.Context, tx pgxv5.Tx, batches []*storage.Batch) (map[storage.HostID]storage.Cursor, error) {
-	hosts := make([]int32, 0, len(batches))
-	seen := make(map[storage.HostID]bool, len(batches))
+// tries bounds how often one call reads the cursors again because another server moved them meanwhile.
+const tries = 5
+
+// move is the way of one host's cursor in a flush.
+type move struct {
+	host       storage.HostID
+	epoch      uint64
+	prev, next uint64
+}
+
+// expect takes the batches' word for where the cursors are.
+func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
+	cursors := make(map[storage.HostID]storage.Cursor, len(batches))
 	for _, batch := range batches {
-		if !seen[batch.Host] {
-			seen[batch.Host] = true
-			hosts = append(hosts, int32(batch.Host))
+		if _, seen := cursors[batch.Host]; !seen {
+			cursors[batch.Host] = storage.Cursor{Epoch: batch.Epoch, Seq: batch.Prev}
 		}
 	}
-	rows, err := tx.Query(ctx, "SELECT host_id, epoch, seq FROM cursors WHERE host_id = ANY($1) ORDER BY host_id FOR UPDATE", hosts)
+	return judge(cursors, batches)
+}
+
+func judge(cursors map[storage.HostID]storage.Cursor, batches []*storage.Batch) ([]storage.Outcome, []move) {
+	before := make(map[storage.HostID]storage.Cursor, len(cursors))
+	for host, cursor := range cursors {
+		before[host] = cursor
+	}
+	outcomes := storage.Judge(cursors, batches)
+	moves := make([]move, 0, len(cursors))
+	for host, cursor := range cursors {
+		if cursor != before[host] {
+			moves = append(moves, move{host: host, epoch: cursor.Epoch, prev: before[host].Seq, next: cursor.Seq})
+		}
+	}
+	return outcomes, moves
+}
+
+// commit runs the transaction. It returns errCursorMoved if a cursor is not at the start of its move.
+func commit(ctx context.Context, connection *pgxv5.Conn, moves []move, batches func(func(*storage.Batch) bool)) (err error) {
+	if _, err := connection.PgConn().Exec(ctx, "BEGIN").ReadAll(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if err != nil && !connection.IsClosed() {
+			// The work's error says more than a failed rollback, after which the pool drops the connection.
+			_, _ = connection.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+		}
+	}()
+	// One buffer for all tables: COPY of one ends before the next is encoded.
+	var buffer []byte
+	copyRows := func(table string, columns []string, rows int) error {
+		if rows == 0 {
+			return nil
+		}
+		return copyBinary(ctx, connection.PgConn(), table, columns, buffer)
+	}
+	var rows int
+	for _, family := range catalogue.Families() {
+		buffer, rows = appendFamily(buffer[:0], family, batches)
+		if err := copyRows(family.Table, family.Columns(), rows); err != nil {
+			return err
+		}
+	}
+	buffer, rows = appendGaps(buffer[:0], batches)
+	if err := copyRows("gaps", gapColumns, rows); err != nil {
+		return err
+	}
+	if buffer, rows, err = appendQuarantine(buffer[:0], batches); err != nil {
+		return err
+	}
+	if err := copyRows("quarantine", quarantineColumns, rows); err != nil {
+		return err
+	}
+	_, err = connection.PgConn().Exec(ctx, advanceSQL(moves)+"; COMMIT").ReadAll()
+	var failure *pgconn.PgError
+	if errors.As(err, &failure) && failure.Code == "GH001" {
+		return errCursorMoved
+	}
 	if err != nil {
-		return nil, fmt.Errorf("lock cursors: %w", err)
+		return fmt.Errorf("advance cursors and commit: %w", err)
+	}
+	return nil
+}
+
+// advanceSQL is the statement that moves the cursors. It is text, because only so does the commit go in the same
+// message; it is made of numbers alone.
+func advanceSQL(moves []move) string {
+	columns := [4]strings.Builder{}
+	for i, m := range moves {
+		for j, number := range [4]uint64{uint64(m.host), m.epoch, m.prev, m.next} {
+			if i > 0 {
+				columns[j].WriteByte(',')
+			}
+			columns[j].WriteString(strconv.FormatUint(number, 10))
+		}
+	}
+	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}')", columns[0].String(), columns[1].String(), columns[2].String(), columns[3].String())
+}
+
+func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.HostID]storage.Cursor, error) {
+	hosts := make([]int32, 0, len(batches))
+	for _, batch := range batches {
+		hosts = append(hosts, int32(batch.Host))
+	}
+	slices.Sort(hosts)
+	rows, err := connection.Query(ctx, "SELECT host_id, epoch, seq FROM cursors WHERE host_id = ANY($1)", slices.Compact(hosts))
+	if err != nil {
+		return nil, fmt.Errorf("read cursors: %w", err)
 	}
 	cursors := make(map[storage.HostID]storage.Cursor, len(hosts))
 	var host int32
@@ -74,29 +173,15 @@ func lockCursors(ctx context.Context, tx pgxv5.Tx, batches []*storage.Batch) (ma
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("lock cursors: %w", err)
+		return nil, fmt.Errorf("read cursors: %w", err)
 	}
 	return cursors, nil
 }
 
-func advanceCursors(ctx context.Context, tx pgxv5.Tx, cursors map[storage.HostID]storage.Cursor) error {
-	hosts, seqs := make([]int32, 0, len(cursors)), make([]int64, 0, len(cursors))
-	for host, cursor := range cursors {
-		hosts, seqs = append(hosts, int32(host)), append(seqs, int64(cursor.Seq))
-	}
-	_, err := tx.Exec(ctx, `
-		UPDATE cursors SET seq = new.seq FROM unnest($1::int[], $2::bigint[]) AS new (host_id, seq)
-		WHERE cursors.host_id = new.host_id AND cursors.seq <> new.seq`, hosts, seqs)
-	if err != nil {
-		return fmt.Errorf("advance cursors: %w", err)
-	}
-	return nil
-}
-
 // copyBinary sends finished binary tuples. pgx's own CopyFrom would box every value.
-func copyBinary(ctx context.Context, tx pgxv5.Tx, table string, columns []string, tuples []byte) error {
+func copyBinary(ctx context.Context, connection *pgconn.PgConn, table string, columns []string, tuples []byte) error {
 	statement := "COPY " + table + " (" + strings.Join(columns, ", ") + ") FROM STDIN BINARY"
-	if _, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(tuples), statement); err != nil {
+	if _, err := connection.CopyFrom(ctx, bytes.NewReader(tuples), statement); err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
 	return nil

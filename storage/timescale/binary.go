@@ -94,6 +94,26 @@ func appendQuarantine(dst []byte, batches func(func(*storage.Batch) bool)) ([]by
 	return append(dst, copyTrailer...), rows, nil
 }
 
+var gapColumns = []string{"host_id", "from_time", "to_time", "reason", "samples", "received_at"}
+
+func appendGaps(dst []byte, batches func(func(*storage.Batch) bool)) ([]byte, int) {
+	rows := 0
+	dst = append(dst, copyHeader...)
+	for batch := range batches {
+		for _, gap := range batch.Gaps {
+			rows++
+			dst = binary.BigEndian.AppendUint16(dst, uint16(len(gapColumns)))
+			dst = appendInt32(dst, uint32(batch.Host))
+			dst = appendTime(dst, gap.GetFromUnixMillis()*1000)
+			dst = appendTime(dst, gap.GetToUnixMillis()*1000)
+			dst = appendInt32(dst, uint32(gap.GetReason()))
+			dst = appendInt32(dst, gap.GetSamples())
+			dst = appendTime(dst, batch.ReceivedAt.UnixMicro())
+		}
+	}
+	return append(dst, copyTrailer...), rows
+}
+
 func appendTime(dst []byte, unixMicros int64) []byte {
 	return appendInt64(dst, uint64(unixMicros-postgresEpochMicros))
 }

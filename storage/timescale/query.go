@@ -45,6 +45,20 @@ func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection
 	return series, classify(err)
 }
 
+// Gaps implements storage.Store.
+func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT (extract(epoch FROM from_time) * 1000)::bigint, (extract(epoch FROM to_time) * 1000)::bigint, reason, samples FROM gaps
+		WHERE host_id = $1 AND to_time >= $2 AND from_time < $3 ORDER BY from_time, to_time LIMIT $4`,
+		int32(host), from, to, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list gaps: %w", classify(err))
+	}
+	defer rows.Close()
+	gaps, err := storage.CollectGaps(rows)
+	return gaps, classify(err)
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

@@ -1,11 +1,14 @@
 package timescale
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/storagetest"
 )
@@ -67,4 +70,51 @@ func TestOlderThan(t *testing.T) {
 	}{{"2.12.1", "2.13", true}, {"2.13.0", "2.13", false}, {"2.19.3", "2.13", false}, {"1.7", "2.13", true}, {"3.0-dev", "2.13", false}, {"", "2.13", true}} {
 		require.Equal(t, c.want, olderThan(c.version, c.bound), c.version)
 	}
+}
+
+// TestFrozenServerHoldsNoLockThatOthersNeed stops one server between its COPY and its commit. Another one takes over its
+// agent meanwhile; woken, the first finds that it has lost.
+func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
+	url := storagetest.DatabaseURL(t)
+	frozen, err := Open(t.Context(), url)
+	require.NoError(t, err)
+	defer frozen.Close()
+	other, err := Open(t.Context(), url)
+	require.NoError(t, err)
+	defer other.Close()
+	host, _, err := frozen.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
+	require.NoError(t, err)
+	batches := []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: 0, Seq: 1, ReceivedAt: time.Now(), Samples: []*gohubv1.Sample{
+		{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}},
+	}}}
+
+	connection, err := frozen.pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer connection.Release()
+	outcomes, moves := expect(batches)
+	copied, woken := make(chan struct{}), make(chan struct{})
+	result := make(chan error, 1)
+	go func() {
+		stopped := false
+		result <- commit(context.WithoutCancel(t.Context()), connection.Conn(), moves, func(yield func(*storage.Batch) bool) {
+			storage.Chosen(batches, outcomes)(yield)
+			if !stopped { // the rows of the first table are encoded; its COPY and the rest come after the wake-up
+				stopped = true
+				close(copied)
+				<-woken
+			}
+		})
+	}()
+	<-copied
+	taken, err := other.Append(t.Context(), batches)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Outcome{storage.Stored}, taken)
+	close(woken)
+	require.ErrorIs(t, <-result, errCursorMoved)
+	again, err := frozen.Append(t.Context(), batches)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Outcome{storage.Duplicate}, again)
+	var rows int
+	require.NoError(t, other.pool.QueryRow(t.Context(), "SELECT count(*) FROM host_samples").Scan(&rows))
+	require.Equal(t, 1, rows)
 }
