@@ -59,7 +59,7 @@ func start(t *testing.T, change ...func(*Options)) *harness {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h.address = listener.Addr().String()
-	grpcServer := grpc.NewServer(grpc.MaxRecvMsgSize(1 << 20))
+	grpcServer := grpc.NewServer(grpc.MaxRecvMsgSize(1<<20), grpc.ForceServerCodecV2(Codec()))
 	gohubv1.RegisterIngestServiceServer(grpcServer, h.server)
 	served := make(chan error, 1)
 	go func() { served <- grpcServer.Serve(listener) }()
@@ -78,8 +78,8 @@ func start(t *testing.T, change ...func(*Options)) *harness {
 
 type ignore struct{}
 
-func (ignore) SetHost(storage.Host)                               {}
-func (ignore) Observe(storage.HostID, *gohubv1.Sample, time.Time) {}
+func (ignore) SetHost(storage.Host)                                 {}
+func (ignore) Observe(storage.HostID, *catalogue.Sample, time.Time) {}
 
 // faultySink fails appends as a test wants, and passes everything else on to the real store.
 type faultySink struct {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -26,8 +27,8 @@ import (
 type Observer interface {
 	// SetHost is called when an agent connects.
 	SetHost(host storage.Host)
-	// Observe is called with every valid sample. It must not keep the sample's messages beyond the call's data.
-	Observe(host storage.HostID, sample *gohubv1.Sample, receivedAt time.Time)
+	// Observe is called with every valid sample.
+	Observe(host storage.HostID, sample *catalogue.Sample, receivedAt time.Time)
 }
 
 // Options of a Server. Zero values stand for the defaults.
@@ -139,13 +140,13 @@ func (s *Server) Close(ctx context.Context) error {
 // Wait returns when no goroutine of the server is left. Call it after Close and after the gRPC server has stopped.
 func (s *Server) Wait() { s.receivers.Wait() }
 
-// Stream implements the contract's IngestService.
+// Stream implements the contract's IngestService. The gRPC server must use Codec.
 func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
-	first, err := stream.Recv()
-	if err != nil {
+	first := &request{}
+	if err := stream.RecvMsg(first); err != nil {
 		return err
 	}
-	hello := first.GetHello()
+	hello := first.hello
 	if hello == nil {
 		return s.refuse(errors.New("the first message of a stream must be a hello"))
 	}

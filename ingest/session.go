@@ -68,7 +68,8 @@ func (s *session) end(cause error) {
 // receive takes batches until the stream or the server ends.
 func (s *session) receive() {
 	for {
-		request, err := s.stream.Recv()
+		message := &request{}
+		err := s.stream.RecvMsg(message)
 		switch {
 		case errors.Is(err, io.EOF): // the agent has said all
 			s.end(nil)
@@ -79,7 +80,7 @@ func (s *session) receive() {
 		case s.server.stopping.Err() != nil:
 			return // answer ends the stream when the flushers are done
 		}
-		batch, err := s.check(request)
+		batch, err := s.check(message.batch)
 		if err != nil {
 			s.log.Warn("refused a message", "error", err)
 			s.end(s.server.refuse(err))
@@ -103,39 +104,38 @@ func (s *session) receive() {
 	}
 }
 
-// check turns a request into a batch to store, or returns nil for one that is stored already.
-func (s *session) check(request *gohubv1.StreamRequest) (*storage.Batch, error) {
-	message := request.GetBatch()
+// check turns a message into a batch to store, or returns nil for one that is stored already.
+func (s *session) check(message *batchMessage) (*storage.Batch, error) {
 	switch {
 	case message == nil:
 		return nil, errors.New("after the hello, every message must be a batch")
-	case message.GetAgentId() != s.host.AgentID.String():
-		return nil, fmt.Errorf("batch of agent %q on the stream of agent %s", clip(message.GetAgentId()), s.host.AgentID)
-	case message.GetEpoch() != s.epoch:
-		return nil, fmt.Errorf("batch of epoch %d on a stream of epoch %d", message.GetEpoch(), s.epoch)
-	case message.GetSeq() == 0 || message.GetSeq() > math.MaxInt64:
-		return nil, fmt.Errorf("sequence number %d is not between 1 and 2^63-1", message.GetSeq())
-	case len(message.GetSamples()) > maxSamplesPerBatch:
-		return nil, fmt.Errorf("batch %d has %d samples, the limit is %d", message.GetSeq(), len(message.GetSamples()), maxSamplesPerBatch)
-	case message.GetSeq() <= s.last:
+	case message.agentID != s.host.AgentID.String():
+		return nil, fmt.Errorf("batch of agent %q on the stream of agent %s", clip(message.agentID), s.host.AgentID)
+	case message.epoch != s.epoch:
+		return nil, fmt.Errorf("batch of epoch %d on a stream of epoch %d", message.epoch, s.epoch)
+	case message.seq == 0 || message.seq > math.MaxInt64:
+		return nil, fmt.Errorf("sequence number %d is not between 1 and 2^63-1", message.seq)
+	case len(message.samples) > maxSamplesPerBatch:
+		return nil, fmt.Errorf("batch %d has %d samples, the limit is %d", message.seq, len(message.samples), maxSamplesPerBatch)
+	case message.seq <= s.last:
 		// It was taken on this stream or before it. Its acknowledgement is on the way, or was lost with another stream.
 		s.server.metrics.duplicates.Inc()
 		s.ackAgain()
 		return nil, nil
 	}
-	if err := checkGaps(message.GetGaps()); err != nil {
+	if err := checkGaps(message.gaps); err != nil {
 		return nil, err
 	}
 	now := s.server.options.Now().UTC()
-	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.GetSeq(), ReceivedAt: now, Gaps: message.GetGaps()}
-	for _, sample := range message.GetSamples() {
+	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.seq, ReceivedAt: now, Gaps: message.gaps}
+	for _, sample := range message.samples {
 		if reason := s.server.checkSample(sample, now); reason != "" {
-			s.log.Warn("put a sample into quarantine", "seq", message.GetSeq(), "reason", reason)
+			s.log.Warn("put a sample into quarantine", "seq", message.seq, "reason", reason)
 			batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
 			continue
 		}
 		batch.Samples = append(batch.Samples, sample)
-		s.server.metrics.lag.Observe(float64(now.UnixMilli()-sample.GetTimeUnixMillis()) / 1000)
+		s.server.metrics.lag.Observe(float64(now.UnixMilli()-sample.TimeUnixMillis) / 1000)
 	}
 	return batch, nil
 }

@@ -72,14 +72,14 @@ func checkGaps(gaps []*gohubv1.Gap) error {
 }
 
 // checkSample returns why a sample must not be stored, or an empty reason.
-func (s *Server) checkSample(sample *gohubv1.Sample, now time.Time) string {
-	at := time.UnixMilli(sample.GetTimeUnixMillis())
+func (s *Server) checkSample(sample *catalogue.Sample, now time.Time) string {
+	at := time.UnixMilli(sample.TimeUnixMillis)
 	switch {
 	case at.After(now.Add(s.options.MaxFuture)):
 		return fmt.Sprintf("the sample's time %s is more than %s in the future; check the machine's clock", at.UTC().Format(time.RFC3339), s.options.MaxFuture)
 	case at.Before(now.Add(-s.options.MaxAge)):
 		return fmt.Sprintf("the sample's time %s is more than %s ago", at.UTC().Format(time.RFC3339), s.options.MaxAge)
-	case sample.GetHost() == nil:
+	case catalogue.Host().Count(sample) == 0:
 		return "the sample has no host metrics"
 	}
 	for _, family := range catalogue.Families() {

@@ -37,7 +37,7 @@ func TestCollectorIsLintCleanForEveryFamily(t *testing.T) {
 	require.NoError(t, registry.Register(NewCollector(s)))
 	steal := fullSample(epoch.Add(time.Second))
 	steal.Host.CpuStealPercent = proto.Float32(0)
-	s.Observe(1, steal, c.time)
+	s.Observe(1, flat(steal), c.time)
 
 	gathered, err := registry.Gather()
 	require.NoError(t, err)
@@ -65,14 +65,14 @@ func TestCollectorOutput(t *testing.T) {
 	s.SetHost(testHost(2, "twin"))
 	s.SetHost(testHost(3, "lost\xff"))
 	s.SetHost(testHost(4, "restored"))
-	s.Observe(3, fullSample(epoch), c.time)
+	s.Observe(3, flat(fullSample(epoch)), c.time)
 	c.time = c.time.Add(time.Minute - time.Second)
 	s.Restore([]storage.Latest{{Host: 4, Time: epoch, Values: []float64{1}}})
 	for id, busy := range []float32{1: 25, 2: 50} {
 		if id == 0 {
 			continue
 		}
-		s.Observe(storage.HostID(id), &gohubv1.Sample{
+		s.Observe(storage.HostID(id), flat(&gohubv1.Sample{
 			TimeUnixMillis: epoch.UnixMilli() + 250,
 			Host:           &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(12.3)},
 			Disks: []*gohubv1.DiskMetrics{
@@ -80,7 +80,7 @@ func TestCollectorOutput(t *testing.T) {
 				{Device: "sda", BusyPercent: proto.Float32(busy), ReadBytesTotal: proto.Uint64(1 << 40)},
 			},
 			Processes: []*gohubv1.ProcessMetrics{{Pid: "1", CpuPercent: proto.Float32(1)}},
-		}, c.time)
+		}), c.time)
 	}
 	want := `
 # HELP gohub_cpu_usage_ratio Share of all CPU time that was not idle and not waiting for I/O.
@@ -122,7 +122,7 @@ gohub_host_up{host="twin",host_id="2"} 1
 // A scraper that does not read must not hold ingest up.
 func TestCollectHoldsNoLockWhileItSends(t *testing.T) {
 	s, c := newTestState()
-	s.Observe(1, fullSample(epoch), c.time)
+	s.Observe(1, flat(fullSample(epoch)), c.time)
 	metrics := make(chan prometheus.Metric)
 	done := make(chan struct{})
 	go func() {
@@ -130,7 +130,7 @@ func TestCollectHoldsNoLockWhileItSends(t *testing.T) {
 		NewCollector(s).Collect(metrics)
 	}()
 	<-metrics // it is sending the others now
-	s.Observe(1, fullSample(epoch.Add(time.Second)), c.time)
+	s.Observe(1, flat(fullSample(epoch.Add(time.Second))), c.time)
 	go func() {
 		<-done
 		close(metrics)

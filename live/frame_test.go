@@ -32,9 +32,9 @@ func payload(t *testing.T, f frame) []byte {
 func goldenState() (*State, *clock) {
 	s, c := newTestState()
 	s.SetHost(testHost(1, "db-1"))
-	s.Observe(1, fullSample(epoch.Add(250*time.Millisecond)), c.time)
+	s.Observe(1, flat(fullSample(epoch.Add(250*time.Millisecond))), c.time)
 	s.SetHost(testHost(2, "quiet \"☃\" <script>"))
-	s.Observe(3, hostSample(epoch, 12.3), c.time)
+	s.Observe(3, flat(hostSample(epoch, 12.3)), c.time)
 	return s, c
 }
 
@@ -58,7 +58,7 @@ func TestFramesAreGolden(t *testing.T) {
 	f, _ = one.whole(c.time, nil)
 	golden(t, "host_snapshot.json", payload(t, f))
 
-	s.Observe(3, hostSample(epoch.Add(10*time.Second), 99.5), epoch.Add(10*time.Second))
+	s.Observe(3, flat(hostSample(epoch.Add(10*time.Second), 99.5)), epoch.Add(10*time.Second))
 	c.time = epoch.Add(31 * time.Second) // host 1 goes down
 	f, _ = fleet.delta(c.time, nil)
 	golden(t, "fleet_delta.json", payload(t, f))
@@ -100,7 +100,7 @@ func TestEncodingIsThatOfTheContract(t *testing.T) {
 
 	h, _ := s.lookup(1)
 	one := newTopic(topicKey{host: 1}, s, h, c.time)
-	s.Observe(1, fullSample(epoch.Add(time.Second)), c.time)
+	s.Observe(1, flat(fullSample(epoch.Add(time.Second))), c.time)
 	f, _ = one.delta(c.time, nil)
 	equal(&gohubv1.LiveMessage{Seq: 1, Body: &gohubv1.LiveMessage_Delta{
 		Delta: &gohubv1.LiveHosts{Hosts: []*gohubv1.Host{mustHost(t, s, 1)}},

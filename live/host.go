@@ -134,8 +134,8 @@ func (h *host) restore(from storage.Latest, now time.Time) {
 	h.version++
 }
 
-func (h *host) observe(sample *gohubv1.Sample, receivedAt time.Time) {
-	sampled := time.UnixMilli(sample.GetTimeUnixMillis())
+func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
+	sampled := time.UnixMilli(sample.TimeUnixMillis)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if receivedAt.After(h.heard) {
@@ -234,7 +234,7 @@ func (b *block) resize(rows int) {
 
 // fill takes the family's rows from a sample. The instances of a host seldom change, so labels that are as they were
 // are kept, not replaced, and then the rows are known to be distinct.
-func (b *block) fill(sample *gohubv1.Sample) {
+func (b *block) fill(sample *catalogue.Sample) {
 	before := b.rows
 	b.resize(b.family.Count(sample))
 	same := b.rows <= before
@@ -243,7 +243,7 @@ func (b *block) fill(sample *gohubv1.Sample) {
 		labels := b.rowLabels(row)
 		for i := range labels {
 			if label := r.Label(i); label != labels[i] {
-				labels[i] = clean(label)
+				labels[i] = strings.Clone(label) // it is a part of the whole message
 				same = false
 			}
 		}

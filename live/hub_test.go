@@ -56,7 +56,7 @@ func TestHostTopicHasEverythingOfOneHost(t *testing.T) {
 		r.observe(1, 1)
 		r.tick()
 		c.idle()
-		r.state.Observe(2, fullSample(time.Now()), time.Now())
+		r.state.Observe(2, flat(fullSample(time.Now())), time.Now())
 		r.tick()
 		require.Len(t, c.delta(1, 2)[0].Latest.Instances, 8)
 	})
@@ -264,7 +264,7 @@ func TestEveryViewerEndsAtTheTruth(t *testing.T) {
 	for round := range rounds {
 		for id := range storage.HostID(hosts) {
 			at := epoch.Add(time.Duration(round) * time.Second)
-			state.Observe(id+1, hostSample(at, float32(round+1)), time.Now())
+			state.Observe(id+1, flat(hostSample(at, float32(round+1))), time.Now())
 		}
 	}
 	all.Wait()

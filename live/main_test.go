@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -110,4 +111,13 @@ func fullSample(at time.Time) *gohubv1.Sample {
 			{Pid: "1", Name: "init", Username: "root", CpuPercent: proto.Float32(0.2), ResidentBytes: proto.Uint64(12 << 20)},
 		},
 	}
+}
+
+// flat makes a flat sample of a generated one, as ingest does.
+func flat(sample *gohubv1.Sample) *catalogue.Sample {
+	decoded, err := catalogue.FromProto(sample)
+	if err != nil {
+		panic(err)
+	}
+	return decoded
 }

@@ -55,7 +55,7 @@ func (r *rig) close() {
 }
 
 func (r *rig) observe(id storage.HostID, cpu float32) {
-	r.state.Observe(id, hostSample(time.Now(), cpu), time.Now())
+	r.state.Observe(id, flat(hostSample(time.Now(), cpu)), time.Now())
 }
 
 // tick waits until every writer waits, as if the tick had come then.

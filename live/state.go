@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -56,7 +57,7 @@ func (s *State) Restore(latest []storage.Latest) {
 // set back, and the older sample is the true one.
 //
 // The sample is not kept; only its label values (strings) are.
-func (s *State) Observe(id storage.HostID, sample *gohubv1.Sample, receivedAt time.Time) {
+func (s *State) Observe(id storage.HostID, sample *catalogue.Sample, receivedAt time.Time) {
 	s.ensure(id).observe(sample, receivedAt)
 }
 

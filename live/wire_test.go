@@ -128,7 +128,7 @@ func TestSubscribeOverTCP(t *testing.T) {
 	b := w.dial(t)
 	b.write(text(`{"host":{"hostId":1}}`))
 	require.Len(t, b.message().GetSnapshot().Hosts, 1)
-	w.hub.state.Observe(1, fullSample(time.Now()), time.Now())
+	w.hub.state.Observe(1, flat(fullSample(time.Now())), time.Now())
 	m := b.message()
 	require.EqualValues(t, 1, m.Seq)
 	require.Equal(t, up, m.GetDelta().Hosts[0].Status)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/sqlite"
@@ -45,13 +46,15 @@ func start(t *testing.T) (*Service, uint32) {
 	require.NoError(t, err)
 	batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now}
 	for i := range 60 {
-		batch.Samples = append(batch.Samples, &gohubv1.Sample{
+		sample, err := catalogue.FromProto(&gohubv1.Sample{
 			TimeUnixMillis: now.Truncate(time.Minute).Add(time.Duration(i-60) * time.Second).UnixMilli(),
 			Host:           &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(12.3)},
 			Networks: []*gohubv1.NetworkMetrics{
 				{Interface: "eth0", ReceiveBytesTotal: proto.Uint64(1 << 50)}, {Interface: "eth1", ReceiveBytesTotal: proto.Uint64(uint64(i))},
 			},
 		})
+		require.NoError(t, err)
+		batch.Samples = append(batch.Samples, sample)
 	}
 	_, err = store.Append(t.Context(), []*storage.Batch{batch})
 	require.NoError(t, err)

@@ -55,7 +55,7 @@ type Batch struct {
 	Prev, Seq uint64
 	// ReceivedAt is when the server had the batch.
 	ReceivedAt time.Time
-	Samples    []*gohubv1.Sample
+	Samples    []*catalogue.Sample
 	// Rejected samples go to quarantine in the transaction that advances the cursor over them.
 	Rejected []Rejected
 	// Gaps are stretches of time whose samples the agent lost.
@@ -64,7 +64,7 @@ type Batch struct {
 
 // Rejected is a sample that must not reach the sample tables.
 type Rejected struct {
-	Sample *gohubv1.Sample
+	Sample *catalogue.Sample
 	Reason string
 }
 

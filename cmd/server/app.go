@@ -159,6 +159,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
+		grpc.ForceServerCodecV2(ingest.Codec()),
 		// A sample of a large machine is some 100 KiB; an agent's batch is bounded by this.
 		grpc.MaxRecvMsgSize(4 << 20),
 		// Agents behind a NAT or a dead network are found by pings; an agent may ping too.

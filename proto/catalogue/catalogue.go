@@ -5,8 +5,10 @@ package catalogue
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -43,14 +45,12 @@ type Metric struct {
 
 	// Index is the metric's place in Family.Metrics.
 	Index int
-	field protoreflect.FieldDescriptor
 }
 
 // Label is one of the fields that tell a family's instances on one host apart.
 type Label struct {
-	Name  string
-	Help  string
-	field protoreflect.FieldDescriptor
+	Name string
+	Help string
 }
 
 // Family is one message type of the contract and one table: a row a tick and instance.
@@ -65,14 +65,22 @@ type Family struct {
 	Labels    []Label
 	Metrics   []*Metric
 
-	// sample is the field of Sample that holds the family's messages.
-	sample protoreflect.FieldDescriptor
+	// index is the family's place in Families.
+	index int
+	// single families are one message of a sample, the others a list.
+	single bool
+	// byNumber says what the family's message has under a field number.
+	byNumber []field
 }
 
 var (
 	families []*Family
 	byFamily = map[string]*Family{}
 	byMetric = map[string]*Metric{}
+	// familyByNumber finds a family by the number of its field in Sample.
+	familyByNumber []*Family
+	// sampleTime is the number of the field with the sample's time.
+	sampleTime protowire.Number
 )
 
 // The contract is compiled in, so a mistake in it is a programming error: it panics at start, and in every test.
@@ -81,12 +89,15 @@ func init() {
 	for i := range fields.Len() {
 		field := fields.Get(i)
 		if field.Message() == nil {
+			sampleTime = field.Number()
 			continue
 		}
 		family, err := newFamily(field)
 		if err != nil {
 			panic(fmt.Sprintf("metric catalogue: %v", err))
 		}
+		family.index = len(families)
+		familyByNumber = put(familyByNumber, field.Number(), family)
 		families = append(families, family)
 		byFamily[family.Name] = family
 		for _, metric := range family.Metrics {
@@ -109,27 +120,36 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 		Table:     options.GetTable(),
 		Help:      options.GetHelp(),
 		Ephemeral: options.GetEphemeral(),
-		sample:    sample,
+		single:    !sample.IsList(),
 	}
 	for i := range message.Fields().Len() {
-		field := message.Fields().Get(i)
-		fieldOptions := field.Options().(*descriptorpb.FieldOptions)
+		descriptor := message.Fields().Get(i)
+		fieldOptions := descriptor.Options().(*descriptorpb.FieldOptions)
 		switch {
 		case proto.HasExtension(fieldOptions, gohubv1.E_Label):
 			label := proto.GetExtension(fieldOptions, gohubv1.E_Label).(*gohubv1.LabelOptions)
-			if field.Kind() != protoreflect.StringKind {
-				return nil, fmt.Errorf("label %s is not a string", field.FullName())
+			if descriptor.Kind() != protoreflect.StringKind {
+				return nil, fmt.Errorf("label %s is not a string", descriptor.FullName())
 			}
-			family.Labels = append(family.Labels, Label{Name: string(field.Name()), Help: label.GetHelp(), field: field})
+			family.byNumber = put(family.byNumber, descriptor.Number(), field{known: true, wireType: protowire.BytesType, label: true, index: len(family.Labels)})
+			family.Labels = append(family.Labels, Label{Name: string(descriptor.Name()), Help: label.GetHelp()})
 		case proto.HasExtension(fieldOptions, gohubv1.E_Metric):
-			metric, err := newMetric(family, field, proto.GetExtension(fieldOptions, gohubv1.E_Metric).(*gohubv1.MetricOptions))
+			metric, err := newMetric(family, descriptor, proto.GetExtension(fieldOptions, gohubv1.E_Metric).(*gohubv1.MetricOptions))
 			if err != nil {
 				return nil, err
 			}
 			metric.Index = len(family.Metrics)
+			place := field{known: true, wireType: protowire.VarintType, index: metric.Index, mask: math.MaxUint64}
+			switch metric.Type {
+			case Float:
+				place.wireType = protowire.Fixed32Type
+			case Uint32:
+				place.mask = math.MaxUint32
+			}
+			family.byNumber = put(family.byNumber, descriptor.Number(), place)
 			family.Metrics = append(family.Metrics, metric)
 		default:
-			return nil, fmt.Errorf("field %s is neither a (metric) nor a (label)", field.FullName())
+			return nil, fmt.Errorf("field %s is neither a (metric) nor a (label)", descriptor.FullName())
 		}
 	}
 	return family, nil
@@ -144,7 +164,6 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 		Kind:            options.GetKind(),
 		Help:            options.GetHelp(),
 		PrometheusScale: 1,
-		field:           field,
 	}
 	switch field.Kind() {
 	case protoreflect.FloatKind:
@@ -175,6 +194,19 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 	return metric, nil
 }
 
+// put sets the value at a field number, making room for it.
+func put[T any](values []T, number protowire.Number, value T) []T {
+	for len(values) <= int(number) {
+		var none T
+		values = append(values, none)
+	}
+	values[number] = value
+	return values
+}
+
+// Single reports whether a sample has one row of the family, not a list.
+func (f *Family) Single() bool { return f.single }
+
 // Families returns all families in the order of the contract, the host family first. The caller must not change it.
 func Families() []*Family { return families }
 
@@ -192,66 +224,6 @@ func MetricByName(name string) (*Metric, bool) {
 
 // Host is the family of the machine as a whole.
 func Host() *Family { return families[0] }
-
-// Row is one message of a family: one instance at one tick.
-type Row struct {
-	family  *Family
-	message protoreflect.Message
-}
-
-// Rows calls yield for every instance of the family in the sample, until yield returns false.
-func (f *Family) Rows(sample *gohubv1.Sample, yield func(Row) bool) {
-	message := sample.ProtoReflect()
-	if !message.Has(f.sample) {
-		return
-	}
-	if !f.sample.IsList() {
-		yield(Row{f, message.Get(f.sample).Message()})
-		return
-	}
-	list := message.Get(f.sample).List()
-	for i := range list.Len() {
-		if !yield(Row{f, list.Get(i).Message()}) {
-			return
-		}
-	}
-}
-
-// Count returns how many instances of the family the sample has.
-func (f *Family) Count(sample *gohubv1.Sample) int {
-	message := sample.ProtoReflect()
-	switch {
-	case !message.Has(f.sample):
-		return 0
-	case f.sample.IsList():
-		return message.Get(f.sample).List().Len()
-	default:
-		return 1
-	}
-}
-
-// Label returns the text of the family's i-th label.
-func (r Row) Label(i int) string { return r.message.Get(r.family.Labels[i].field).String() }
-
-// Float returns the value of a metric as a float64 and whether there was a reading.
-func (r Row) Float(m *Metric) (float64, bool) {
-	if !r.message.Has(m.field) {
-		return 0, false
-	}
-	value := r.message.Get(m.field)
-	if m.Type == Float {
-		return value.Float(), true
-	}
-	return float64(value.Uint()), true
-}
-
-// Uint returns the value of a metric of type Uint32 or Uint64 and whether there was a reading.
-func (r Row) Uint(m *Metric) (uint64, bool) {
-	if !r.message.Has(m.field) {
-		return 0, false
-	}
-	return r.message.Get(m.field).Uint(), true
-}
 
 // Columns returns the columns of the family's table as rows are written to it: the time, the host, for the host family
 // when the server received the sample, the labels, and the metrics.

@@ -64,9 +64,10 @@ func TestEveryMetricHasItsColumn(t *testing.T) {
 }
 
 func TestRowsReadPresenceAndValue(t *testing.T) {
-	sample := &gohubv1.Sample{Disks: []*gohubv1.DiskMetrics{
+	sample, err := catalogue.FromProto(&gohubv1.Sample{Disks: []*gohubv1.DiskMetrics{
 		{Device: "sda", ReadBytesTotal: proto.Uint64(1 << 60), BusyPercent: proto.Float32(0)}, {Device: "sdb"},
-	}}
+	}})
+	require.NoError(t, err)
 	family, ok := catalogue.FamilyByName("disk")
 	require.True(t, ok)
 	require.Equal(t, 2, family.Count(sample))

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -93,7 +91,7 @@ func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, bat
 						return false
 					}
 				}
-				args = append(args[:0], sample.GetTimeUnixMillis(), batch.Host)
+				args = append(args[:0], sample.TimeUnixMillis, batch.Host)
 				if len(family.Labels) == 0 {
 					args = append(args, batch.ReceivedAt.UnixMilli())
 				}
@@ -132,12 +130,8 @@ func appendValues(args []any, family *catalogue.Family, row catalogue.Row) []any
 func insertQuarantine(ctx context.Context, tx *sql.Tx, batches func(func(*storage.Batch) bool)) error {
 	for batch := range batches {
 		for _, rejected := range batch.Rejected {
-			body, err := proto.Marshal(rejected.Sample)
-			if err != nil {
-				return fmt.Errorf("encode a quarantined sample: %w", err)
-			}
-			_, err = tx.ExecContext(ctx, "INSERT INTO quarantine (received_at, host_id, epoch, seq, reason, sample) VALUES ($1, $2, $3, $4, $5, $6)",
-				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, body)
+			_, err := tx.ExecContext(ctx, "INSERT INTO quarantine (received_at, host_id, epoch, seq, reason, sample) VALUES ($1, $2, $3, $4, $5, $6)",
+				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, []byte(rejected.Sample.Wire()))
 			if err != nil {
 				return fmt.Errorf("quarantine a sample of host %d: %w", batch.Host, err)
 			}

@@ -75,12 +75,24 @@ func registration(agent uuid.UUID, epoch uint64) storage.Registration {
 }
 
 // batch is one batch of epoch 7 with one sample, a second after base for every number of its sequence.
-func batch(host storage.HostID, prev, seq uint64, cpu float32) *storage.Batch {
+func batch(host storage.HostID, prev, seq uint64, cpu float32, change ...func(*gohubv1.Sample)) *storage.Batch {
 	at := base.Add(time.Duration(seq) * time.Second)
-	return &storage.Batch{
-		Host: host, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: at.Add(time.Millisecond),
-		Samples: []*gohubv1.Sample{{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(cpu)}}},
+	sample := &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(cpu)}}
+	for _, apply := range change {
+		apply(sample)
 	}
+	return &storage.Batch{
+		Host: host, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: at.Add(time.Millisecond), Samples: []*catalogue.Sample{Flat(sample)},
+	}
+}
+
+// Flat makes a flat sample of a generated one, which must be one that can be sent.
+func Flat(sample *gohubv1.Sample) *catalogue.Sample {
+	flat, err := catalogue.FromProto(sample)
+	if err != nil {
+		panic(err)
+	}
+	return flat
 }
 
 func appendAll(t *testing.T, s storage.Store, batches ...*storage.Batch) []storage.Outcome {
@@ -205,12 +217,13 @@ func appendKeepsNeighbour(t *testing.T, s storage.Store) {
 	require.Equal(t, []float64{20}, storedCPU(t, s, two.ID))
 }
 
-// appendBadData uses a text that UTF-8 does not allow. SQLite stores any bytes, so there the row may pass; what counts
-// is that a refusal stores nothing and is named.
+// appendBadData uses a text that PostgreSQL does not allow. SQLite stores any, so there the row may pass; what counts is
+// that a refusal stores nothing and is named.
 func appendBadData(t *testing.T, s storage.Store) {
 	host := register(t, s)
-	bad := batch(host.ID, 0, 1, 10)
-	bad.Samples[0].Sensors = []*gohubv1.SensorMetrics{{Sensor: "a\x00b\xff", TemperatureCelsius: proto.Float32(1)}}
+	bad := batch(host.ID, 0, 1, 10, func(sample *gohubv1.Sample) {
+		sample.Sensors = []*gohubv1.SensorMetrics{{Sensor: "a\x00b", TemperatureCelsius: proto.Float32(1)}}
+	})
 	if _, err := s.Append(t.Context(), []*storage.Batch{bad}); err != nil {
 		require.ErrorIs(t, err, storage.ErrBadData)
 		require.Empty(t, storedCPU(t, s, host.ID))
@@ -221,7 +234,7 @@ func appendBadData(t *testing.T, s storage.Store) {
 func appendQuarantines(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	b := batch(host.ID, 0, 1, 10)
-	b.Rejected = []storage.Rejected{{Sample: &gohubv1.Sample{TimeUnixMillis: 1}, Reason: "older than retention"}}
+	b.Rejected = []storage.Rejected{{Sample: Flat(&gohubv1.Sample{TimeUnixMillis: 1}), Reason: "older than retention"}}
 	b.Samples = nil
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, b))
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, b))
@@ -263,7 +276,7 @@ func everyMetric(t *testing.T, s storage.Store) {
 	sample := &gohubv1.Sample{TimeUnixMillis: base.UnixMilli()}
 	want := Fill(sample)
 	b := batch(host.ID, 0, 1, 0)
-	b.Samples = []*gohubv1.Sample{sample}
+	b.Samples = []*catalogue.Sample{Flat(sample)}
 	appendAll(t, s, b)
 
 	for _, family := range catalogue.Families() {
@@ -286,10 +299,10 @@ func everyMetric(t *testing.T, s storage.Store) {
 
 func missingReading(t *testing.T, s storage.Store) {
 	host := register(t, s)
-	b := batch(host.ID, 0, 1, 0)
-	b.Samples[0].Host.CpuUsagePercent = nil
-	b.Samples[0].Host.Load1 = proto.Float32(0)
-	appendAll(t, s, b)
+	appendAll(t, s, batch(host.ID, 0, 1, 0, func(sample *gohubv1.Sample) {
+		sample.Host.CpuUsagePercent = nil
+		sample.Host.Load1 = proto.Float32(0)
+	}))
 	query := queryCPU(t, host.ID, time.Minute)
 	query.Metrics = append(query.Metrics, metric(t, "load1"))
 	series, err := s.Range(t.Context(), query)
@@ -329,13 +342,13 @@ func rangeInstances(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	var batches []*storage.Batch
 	for seq := uint64(1); seq <= 3; seq++ {
-		b := batch(host.ID, seq-1, seq, 1)
-		for i, mount := range []string{"/", "/home"} {
-			b.Samples[0].Filesystems = append(b.Samples[0].Filesystems, &gohubv1.FilesystemMetrics{
-				Mountpoint: mount, Device: "/dev/sda1", Fstype: "ext4", UsedPercent: proto.Float32(float32(10*i) + float32(seq)),
-			})
-		}
-		batches = append(batches, b)
+		batches = append(batches, batch(host.ID, seq-1, seq, 1, func(sample *gohubv1.Sample) {
+			for i, mount := range []string{"/", "/home"} {
+				sample.Filesystems = append(sample.Filesystems, &gohubv1.FilesystemMetrics{
+					Mountpoint: mount, Device: "/dev/sda1", Fstype: "ext4", UsedPercent: proto.Float32(float32(10*i) + float32(seq)),
+				})
+			}
+		}))
 	}
 	appendAll(t, s, batches...)
 	query := queryCPU(t, host.ID, time.Second)
@@ -371,11 +384,11 @@ func rangeEmpty(t *testing.T, s storage.Store) {
 func hostileNames(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	names := []string{`'; DROP TABLE hosts; --`, `"quoted"`, "new\nline\ttab\\", "‮right to left", "<b>markup</b>", "ünïcode 🔥", ""}
-	b := batch(host.ID, 0, 1, 1)
-	for i, name := range names {
-		b.Samples[0].Sensors = append(b.Samples[0].Sensors, &gohubv1.SensorMetrics{Sensor: name, TemperatureCelsius: proto.Float32(float32(i))})
-	}
-	appendAll(t, s, b)
+	appendAll(t, s, batch(host.ID, 0, 1, 1, func(sample *gohubv1.Sample) {
+		for i, name := range names {
+			sample.Sensors = append(sample.Sensors, &gohubv1.SensorMetrics{Sensor: name, TemperatureCelsius: proto.Float32(float32(i))})
+		}
+	}))
 	query := queryCPU(t, host.ID, time.Minute)
 	query.Metrics = []*catalogue.Metric{metric(t, "sensor_temperature_celsius")}
 	series, err := s.Range(t.Context(), query)

@@ -123,9 +123,7 @@ func commit(ctx context.Context, connection *pgxv5.Conn, moves []move, batches f
 	if err := copyRows("gaps", gapColumns, rows); err != nil {
 		return err
 	}
-	if buffer, rows, err = appendQuarantine(buffer[:0], batches); err != nil {
-		return err
-	}
+	buffer, rows = appendQuarantine(buffer[:0], batches)
 	if err := copyRows("quarantine", quarantineColumns, rows); err != nil {
 		return err
 	}

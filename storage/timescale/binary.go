@@ -2,10 +2,6 @@ package timescale
 
 import (
 	"encoding/binary"
-	"fmt"
-	"math"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
@@ -30,57 +26,47 @@ func appendFamily(dst []byte, family *catalogue.Family, batches func(func(*stora
 	dst = append(dst, copyHeader...)
 	for batch := range batches {
 		for _, sample := range batch.Samples {
-			family.Rows(sample, func(row catalogue.Row) bool {
+			for i := range family.Count(sample) {
 				rows++
 				dst = binary.BigEndian.AppendUint16(dst, fields)
-				dst = appendTime(dst, sample.GetTimeUnixMillis()*1000)
+				dst = appendTime(dst, sample.TimeUnixMillis*1000)
 				dst = appendInt32(dst, uint32(batch.Host))
 				if len(family.Labels) == 0 {
 					dst = appendTime(dst, batch.ReceivedAt.UnixMicro())
 				}
-				for i := range family.Labels {
-					dst = appendText(dst, row.Label(i))
-				}
-				for _, metric := range family.Metrics {
-					dst = appendMetric(dst, row, metric)
-				}
-				return true
-			})
+				dst = appendRow(dst, family, family.Row(sample, i))
+			}
 		}
 	}
 	return append(dst, copyTrailer...), rows
 }
 
-func appendMetric(dst []byte, row catalogue.Row, metric *catalogue.Metric) []byte {
-	if metric.Type == catalogue.Float {
-		value, ok := row.Float(metric)
-		if !ok {
-			return binary.BigEndian.AppendUint32(dst, nullLength)
+// appendRow appends the fields of a row's labels and metrics.
+func appendRow(dst []byte, family *catalogue.Family, row catalogue.Row) []byte {
+	for i := range family.Labels {
+		dst = appendText(dst, row.Label(i))
+	}
+	for _, metric := range family.Metrics {
+		value, present := row.Bits(metric)
+		switch {
+		case !present:
+			dst = binary.BigEndian.AppendUint32(dst, nullLength)
+		case metric.Type == catalogue.Uint64:
+			dst = appendInt64(dst, value)
+		default: // a real's bits, or an integer
+			dst = appendInt32(dst, uint32(value))
 		}
-		return appendInt32(dst, math.Float32bits(float32(value)))
 	}
-	value, ok := row.Uint(metric)
-	switch {
-	case !ok:
-		return binary.BigEndian.AppendUint32(dst, nullLength)
-	case metric.Type == catalogue.Uint32:
-		return appendInt32(dst, uint32(value))
-	default:
-		return appendInt64(dst, value)
-	}
+	return dst
 }
 
 var quarantineColumns = []string{"received_at", "host_id", "epoch", "seq", "reason", "sample"}
 
-func appendQuarantine(dst []byte, batches func(func(*storage.Batch) bool)) ([]byte, int, error) {
+func appendQuarantine(dst []byte, batches func(func(*storage.Batch) bool)) ([]byte, int) {
 	rows := 0
 	dst = append(dst, copyHeader...)
 	for batch := range batches {
 		for _, rejected := range batch.Rejected {
-			body, err := proto.Marshal(rejected.Sample)
-			if err != nil {
-				return nil, 0, fmt.Errorf("encode a quarantined sample: %w", err)
-			}
 			rows++
 			dst = binary.BigEndian.AppendUint16(dst, uint16(len(quarantineColumns)))
 			dst = appendTime(dst, batch.ReceivedAt.UnixMicro())
@@ -88,10 +74,10 @@ func appendQuarantine(dst []byte, batches func(func(*storage.Batch) bool)) ([]by
 			dst = appendInt64(dst, batch.Epoch)
 			dst = appendInt64(dst, batch.Seq)
 			dst = appendText(dst, rejected.Reason)
-			dst = appendText(dst, string(body))
+			dst = appendText(dst, rejected.Sample.Wire())
 		}
 	}
-	return append(dst, copyTrailer...), rows, nil
+	return append(dst, copyTrailer...), rows
 }
 
 var gapColumns = []string{"host_id", "from_time", "to_time", "reason", "samples", "received_at"}

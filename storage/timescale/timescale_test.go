@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/storagetest"
@@ -84,8 +85,8 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	defer other.Close()
 	host, _, err := frozen.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
 	require.NoError(t, err)
-	batches := []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: 0, Seq: 1, ReceivedAt: time.Now(), Samples: []*gohubv1.Sample{
-		{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}},
+	batches := []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: 0, Seq: 1, ReceivedAt: time.Now(), Samples: []*catalogue.Sample{
+		storagetest.Flat(&gohubv1.Sample{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}}),
 	}}}
 
 	connection, err := frozen.pool.Acquire(t.Context())
@@ -95,14 +96,13 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	copied, woken := make(chan struct{}), make(chan struct{})
 	result := make(chan error, 1)
 	go func() {
-		stopped := false
+		calls := 0
 		result <- commit(context.WithoutCancel(t.Context()), connection.Conn(), moves, func(yield func(*storage.Batch) bool) {
-			storage.Chosen(batches, outcomes)(yield)
-			if !stopped { // the rows of the first table are encoded; its COPY and the rest come after the wake-up
-				stopped = true
+			if calls++; calls == 2 { // the first table's COPY is done
 				close(copied)
 				<-woken
 			}
+			storage.Chosen(batches, outcomes)(yield)
 		})
 	}()
 	<-copied

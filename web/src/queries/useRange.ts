@@ -4,6 +4,7 @@ import { getJson } from "@/api/client";
 import type { QueryRangeResponseJson } from "@/gen/gohub/v1/query_pb";
 import { serverNow } from "@/lib/clock";
 import { orZero } from "@/lib/json";
+import { readLoss, type Loss } from "@/lib/losses";
 import { readSeries, type Points } from "@/lib/series";
 import { boundsOf, presets, type TimeRange } from "@/lib/timerange";
 
@@ -14,6 +15,7 @@ export type RangeAnswer = {
   step: number;
   source: string;
   series: Points[];
+  losses: Loss[];
 };
 
 export function rangeKey(hostId: number): readonly [string, number] {
@@ -42,6 +44,7 @@ export async function fetchRange(
     step: orZero(answer.step),
     source: answer.source ?? "",
     series: (answer.series ?? []).map(readSeries),
+    losses: (answer.gaps ?? []).map(readLoss),
   };
 }
 

@@ -7,6 +7,7 @@ import { alignedData, chartOptions, PLOT_HEIGHT, type YRange } from "@/component
 import { useResolvedTheme } from "@/components/shell/useTheme";
 import type { UnitJson } from "@/gen/gohub/v1/metric_pb";
 import { chartData, latestValue, type ChartMode, type Line } from "@/lib/chart";
+import type { Loss } from "@/lib/losses";
 import { formatDateTime, formatterOf, type Formatter } from "@/lib/format";
 import styles from "./Chart.module.css";
 
@@ -28,6 +29,8 @@ export type ChartProps = {
   /** Seconds between two points. */
   step: number;
   bounds: Bounds;
+  /** Marked on the time axis. */
+  losses: Loss[];
   y?: YRange;
   loading: boolean;
   footer?: ReactNode;
@@ -38,7 +41,7 @@ export type ChartProps = {
 const defaultRange: YRange = { fromZero: true };
 
 export function Chart(props: ChartProps) {
-  const { metric, title, subtitle, help, unit, format = formatterOf(unit), mode = "lines", lines, step, bounds, y = defaultRange, loading, footer, onZoom, onReset } = props;
+  const { metric, title, subtitle, help, unit, format = formatterOf(unit), mode = "lines", lines, step, bounds, losses, y = defaultRange, loading, footer, onZoom, onReset } = props;
   const theme = useResolvedTheme();
   const titleId = useId();
   const plot = useRef<HTMLDivElement>(null);
@@ -66,25 +69,27 @@ export function Chart(props: ChartProps) {
     if (time.current) time.current.textContent = at === undefined ? "" : formatDateTime(at);
   };
 
-  const latest = useRef({ data, bounds, tell, onZoom, onReset });
+  const latest = useRef({ data, bounds, losses, tell, onZoom, onReset });
   useEffect(() => {
-    latest.current = { data, bounds, tell, onZoom, onReset };
+    latest.current = { data, bounds, losses, tell, onZoom, onReset };
   });
 
   useEffect(() => {
     const element = plot.current;
     if (!element) return;
-    const options = chartOptions(JSON.parse(spec) as Parameters<typeof chartOptions>[0], readPalette(element), element.clientWidth, {
-      onCursor: (index) => {
+    const events = {
+      losses: () => latest.current.losses,
+      onCursor: (index: number | null) => {
         latest.current.tell(index);
       },
-      onZoom: (from, to) => {
+      onZoom: (from: number, to: number) => {
         latest.current.onZoom(from, to);
       },
       onReset: () => {
         latest.current.onReset();
       },
-    });
+    };
+    const options = chartOptions(JSON.parse(spec) as Parameters<typeof chartOptions>[0], readPalette(element), element.clientWidth, events);
     const u = new uPlot(options, alignedData(latest.current.data), element);
     chart.current = u;
     feed(u, latest.current.data, latest.current.bounds);
@@ -104,7 +109,7 @@ export function Chart(props: ChartProps) {
     if (!chart.current) return;
     feed(chart.current, data, { from, to });
     latest.current.tell(chart.current.cursor.idx ?? null);
-  }, [data, from, to, spec, theme]);
+  }, [data, from, to, losses, spec, theme]);
 
   return (
     <figure className={styles.chart} data-testid="chart" data-metric={metric} data-points={data.points} data-loading={loading} aria-labelledby={titleId}>

@@ -7,7 +7,7 @@ export function readPalette(element: HTMLElement): Palette {
   probe.hidden = true;
   element.append(probe);
   const known = new Map<string, string>();
-  const names = ["--grid", "--muted", "--text", "--surface", "--accent", "--heat-low", "--heat-mid", "--heat-high"];
+  const names = ["--grid", "--muted", "--text", "--surface", "--accent", "--warn", "--heat-low", "--heat-mid", "--heat-high"];
   for (let index = 1; index <= 8; index++) names.push(`--series-${index}`);
   for (const name of names) {
     probe.style.color = `var(${name})`;

@@ -2,8 +2,10 @@
 import type uPlot from "uplot";
 import type { UnitJson } from "@/gen/gohub/v1/metric_pb";
 import { withAlpha, type Palette } from "@/components/chart/colours";
+import { lossPlugin } from "@/components/chart/losses";
 import { heatPlugin } from "@/components/chart/heat";
 import type { ChartData, ChartMode, Line } from "@/lib/chart";
+import type { Loss } from "@/lib/losses";
 import { formatterOf } from "@/lib/format";
 import { axisIncrements } from "@/lib/units";
 
@@ -151,7 +153,7 @@ export function chartOptions(
   spec: ChartSpec,
   colour: Palette,
   width: number,
-  events: { onCursor: (index: number | null) => void; onZoom: (from: number, to: number) => void; onReset: () => void },
+  events: { losses: () => Loss[]; onCursor: (index: number | null) => void; onZoom: (from: number, to: number) => void; onReset: () => void },
 ): uPlot.Options {
   const { series, bands } = bandSeries(spec, colour);
   return {
@@ -194,6 +196,9 @@ export function chartOptions(
         },
       ],
     },
-    plugins: spec.mode === "heat" ? [heatPlugin(colour, spec.lines.map((line) => line.label))] : [],
+    plugins: [
+      lossPlugin(colour, events.losses),
+      ...(spec.mode === "heat" ? [heatPlugin(colour, spec.lines.map((line) => line.label))] : []),
+    ],
   };
 }

@@ -26,42 +26,42 @@ export function LiveDocs() {
             <tr>
               <td>to the server</td>
               <td>
-                <code>{'{"fleet":{}}'}</code>
+                <code className={styles.frame}>{'{"fleet":{}}'}</code>
               </td>
               <td>Every host with its host-level values.</td>
             </tr>
             <tr>
               <td>to the server</td>
               <td>
-                <code>{'{"host":{"hostId":3}}'}</code>
+                <code className={styles.frame}>{'{"host":{"hostId":3}}'}</code>
               </td>
               <td>One host with everything.</td>
             </tr>
             <tr>
               <td>to the client</td>
               <td>
-                <code>{'{"seq":1,"snapshot":{"hosts":[…]}}'}</code>
+                <code className={styles.frame}>{'{"seq":1,"snapshot":{"hosts":[…]}}'}</code>
               </td>
               <td>The whole topic. It replaces what the client has.</td>
             </tr>
             <tr>
               <td>to the client</td>
               <td>
-                <code>{'{"seq":2,"delta":{"hosts":[…]}}'}</code>
+                <code className={styles.frame}>{'{"seq":2,"delta":{"hosts":[…]}}'}</code>
               </td>
               <td>The hosts that changed. After a gap in seq, ask for the topic again.</td>
             </tr>
             <tr>
               <td>to the client</td>
               <td>
-                <code>{'{"alerts":{"alerts":[…]}}'}</code>
+                <code className={styles.frame}>{'{"alerts":{"alerts":[…]}}'}</code>
               </td>
               <td>All alerts, after one changed.</td>
             </tr>
             <tr>
               <td>to the client</td>
               <td>
-                <code>{'{"error":"…"}'}</code>
+                <code className={styles.frame}>{'{"error":"…"}'}</code>
               </td>
               <td>The request could not be served.</td>
             </tr>

@@ -12,6 +12,7 @@ import { TemperatureChart } from "@/components/host/charts/TemperatureChart";
 import type { ChartFrame } from "@/components/host/charts/frame";
 import type { Bounds } from "@/components/chart/Chart";
 import { ProcessesChart } from "@/components/host/charts/ProcessesChart";
+import { LossNotes } from "@/components/host/LossNotes";
 import { hostMetrics } from "@/components/host/hostMetrics";
 import { useHostSeries } from "@/components/host/useHostSeries";
 import { messageOf } from "@/api/client";
@@ -44,6 +45,7 @@ export function HostCharts({ host, hostId, range, bounds, onZoom, onReset }: Hos
           The stored values can not be read: {messageOf(series.error)}
         </p>
       ) : null}
+      <LossNotes losses={series.losses} />
       <div className={styles.grid}>
         <CpuChart frame={frame} series={series} />
         <CoresChart frame={frame} />

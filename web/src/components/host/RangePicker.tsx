@@ -61,7 +61,7 @@ export function RangePicker({ range, bounds, onChange, onZoomOut }: RangePickerP
           <Icon name="out" />
           Zoom out
         </button>
-        <p className={styles.text}>
+        <p className={styles.text} data-hint={follows}>
           {follows ? "Drag across a chart to zoom in" : `${formatDateTime(bounds.from)} to ${formatDateTime(bounds.to)}`}
         </p>
       </div>

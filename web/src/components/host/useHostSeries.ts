@@ -1,6 +1,7 @@
 "use client";
 import { useMemo } from "react";
 import { appendLive, dropBefore, seriesKey, type Points } from "@/lib/series";
+import type { Loss } from "@/lib/losses";
 import { presets, type TimeRange } from "@/lib/timerange";
 import type { ReadingLog } from "@/live/readings";
 import { useReadings } from "@/live/useReadings";
@@ -12,12 +13,15 @@ export type HostSeries = {
   /** Seconds between two points. */
   step: number;
   source: string;
+  losses: Loss[];
   /** The first answer is not there yet. */
   waiting: boolean;
   /** What is shown belongs to another range, until the answer for this one comes. */
   outdated: boolean;
   error: Error | null;
 };
+
+const none: Loss[] = [];
 
 /** Instances that appeared after the stored answer was made have live values only. */
 function withNewInstances(stored: Points[], metrics: readonly string[], log: ReadingLog): Points[] {
@@ -61,6 +65,7 @@ export function useHostSeries(hostId: number, metrics: readonly string[], range:
       // A step below the agent's interval would make a gap of every second bucket.
       step: Math.max(answer?.step ?? 0, interval),
       source: answer?.source ?? "",
+      losses: answer?.losses ?? none,
       waiting: query.isPending,
       outdated: query.isPlaceholderData,
       error: query.error,

@@ -15,10 +15,11 @@ export type ChartFrame = {
   onReset: () => void;
 };
 
-export function frameProps(frame: ChartFrame, series: HostSeries): Pick<ChartProps, "step" | "bounds" | "loading" | "onZoom" | "onReset"> {
+export function frameProps(frame: ChartFrame, series: HostSeries): Pick<ChartProps, "step" | "bounds" | "losses" | "loading" | "onZoom" | "onReset"> {
   return {
     step: series.step,
     bounds: frame.bounds,
+    losses: series.losses,
     loading: series.waiting || series.outdated,
     onZoom: frame.onZoom,
     onReset: frame.onReset,

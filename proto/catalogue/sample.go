@@ -1,0 +1,251 @@
+package catalogue
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+)
+
+// Sample is a Sample of the contract, decoded flat: a table a family with a row an instance, where the generated type
+// has a pointer a value. Its texts are parts of the message that it was decoded from. It is not changed after decoding.
+type Sample struct {
+	TimeUnixMillis int64
+
+	wire   string
+	tables []table // by the family's place in Families
+}
+
+// table is one family of a sample.
+type table struct {
+	rows int
+	// values has len(Metrics) columns: the bits of a Float, or a count.
+	values []uint64
+	// present has words words a row, a bit a metric.
+	present []uint64
+	// labels has len(Labels) columns.
+	labels []string
+}
+
+// field is what a family's message has under one number.
+type field struct {
+	// known is false for a number that the message does not have.
+	known bool
+	// wireType is what the contract says; a field that comes with another is unknown, as protobuf has it.
+	wireType protowire.Type
+	// label says that index is a place in Labels, not in Metrics.
+	label bool
+	index int
+	// mask cuts a value to the bits of its type, as protobuf does.
+	mask uint64
+}
+
+// words is the number of 64-bit words with a bit for each of the family's metrics.
+func (f *Family) words() int { return (len(f.Metrics) + 63) / 64 }
+
+// Decode reads a Sample of the contract from its wire format. Unknown fields are skipped. The sample keeps wire and
+// parts of it.
+func Decode(wire string) (*Sample, error) {
+	s := &Sample{wire: wire, tables: make([]table, len(families))}
+	for rest := wire; len(rest) > 0; {
+		f, n := Next(rest)
+		if n == 0 {
+			return nil, fmt.Errorf("decode a sample: %w", errMalformed)
+		}
+		rest = rest[n:]
+		switch {
+		case f.Number == sampleTime && f.Type == protowire.VarintType:
+			s.TimeUnixMillis = int64(f.Value)
+		case f.Type == protowire.BytesType && int(f.Number) < len(familyByNumber) && familyByNumber[f.Number] != nil:
+			family := familyByNumber[f.Number]
+			if err := s.tables[family.index].add(family, f.Text); err != nil {
+				return nil, fmt.Errorf("decode a sample: %s: %w", family.Name, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+// FromProto makes a flat sample of a generated one.
+func FromProto(sample *gohubv1.Sample) (*Sample, error) {
+	wire, err := proto.Marshal(sample)
+	if err != nil {
+		return nil, fmt.Errorf("encode a sample: %w", err)
+	}
+	return Decode(string(wire))
+}
+
+// Wire is the sample in the contract's wire format, as it came.
+func (s *Sample) Wire() string { return s.wire }
+
+// add appends a row for one message. A family without labels has one row, and a second message adds to it, as a second
+// value of a message field does in protobuf.
+func (t *table) add(family *Family, message string) error {
+	row, metrics, labels, words := t.rows, len(family.Metrics), len(family.Labels), family.words()
+	if family.Single() && row > 0 {
+		row = 0
+	} else {
+		t.rows++
+		t.values = grow(t.values, metrics)
+		t.present = grow(t.present, words)
+		t.labels = grow(t.labels, labels)
+	}
+	values, present := t.values[row*metrics:][:metrics], t.present[row*words:][:words]
+	for len(message) > 0 {
+		f, n := Next(message)
+		if n == 0 {
+			return errMalformed
+		}
+		message = message[n:]
+		if int(f.Number) >= len(family.byNumber) {
+			continue
+		}
+		switch field := &family.byNumber[f.Number]; {
+		case !field.known || field.wireType != f.Type:
+		case field.label:
+			if !utf8.ValidString(f.Text) {
+				return fmt.Errorf("label %s is not UTF-8", family.Labels[field.index].Name)
+			}
+			t.labels[row*labels+field.index] = f.Text
+		default:
+			values[field.index] = f.Value & field.mask
+			present[field.index/64] |= 1 << (field.index % 64)
+		}
+	}
+	return nil
+}
+
+// grow appends n zero values.
+func grow[T any](slice []T, n int) []T { return append(slice, make([]T, n)...) }
+
+// Field is one field of a message in protobuf's wire format.
+type Field struct {
+	Number protowire.Number
+	Type   protowire.Type
+	// Value is that of a number, with the bits of a fixed one; Text that of BytesType, a part of the message.
+	Value uint64
+	Text  string
+}
+
+var errMalformed = errors.New("malformed protobuf message")
+
+// Next reads the first field of a message in protobuf's wire format and returns how many bytes it has, 0 if they are no
+// field. See https://protobuf.dev/programming-guides/encoding.
+func Next(wire string) (f Field, n int) {
+	tag, n := varint(wire)
+	if n == 0 || tag>>3 == 0 || tag>>3 > uint64(protowire.MaxValidNumber) {
+		return f, 0
+	}
+	f.Number, f.Type = protowire.Number(tag>>3), protowire.Type(tag&7)
+	wire = wire[n:]
+	switch f.Type {
+	case protowire.VarintType:
+		value, m := varint(wire)
+		if m == 0 {
+			return f, 0
+		}
+		f.Value = value
+		return f, n + m
+	case protowire.Fixed32Type:
+		if len(wire) < 4 {
+			return f, 0
+		}
+		f.Value = uint64(wire[0]) | uint64(wire[1])<<8 | uint64(wire[2])<<16 | uint64(wire[3])<<24
+		return f, n + 4
+	case protowire.Fixed64Type:
+		if len(wire) < 8 {
+			return f, 0
+		}
+		for i := range 8 {
+			f.Value |= uint64(wire[i]) << (8 * i)
+		}
+		return f, n + 8
+	case protowire.BytesType:
+		length, m := varint(wire)
+		if m == 0 || length > uint64(len(wire)-m) {
+			return f, 0
+		}
+		f.Text = wire[m : m+int(length)]
+		return f, n + m + int(length)
+	default:
+		return f, 0
+	}
+}
+
+// varint reads a variable-length number and returns how many bytes it has, 0 if it is cut or longer than 64 bits.
+func varint(wire string) (value uint64, n int) {
+	if len(wire) > 0 && wire[0] < 0x80 { // most are short
+		return uint64(wire[0]), 1
+	}
+	for shift := uint(0); n < len(wire) && shift < 64; shift += 7 {
+		b := wire[n]
+		n++
+		if shift == 63 && b > 1 {
+			return 0, 0
+		}
+		value |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return value, n
+		}
+	}
+	return 0, 0
+}
+
+// Row is one instance of a family at one tick.
+type Row struct {
+	family *Family
+	table  *table
+	row    int
+}
+
+// Count returns how many instances of the family the sample has.
+func (f *Family) Count(sample *Sample) int { return sample.tables[f.index].rows }
+
+// Row returns the i-th instance of the family in the sample, with i below Count.
+func (f *Family) Row(sample *Sample, i int) Row { return Row{f, &sample.tables[f.index], i} }
+
+// Rows calls yield for every instance of the family in the sample, until yield returns false.
+func (f *Family) Rows(sample *Sample, yield func(Row) bool) {
+	for i := range f.Count(sample) {
+		if !yield(f.Row(sample, i)) {
+			return
+		}
+	}
+}
+
+// Label returns the text of the family's i-th label. It is a part of the sample's message: clone it to keep it longer.
+func (r Row) Label(i int) string { return r.table.labels[r.row*len(r.family.Labels)+i] }
+
+// Bits returns the value of a metric as it is stored, the IEEE 754 single of a Float or a count, and whether there was a
+// reading.
+func (r Row) Bits(m *Metric) (uint64, bool) {
+	present := r.table.present[r.row*r.family.words()+m.Index/64]&(1<<(m.Index%64)) != 0
+	return r.table.values[r.row*len(r.family.Metrics)+m.Index], present
+}
+
+// Float returns the value of a metric as a float64 and whether there was a reading.
+func (r Row) Float(m *Metric) (float64, bool) {
+	value, ok := r.Bits(m)
+	if m.Type == Float {
+		return float64(math.Float32frombits(uint32(value))), ok
+	}
+	return float64(value), ok
+}
+
+// Uint returns the value of a metric of type Uint32 or Uint64 and whether there was a reading.
+func (r Row) Uint(m *Metric) (uint64, bool) { return r.Bits(m) }
+
+// Readings returns how many metrics of the row have a value.
+func (r Row) Readings() int {
+	count, words := 0, r.family.words()
+	for _, word := range r.table.present[r.row*words : (r.row+1)*words] {
+		count += bits.OnesCount64(word)
+	}
+	return count
+}
