@@ -85,9 +85,14 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	defer other.Close()
 	host, _, err := frozen.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
 	require.NoError(t, err)
-	batches := []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: 0, Seq: 1, ReceivedAt: time.Now(), Samples: []*catalogue.Sample{
-		storagetest.Flat(&gohubv1.Sample{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}}),
-	}}}
+	batch := func(prev, seq uint64) []*storage.Batch {
+		sample := storagetest.Flat(&gohubv1.Sample{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}})
+		return []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: time.Now(), Samples: []*catalogue.Sample{sample}}}
+	}
+	// The first row makes the chunk, which locks the hypertable until its transaction ends.
+	_, err = other.Append(t.Context(), batch(0, 1))
+	require.NoError(t, err)
+	batches := batch(1, 2)
 
 	connection, err := frozen.pool.Acquire(t.Context())
 	require.NoError(t, err)
@@ -116,5 +121,5 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, again)
 	var rows int
 	require.NoError(t, other.pool.QueryRow(t.Context(), "SELECT count(*) FROM host_samples").Scan(&rows))
-	require.Equal(t, 1, rows)
+	require.Equal(t, 2, rows)
 }
