@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -28,6 +29,8 @@ import (
 type Config struct {
 	HTTPListen string `yaml:"http_listen" env:"HTTP_LISTEN" help:"address of the dashboard, REST, WebSocket and /metrics"`
 	GRPCListen string `yaml:"grpc_listen" env:"GRPC_LISTEN" help:"address for agents and gRPC queries"`
+
+	PublicURL string `yaml:"public_url" env:"PUBLIC_URL" help:"address at which people reach the dashboard, for links in notifications"`
 
 	DataDir         string `yaml:"data_dir" env:"DATA_DIR" help:"directory of the SQLite file, used when there is no database URL"`
 	DatabaseURL     string `yaml:"database_url" env:"DATABASE_URL" help:"PostgreSQL URL of a TimescaleDB; empty stores into SQLite" secret:"true"`
@@ -185,7 +188,7 @@ var goType = regexp.MustCompile(`not found in type [\w.]+`)
 // otherVariables are names with the prefix that belong to the agent, to tests and scripts, or that Kubernetes makes up
 // for a service called gohub.
 var otherVariables = regexp.MustCompile(`^GOHUB_((CONFIG|SERVER|TOKEN|TOKEN_FILE|INTERVAL|STATE_DIR|TLS_CA_FILE|TLS_SERVER_NAME|TOP_PROCESSES)$|` +
-	`(AGENT|TEST|CACHE|TIMESCALEDB|FILESYSTEM|INTERFACE|DISK)|.*_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)|PORT(_|$)|SERVICE_)`)
+	`(AGENT|BUFFER|SPOOL|TEST|CACHE|TIMESCALEDB|FILESYSTEM|INTERFACE|DISK)|.*_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)|PORT(_|$)|SERVICE_)`)
 
 func (c *Config) readEnvironment(environment map[string]string) error {
 	known := map[string]bool{}
@@ -282,6 +285,9 @@ func (c *Config) check() error {
 	}
 	if err := between("shutdown_timeout", c.ShutdownTimeout, time.Second, 10*time.Minute); err != nil {
 		return err
+	}
+	if link, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || link.Host == "" || (link.Scheme != "http" && link.Scheme != "https")) {
+		return fmt.Errorf("public_url is %q, which is no address like https://gohub.example.org", c.PublicURL)
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		return errors.New("only one of tls_cert_file and tls_key_file is set; TLS needs both")
