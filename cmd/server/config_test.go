@@ -42,7 +42,7 @@ func TestHelpNamesEverySettingThatHasAFlag(t *testing.T) {
 	_, err := loadConfig([]string{"--help"}, nil, &output)
 	require.ErrorIs(t, err, pflag.ErrHelp)
 	for _, field := range (&Config{}).fields() {
-		require.Equal(t, !field.secret, regexp.MustCompile(`--`+field.flag()+`\s`).Match(output.Bytes()), field.flag())
+		require.Equal(t, !field.secret, regexp.MustCompile(`--`+field.flag()+`[ \[]`).Match(output.Bytes()), field.flag())
 	}
 }
 
