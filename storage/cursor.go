@@ -1,31 +1,36 @@
 package storage
 
-// Cursor is how far one host's batches are stored: everything of the epoch up to Seq.
-type Cursor struct {
-	Epoch, Seq uint64
+// Spool names one numbering of one host's batches.
+type Spool struct {
+	Host  HostID
+	Epoch uint64
 }
 
-// Judge decides which batches may be stored, given the stored cursors of their hosts, which must still be the same when
-// the caller commits. It advances the cursors in place over the batches that it lets pass, and returns one outcome a batch. A host without
-// a cursor is unknown, and its batches are fenced.
-func Judge(cursors map[HostID]Cursor, batches []*Batch) []Outcome {
+// Judge decides which batches may be stored, given the stored cursors (the sequence number of the newest stored batch) of
+// their spools, which must still be the same when the caller commits. It advances the cursors in place over the batches
+// that it lets pass, and returns one outcome a batch. The batches of a spool without a cursor are fenced.
+func Judge(cursors map[Spool]uint64, batches []*Batch) []Outcome {
 	outcomes := make([]Outcome, len(batches))
 	for i, batch := range batches {
-		cursor, known := cursors[batch.Host]
+		spool := batch.Spool()
+		cursor, known := cursors[spool]
 		switch {
-		case !known || cursor.Epoch != batch.Epoch:
+		case !known:
 			outcomes[i] = Fenced
-		case batch.Seq <= cursor.Seq:
+		case batch.Seq <= cursor:
 			outcomes[i] = Duplicate
-		case batch.Prev != cursor.Seq:
+		case batch.Prev != cursor:
 			outcomes[i] = Fenced
 		default:
 			outcomes[i] = Stored
-			cursors[batch.Host] = Cursor{Epoch: batch.Epoch, Seq: batch.Seq}
+			cursors[spool] = batch.Seq
 		}
 	}
 	return outcomes
 }
+
+// Spool returns what numbers the batch.
+func (b *Batch) Spool() Spool { return Spool{Host: b.Host, Epoch: b.Epoch} }
 
 // Chosen yields the batches whose outcome is Stored.
 func Chosen(batches []*Batch, outcomes []Outcome) func(yield func(*Batch) bool) {

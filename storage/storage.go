@@ -77,7 +77,8 @@ const (
 	Stored Outcome = iota
 	// Duplicate: the cursor had passed the batch already, its rows were stored earlier.
 	Duplicate
-	// Fenced: the batch neither follows the cursor nor is behind it, or is of another epoch. Its stream is out of date.
+	// Fenced: the batch neither follows the cursor of its epoch nor is behind it, or its epoch was never registered. Its
+	// stream is out of date.
 	Fenced
 )
 
@@ -131,8 +132,8 @@ type Description struct {
 // Store keeps hosts, samples, alerts and sessions. All methods are safe for concurrent use; all return ErrUnavailable
 // (wrapped) when the database is away, and the context's error when it ended first.
 type Store interface {
-	// Register creates or updates the host and makes its cursor point into the registration's epoch. It returns the
-	// host and the cursor: the sequence number of the newest stored batch of that epoch, 0 if there is none.
+	// Register creates or updates the host and makes sure that the registration's epoch has a cursor. It returns the host
+	// and the cursor: the sequence number of the newest stored batch of that epoch, 0 if there is none.
 	Register(ctx context.Context, r Registration) (Host, uint64, error)
 	// Append stores batches in one durable transaction and returns one outcome a batch. Batches of one host must be
 	// in the order of their sequence. On ErrBadData nothing was stored.

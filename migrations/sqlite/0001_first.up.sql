@@ -6,12 +6,14 @@ CREATE TABLE hosts (
     first_seen INTEGER NOT NULL
 ) STRICT;
 
--- How far each agent's batches are stored.
+-- How far each agent's batches are stored, in each epoch of its spool. A cursor only ever grows: an epoch that comes back
+-- goes on where it was.
 CREATE TABLE cursors (
-    host_id INTEGER PRIMARY KEY REFERENCES hosts,
+    host_id INTEGER NOT NULL REFERENCES hosts,
     epoch   INTEGER NOT NULL,
-    seq     INTEGER NOT NULL -- of the newest stored batch of the epoch
-) STRICT;
+    seq     INTEGER NOT NULL, -- of the newest stored batch of the epoch
+    PRIMARY KEY (host_id, epoch)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE host_samples (
     time                               INTEGER NOT NULL,

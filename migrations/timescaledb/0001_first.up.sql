@@ -11,23 +11,27 @@ CREATE TABLE hosts (
 );
 COMMENT ON COLUMN hosts.facts IS 'HostFacts of the contract, as JSON.';
 
--- How far each agent's batches are stored. Every flush updates it: the page keeps room for the new version of a row,
--- and no index mentions the columns that change, so that an update stays on its page (HOT).
+-- How far each agent's batches are stored, in each epoch of its spool. A cursor only ever grows: an epoch that comes back
+-- goes on where it was. Every flush updates some: the page keeps room for the new version of a row, and no index mentions
+-- the column that changes, so that an update stays on its page (HOT).
 CREATE TABLE cursors (
-    host_id integer PRIMARY KEY REFERENCES hosts,
-    epoch   bigint NOT NULL,
-    seq     bigint NOT NULL
+    host_id integer NOT NULL REFERENCES hosts,
+    epoch   bigint  NOT NULL,
+    seq     bigint  NOT NULL,
+    PRIMARY KEY (host_id, epoch)
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN cursors.seq IS 'Sequence number, within the epoch, of the newest batch that is stored.';
 
--- Moves cursors from where they are expected to be (epoch, prev) to seq: all of them, or none and error GH001. Rows are
--- locked in order, so that two servers can not deadlock.
+-- Moves cursors from where they are expected to be (prev) to seq: all of them, or none and error GH001. Rows are locked in
+-- order, so that two servers can not deadlock.
 CREATE FUNCTION advance_cursors(hosts integer[], epochs bigint[], prevs bigint[], seqs bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     moved integer;
 BEGIN
-    PERFORM 1 FROM cursors WHERE host_id = ANY (hosts) ORDER BY host_id FOR UPDATE;
+    PERFORM 1
+    FROM cursors AS c JOIN unnest(hosts, epochs) AS n (host_id, epoch) USING (host_id, epoch)
+    ORDER BY host_id, epoch FOR UPDATE OF c;
     UPDATE cursors AS c SET seq = n.seq
     FROM unnest(hosts, epochs, prevs, seqs) AS n (host_id, epoch, prev, seq)
     WHERE c.host_id = n.host_id AND c.epoch = n.epoch AND c.seq = n.prev;

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -39,24 +40,24 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 	return outcomes, nil
 }
 
-// readCursors reads the cursors of the batches' hosts. The transaction holds SQLite's write lock, so they can not
-// change until it ends.
-func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map[storage.HostID]storage.Cursor, error) {
-	statement, err := tx.PrepareContext(ctx, "SELECT epoch, seq FROM cursors WHERE host_id = $1")
+// readCursors reads the cursors of the batches. The transaction holds SQLite's write lock, so they can not change until it
+// ends.
+func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map[storage.Spool]uint64, error) {
+	statement, err := tx.PrepareContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2")
 	if err != nil {
 		return nil, fmt.Errorf("read cursors: %w", err)
 	}
 	defer statement.Close()
-	cursors := map[storage.HostID]storage.Cursor{}
+	cursors := map[storage.Spool]uint64{}
 	for _, batch := range batches {
-		if _, known := cursors[batch.Host]; known {
+		if _, known := cursors[batch.Spool()]; known {
 			continue
 		}
-		var cursor storage.Cursor
-		switch err := statement.QueryRowContext(ctx, batch.Host).Scan(&cursor.Epoch, &cursor.Seq); err {
-		case nil:
-			cursors[batch.Host] = cursor
-		case sql.ErrNoRows:
+		var seq uint64
+		switch err := statement.QueryRowContext(ctx, batch.Host, int64(batch.Epoch)).Scan(&seq); {
+		case err == nil:
+			cursors[batch.Spool()] = seq
+		case errors.Is(err, sql.ErrNoRows):
 		default:
 			return nil, fmt.Errorf("read the cursor of host %d: %w", batch.Host, err)
 		}
@@ -64,11 +65,11 @@ func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map
 	return cursors, nil
 }
 
-func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.HostID]storage.Cursor) error {
-	for host, cursor := range cursors {
-		_, err := tx.ExecContext(ctx, "UPDATE cursors SET seq = $3 WHERE host_id = $1 AND epoch = $2 AND seq <> $3", host, int64(cursor.Epoch), int64(cursor.Seq))
+func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.Spool]uint64) error {
+	for spool, seq := range cursors {
+		_, err := tx.ExecContext(ctx, "UPDATE cursors SET seq = $3 WHERE host_id = $1 AND epoch = $2 AND seq <> $3", spool.Host, int64(spool.Epoch), int64(seq))
 		if err != nil {
-			return fmt.Errorf("advance the cursor of host %d: %w", host, err)
+			return fmt.Errorf("advance the cursor of host %d: %w", spool.Host, err)
 		}
 	}
 	return nil

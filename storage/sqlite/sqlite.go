@@ -99,7 +99,7 @@ func migrateFile(path string) error {
 func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
 
 // Ping implements storage.Store.
-func (s *Store) Ping(ctx context.Context) error { return classify(s.write.PingContext(ctx)) }
+func (s *Store) Ping(ctx context.Context) error { return classify(s.read.PingContext(ctx)) }
 
 // Describe implements storage.Store.
 func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
@@ -118,20 +118,21 @@ func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.H
 	var seq uint64
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
 		var firstSeen int64
-		err := tx.QueryRowContext(ctx, `
-			INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3)
-			ON CONFLICT (agent_id) DO UPDATE SET facts = excluded.facts
-			RETURNING host_id, first_seen`,
-			r.AgentID.String(), string(facts), r.At.UnixMilli()).Scan(&host.ID, &firstSeen)
+		// An upsert would use up an id at every reconnect, so look first.
+		err := tx.QueryRowContext(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
+			r.AgentID.String(), string(facts)).Scan(&host.ID, &firstSeen)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = tx.QueryRowContext(ctx, "INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3) RETURNING host_id, first_seen",
+				r.AgentID.String(), string(facts), r.At.UnixMilli()).Scan(&host.ID, &firstSeen)
+		}
 		if err != nil {
 			return fmt.Errorf("save host: %w", err)
 		}
 		host.FirstSeen = time.UnixMilli(firstSeen).UTC()
-		err = tx.QueryRowContext(ctx, `
-			INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0)
-			ON CONFLICT (host_id) DO UPDATE
-			SET seq = CASE epoch WHEN excluded.epoch THEN seq ELSE 0 END, epoch = excluded.epoch
-			RETURNING seq`, host.ID, int64(r.Epoch)).Scan(&seq)
+		_, err = tx.ExecContext(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
+		if err == nil {
+			err = tx.QueryRowContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&seq)
+		}
 		if err != nil {
 			return fmt.Errorf("save cursor: %w", err)
 		}

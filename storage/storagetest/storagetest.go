@@ -28,6 +28,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	}{
 		{"RegisterKeepsHostAndCursorOfSameEpoch", registerKeepsCursor},
 		{"RegisterWithNewEpochStartsAtZero", registerNewEpoch},
+		{"EpochThatComesBackStoresNothingTwice", registerOldEpoch},
+		{"RegisterUsesUpNoIDs", registerKeepsIDs},
 		{"AppendAdvancesCursor", appendAdvances},
 		{"AppendTwiceStoresOnce", appendTwice},
 		{"AppendFencesGapOtherEpochAndUnknownHost", appendFences},
@@ -157,7 +159,27 @@ func registerNewEpoch(t *testing.T, s storage.Store) {
 	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 8))
 	require.NoError(t, err)
 	require.Zero(t, seq)
-	require.Equal(t, []storage.Outcome{storage.Fenced}, appendAll(t, s, batch(host.ID, 5, 6, 20)), "the old epoch is fenced off")
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(host.ID, 5, 6, 20)), "what is on its way in the old epoch is kept")
+}
+
+func registerOldEpoch(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	appendAll(t, s, batch(host.ID, 0, 1, 10))
+	_, _, err := s.Register(t.Context(), registration(host.AgentID, 8))
+	require.NoError(t, err)
+	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 7))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, seq, "an epoch that comes back goes on where it was")
+	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, batch(host.ID, 0, 1, 10)))
+}
+
+func registerKeepsIDs(t *testing.T, s storage.Store) {
+	one := register(t, s)
+	for epoch := range uint64(5) {
+		_, _, err := s.Register(t.Context(), registration(one.AgentID, epoch+1))
+		require.NoError(t, err)
+	}
+	require.Equal(t, one.ID+1, register(t, s).ID, "reconnecting uses up no ids")
 }
 
 func appendAdvances(t *testing.T, s storage.Store) {

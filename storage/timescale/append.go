@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ var errCursorMoved = errors.New("a cursor is not where its batches expect it")
 // left out, and the rest is tried again. A commit whose answer was lost ends the same way: the caller's retry finds the
 // cursors moved, and learns that its batches are duplicates.
 func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage.Outcome, error) {
-	connection, err := s.pool.Acquire(ctx)
+	connection, err := s.writes.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("append %d batches: %w", len(batches), classify(err))
 	}
@@ -60,34 +61,30 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 // tries bounds how often one call reads the cursors again because another server moved them meanwhile.
 const tries = 5
 
-// move is the way of one host's cursor in a flush.
+// move is the way of one cursor in a flush.
 type move struct {
-	host       storage.HostID
-	epoch      uint64
+	spool      storage.Spool
 	prev, next uint64
 }
 
 // expect takes the batches' word for where the cursors are.
 func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
-	cursors := make(map[storage.HostID]storage.Cursor, len(batches))
+	cursors := make(map[storage.Spool]uint64, len(batches))
 	for _, batch := range batches {
-		if _, seen := cursors[batch.Host]; !seen {
-			cursors[batch.Host] = storage.Cursor{Epoch: batch.Epoch, Seq: batch.Prev}
+		if _, seen := cursors[batch.Spool()]; !seen {
+			cursors[batch.Spool()] = batch.Prev
 		}
 	}
 	return judge(cursors, batches)
 }
 
-func judge(cursors map[storage.HostID]storage.Cursor, batches []*storage.Batch) ([]storage.Outcome, []move) {
-	before := make(map[storage.HostID]storage.Cursor, len(cursors))
-	for host, cursor := range cursors {
-		before[host] = cursor
-	}
+func judge(cursors map[storage.Spool]uint64, batches []*storage.Batch) ([]storage.Outcome, []move) {
+	before := maps.Clone(cursors)
 	outcomes := storage.Judge(cursors, batches)
 	moves := make([]move, 0, len(cursors))
-	for host, cursor := range cursors {
-		if cursor != before[host] {
-			moves = append(moves, move{host: host, epoch: cursor.Epoch, prev: before[host].Seq, next: cursor.Seq})
+	for spool, cursor := range cursors {
+		if cursor != before[spool] {
+			moves = append(moves, move{spool: spool, prev: before[spool], next: cursor})
 		}
 	}
 	return outcomes, moves
@@ -143,7 +140,7 @@ func commit(ctx context.Context, connection *pgxv5.Conn, moves []move, batches f
 func advanceSQL(moves []move) string {
 	columns := [4]strings.Builder{}
 	for i, m := range moves {
-		for j, number := range [4]uint64{uint64(m.host), m.epoch, m.prev, m.next} {
+		for j, number := range [4]uint64{uint64(m.spool.Host), m.spool.Epoch, m.prev, m.next} {
 			if i > 0 {
 				columns[j].WriteByte(',')
 			}
@@ -153,7 +150,7 @@ func advanceSQL(moves []move) string {
 	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}')", columns[0].String(), columns[1].String(), columns[2].String(), columns[3].String())
 }
 
-func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.HostID]storage.Cursor, error) {
+func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.Spool]uint64, error) {
 	hosts := make([]int32, 0, len(batches))
 	for _, batch := range batches {
 		hosts = append(hosts, int32(batch.Host))
@@ -163,11 +160,11 @@ func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage
 	if err != nil {
 		return nil, fmt.Errorf("read cursors: %w", err)
 	}
-	cursors := make(map[storage.HostID]storage.Cursor, len(hosts))
+	cursors := make(map[storage.Spool]uint64, len(hosts))
 	var host int32
 	var epoch, seq int64
 	_, err = pgxv5.ForEachRow(rows, []any{&host, &epoch, &seq}, func() error {
-		cursors[storage.HostID(host)] = storage.Cursor{Epoch: uint64(epoch), Seq: uint64(seq)}
+		cursors[storage.Spool{Host: storage.HostID(host), Epoch: uint64(epoch)}] = uint64(seq)
 		return nil
 	})
 	if err != nil {

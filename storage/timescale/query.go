@@ -33,7 +33,7 @@ func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Seri
 }
 
 func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection storage.Selection) ([]storage.Series, error) {
-	rows, err := s.pool.Query(ctx, selection.SQL(bucket), q.Step, int32(q.Host), q.From, q.To, q.MaxRows+1)
+	rows, err := s.reads.Query(ctx, selection.SQL(bucket), q.Step, int32(q.Host), q.From, q.To, q.MaxRows+1)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -47,7 +47,7 @@ func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection
 
 // Gaps implements storage.Store.
 func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error) {
-	rows, err := s.pool.Query(ctx, `
+	rows, err := s.reads.Query(ctx, `
 		SELECT (extract(epoch FROM from_time) * 1000)::bigint, (extract(epoch FROM to_time) * 1000)::bigint, reason, samples FROM gaps
 		WHERE host_id = $1 AND to_time >= $2 AND from_time < $3 ORDER BY from_time, to_time LIMIT $4`,
 		int32(host), from, to, limit)
@@ -66,7 +66,7 @@ func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.L
 	for i, metric := range metrics {
 		columns[i] = metric.Column + "::float8"
 	}
-	rows, err := s.pool.Query(ctx, `
+	rows, err := s.reads.Query(ctx, `
 		SELECT hosts.host_id, newest.* FROM hosts CROSS JOIN LATERAL (
 			SELECT time, `+strings.Join(columns, ", ")+` FROM `+catalogue.Host().Table+` AS s
 			WHERE s.host_id = hosts.host_id AND time >= $1 ORDER BY time DESC LIMIT 1
@@ -101,7 +101,7 @@ func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.L
 
 // SaveAlerts implements storage.Store.
 func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error {
-	err := pgxv5.BeginFunc(ctx, s.pool, func(tx pgxv5.Tx) error {
+	err := pgxv5.BeginFunc(ctx, s.reads, func(tx pgxv5.Tx) error {
 		batch := &pgxv5.Batch{}
 		for _, alert := range alerts {
 			body, err := protojson.Marshal(alert)
@@ -122,7 +122,7 @@ func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []
 
 // Alerts implements storage.Store.
 func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
-	rows, err := s.pool.Query(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
+	rows, err := s.reads.Query(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", classify(err))
 	}
@@ -144,7 +144,7 @@ func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
 
 // SaveSession implements storage.Store.
 func (s *Store) SaveSession(ctx context.Context, session storage.Session) error {
-	_, err := s.pool.Exec(ctx, "INSERT INTO sessions (token_hash, user_name, expires_at) VALUES ($1, $2, $3)",
+	_, err := s.reads.Exec(ctx, "INSERT INTO sessions (token_hash, user_name, expires_at) VALUES ($1, $2, $3)",
 		session.TokenHash[:], session.User, session.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("save session: %w", classify(err))
@@ -155,7 +155,7 @@ func (s *Store) SaveSession(ctx context.Context, session storage.Session) error 
 // FindSession implements storage.Store.
 func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (storage.Session, error) {
 	session := storage.Session{TokenHash: tokenHash}
-	err := s.pool.QueryRow(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+	err := s.reads.QueryRow(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
 		tokenHash[:], now).Scan(&session.User, &session.ExpiresAt)
 	if errors.Is(err, pgxv5.ErrNoRows) {
 		return session, storage.ErrNotFound
@@ -166,7 +166,7 @@ func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Ti
 
 // DeleteSession implements storage.Store.
 func (s *Store) DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error {
-	if _, err := s.pool.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
+	if _, err := s.reads.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
 		return fmt.Errorf("delete session: %w", classify(err))
 	}
 	return nil

@@ -29,7 +29,8 @@ const (
 
 // Store is a storage.Store on TimescaleDB.
 type Store struct {
-	pool *pgxpool.Pool
+	// writes serves flushes and registrations, reads everything that people ask for: a slow query never holds up ingest.
+	writes, reads *pgxpool.Pool
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -50,14 +51,17 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	// A server that hangs in a transaction must not hold its cursors' row locks for ever.
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
+	store := &Store{}
+	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, fmt.Errorf("prepare the database connections: %w", err)
+	}
+	if store.reads, err = pgxpool.NewWithConfig(ctx, config.Copy()); err != nil {
+		store.writes.Close()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
 	}
 	where := fmt.Sprintf("%s:%d/%s", config.ConnConfig.Host, config.ConnConfig.Port, config.ConnConfig.Database)
-	store := &Store{pool: pool}
 	if err := store.prepare(ctx); err != nil {
-		pool.Close()
+		store.Close()
 		return nil, fmt.Errorf("open the database at %s: %w", where, err)
 	}
 	return store, nil
@@ -67,7 +71,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.checkVersions(ctx); err != nil {
 		return err
 	}
-	db := stdlib.OpenDBFromPool(s.pool)
+	db := stdlib.OpenDBFromPool(s.writes)
 	defer db.Close()
 	target, err := pgx.WithInstance(db, &pgx.Config{})
 	if err != nil {
@@ -79,14 +83,14 @@ func (s *Store) prepare(ctx context.Context) error {
 
 func (s *Store) checkVersions(ctx context.Context) error {
 	var postgres int
-	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&postgres); err != nil {
+	if err := s.reads.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&postgres); err != nil {
 		return fmt.Errorf("read PostgreSQL's version: %w", classify(err))
 	}
 	if postgres < oldestPostgres {
 		return fmt.Errorf("PostgreSQL %d is too old: version %d or newer is needed", postgres/10000, oldestPostgres/10000)
 	}
 	var version string
-	err := s.pool.QueryRow(ctx, `
+	err := s.reads.QueryRow(ctx, `
 		SELECT coalesce((SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'), default_version)
 		FROM pg_available_extensions WHERE name = 'timescaledb'`).Scan(&version)
 	if errors.Is(err, pgxv5.ErrNoRows) {
@@ -116,17 +120,18 @@ func olderThan(version, bound string) bool {
 
 // Close implements storage.Store.
 func (s *Store) Close() error {
-	s.pool.Close()
+	s.reads.Close()
+	s.writes.Close()
 	return nil
 }
 
 // Ping implements storage.Store.
-func (s *Store) Ping(ctx context.Context) error { return classify(s.pool.Ping(ctx)) }
+func (s *Store) Ping(ctx context.Context) error { return classify(s.reads.Ping(ctx)) }
 
 // Describe implements storage.Store.
 func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 	var timescale, edition, postgres string
-	err := s.pool.QueryRow(ctx, `
+	err := s.reads.QueryRow(ctx, `
 		SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
 		       current_setting('timescaledb.license'), current_setting('server_version')`).Scan(&timescale, &edition, &postgres)
 	if err != nil {
@@ -147,7 +152,7 @@ func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.H
 		return host, 0, fmt.Errorf("encode facts: %w", err)
 	}
 	var seq int64
-	err = pgxv5.BeginFunc(ctx, s.pool, func(tx pgxv5.Tx) error {
+	err = pgxv5.BeginFunc(ctx, s.writes, func(tx pgxv5.Tx) error {
 		// An upsert would use up an identity at every reconnect, so look first.
 		err := tx.QueryRow(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
 			r.AgentID, facts).Scan(&host.ID, &host.FirstSeen)
@@ -160,11 +165,10 @@ func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.H
 		if err != nil {
 			return fmt.Errorf("save host: %w", err)
 		}
-		err = tx.QueryRow(ctx, `
-			INSERT INTO cursors AS c (host_id, epoch, seq) VALUES ($1, $2, 0)
-			ON CONFLICT (host_id) DO UPDATE
-			SET seq = CASE c.epoch WHEN excluded.epoch THEN c.seq ELSE 0 END, epoch = excluded.epoch
-			RETURNING seq`, host.ID, int64(r.Epoch)).Scan(&seq)
+		_, err = tx.Exec(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
+		if err == nil {
+			err = tx.QueryRow(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&seq)
+		}
 		if err != nil {
 			return fmt.Errorf("save cursor: %w", err)
 		}
@@ -179,7 +183,7 @@ func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.H
 
 // Hosts implements storage.Store.
 func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
-	rows, err := s.pool.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
+	rows, err := s.reads.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
 	if err != nil {
 		return nil, fmt.Errorf("list hosts: %w", classify(err))
 	}

@@ -26,7 +26,7 @@ func TestSampleTablesAreHypertables(t *testing.T) {
 	store := open(t).(*Store)
 	defer store.Close()
 	var hypertables int
-	err := store.pool.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.hypertables").Scan(&hypertables)
+	err := store.reads.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.hypertables").Scan(&hypertables)
 	require.NoError(t, err)
 	require.Equal(t, 7, hypertables)
 }
@@ -43,7 +43,7 @@ func TestOpenRefusesNewerSchema(t *testing.T) {
 	opened, err := Open(t.Context(), url)
 	require.NoError(t, err)
 	store := opened
-	_, err = store.pool.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
+	_, err = store.reads.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
 	_, err = Open(t.Context(), url)
@@ -59,7 +59,7 @@ func TestAppendGoesOnAfterItsConnectionsWereCut(t *testing.T) {
 	require.NoError(t, err)
 	defer killer.Close()
 	require.NoError(t, store.Ping(t.Context()))
-	_, err = killer.pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()")
+	_, err = killer.reads.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()")
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return store.Ping(t.Context()) == nil }, 10*time.Second, 10*time.Millisecond)
 }
@@ -94,7 +94,7 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	require.NoError(t, err)
 	batches := batch(1, 2)
 
-	connection, err := frozen.pool.Acquire(t.Context())
+	connection, err := frozen.writes.Acquire(t.Context())
 	require.NoError(t, err)
 	defer connection.Release()
 	outcomes, moves := expect(batches)
@@ -120,6 +120,6 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, again)
 	var rows int
-	require.NoError(t, other.pool.QueryRow(t.Context(), "SELECT count(*) FROM host_samples").Scan(&rows))
+	require.NoError(t, other.reads.QueryRow(t.Context(), "SELECT count(*) FROM host_samples").Scan(&rows))
 	require.Equal(t, 2, rows)
 }
