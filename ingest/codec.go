@@ -42,6 +42,8 @@ type batchMessage struct {
 	epoch, seq uint64
 	samples    []*catalogue.Sample
 	gaps       []*gohubv1.Gap
+	// rows is the number of rows of all samples.
+	rows int
 }
 
 // The numbers of the contract's fields.
@@ -102,6 +104,9 @@ func (b *batchMessage) decode(wire string) error {
 			sample, err := catalogue.Decode(field.Text)
 			if err != nil {
 				return err
+			}
+			if b.rows += sample.Rows(); b.rows > maxRowsPerBatch {
+				return fmt.Errorf("a batch of over %d rows", maxRowsPerBatch)
 			}
 			b.samples = append(b.samples, sample)
 		case field.Number == batchGaps && field.Type == protowire.BytesType:

@@ -34,10 +34,12 @@ type flusher struct {
 	failing bool
 }
 
-// The first and the longest pause between two tries of a flush that the database could not take.
+// The first and the longest pause between two tries of a flush that the database could not take, and the bound of a try.
 const (
 	firstRetry  = 50 * time.Millisecond
 	longestWait = 5 * time.Second
+	// attemptTimeout is far above what a flush takes on a slow disk.
+	attemptTimeout = time.Minute
 )
 
 // run flushes until stop ends, then empties the ring and returns. give bounds the work after stop: when it ends too,
@@ -74,9 +76,10 @@ func (f *flusher) flush(ctx context.Context, entries []entry) error {
 			}
 			entries, pause = entries[half:], firstRetry
 			continue
-		case errors.Is(err, storage.ErrBadData) && len(entries[0].batch.Samples) > 0:
-			f.quarantine(entries[0].batch, err)
-			continue
+		case errors.Is(err, storage.ErrBadData):
+			if f.strip(entries[0].batch, err) {
+				continue
+			}
 		}
 		f.failed(err)
 		// Full jitter, so that shards and servers do not come back in step.
@@ -95,9 +98,8 @@ func (f *flusher) try(ctx context.Context, entries []entry) error {
 		f.batches = append(f.batches, entries[i].batch)
 	}
 	begin := time.Now()
-	outcomes, err := f.sink.Append(ctx, f.batches)
+	outcomes, err := f.append(ctx, f.batches)
 	if err != nil {
-		f.metrics.flushErrors.Inc()
 		return err
 	}
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
@@ -121,15 +123,44 @@ func (f *flusher) try(ctx context.Context, entries []entry) error {
 	return nil
 }
 
-// quarantine turns all samples of a batch that the database refuses into rejected ones.
-func (f *flusher) quarantine(batch *storage.Batch, cause error) {
-	f.log.Warn("the database refuses a batch; its samples go to quarantine", "host_id", batch.Host, "seq", batch.Seq, "error", cause)
-	// The database's words may hold a part of what it refused.
-	reason := strings.ReplaceAll(strings.ToValidUTF8(fmt.Sprintf("refused by the database: %v", cause), "\uFFFD"), "\x00", "")
-	for _, sample := range batch.Samples {
-		batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
+// append bounds one attempt: a database that vanished without a word must not hold a shard for as long as TCP waits. What
+// became of the attempt is unknown then, and the next one finds out.
+func (f *flusher) append(ctx context.Context, batches []*storage.Batch) ([]storage.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	outcomes, err := f.sink.Append(ctx, batches)
+	if err != nil {
+		f.metrics.flushErrors.Inc()
 	}
-	batch.Samples = nil
+	return outcomes, err
+}
+
+// strip takes out of a batch what the database refuses, so that its cursor can move on: first its samples, which go to
+// quarantine, whole, as they came; where they are not the cause, its gaps; last what was to be quarantined. Validation
+// refuses all that the database is known to refuse, so this is for what nobody thought of. It returns false if nothing is
+// left to take out.
+func (f *flusher) strip(batch *storage.Batch, cause error) bool {
+	log := f.log.With("host_id", batch.Host, "seq", batch.Seq, "error", cause)
+	switch {
+	case len(batch.Samples) > 0:
+		log.Warn("the database refuses a batch; its samples go to quarantine", "samples", len(batch.Samples))
+		// The database's words may hold a part of what it refused.
+		reason := strings.ReplaceAll(strings.ToValidUTF8(fmt.Sprintf("refused by the database: %v", cause), "\uFFFD"), "\x00", "")
+		for _, sample := range batch.Samples {
+			batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
+		}
+		batch.Samples = nil
+	case len(batch.Gaps) > 0:
+		log.Error("the database refuses the gaps of a batch; they are dropped", "gaps", len(batch.Gaps))
+		batch.Gaps = nil
+	case len(batch.Rejected) > 0:
+		log.Error("the database refuses to quarantine samples; they are dropped", "samples", len(batch.Rejected))
+		f.metrics.dropped.Add(float64(len(batch.Rejected)))
+		batch.Rejected = nil
+	default:
+		return false
+	}
+	return true
 }
 
 // failed and recovered log once a change, not once a try.

@@ -116,11 +116,12 @@ func (f *faultySink) tried() int {
 
 // peer is a hand-made agent.
 type peer struct {
-	t      *testing.T
-	id     uuid.UUID
-	stream grpc.BidiStreamingClient[gohubv1.StreamRequest, gohubv1.StreamResponse]
-	close  func()
-	hostID storage.HostID
+	t          *testing.T
+	id         uuid.UUID
+	connection *grpc.ClientConn
+	stream     grpc.BidiStreamingClient[gohubv1.StreamRequest, gohubv1.StreamResponse]
+	close      func()
+	hostID     storage.HostID
 }
 
 func (h *harness) dial(t *testing.T, id uuid.UUID) *peer {
@@ -130,7 +131,7 @@ func (h *harness) dial(t *testing.T, id uuid.UUID) *peer {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	stream, err := gohubv1.NewIngestServiceClient(connection).Stream(ctx)
 	require.NoError(t, err)
-	p := &peer{t: t, id: id, stream: stream}
+	p := &peer{t: t, id: id, connection: connection, stream: stream}
 	p.close = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, connection.Close())
@@ -297,11 +298,18 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 			p.sendHello(hello(p.id))
 			p.sendHello(hello(p.id))
 		}, codes.InvalidArgument, "every message must be a batch"},
-		"other agent":  {batched(func(m *gohubv1.Batch) { m.AgentId = uuid.NewString() }), codes.InvalidArgument, "on the stream of agent"},
-		"other epoch":  {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
-		"no sequence":  {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},
-		"huge batch":   {batched(func(m *gohubv1.Batch) { m.Samples = make([]*gohubv1.Sample, 1001); fill(m.Samples) }), codes.InvalidArgument, "1001 samples"},
-		"over a MiB":   {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", 1<<20) }), codes.ResourceExhausted, "larger than max"},
+		"other agent": {batched(func(m *gohubv1.Batch) { m.AgentId = uuid.NewString() }), codes.InvalidArgument, "on the stream of agent"},
+		"other epoch": {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
+		"no sequence": {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},
+		"huge batch":  {batched(func(m *gohubv1.Batch) { m.Samples = make([]*gohubv1.Sample, 1001); fill(m.Samples) }), codes.InvalidArgument, "1001 samples"},
+		"over a MiB":  {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", 1<<20) }), codes.ResourceExhausted, "larger than max"},
+		"many instances": {batched(func(m *gohubv1.Batch) {
+			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances+1)
+		}), codes.Internal, "over 4096 instances"},
+		"many rows": {batched(func(m *gohubv1.Batch) {
+			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances)
+			m.Samples = slices.Repeat(m.Samples, 30)
+		}), codes.Internal, "over 100000 rows"},
 		"not protobuf": {func(p *peer) { require.NoError(t, p.stream.SendMsg(garbage{})) }, codes.Internal, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -344,9 +352,6 @@ func TestBadSampleGoesToQuarantineAndItsNeighboursAreStored(t *testing.T) {
 		"no host metrics": func(s *gohubv1.Sample) { s.Host = nil },
 		"NUL label":       func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: "a\x00"}} },
 		"long label":      func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 5000)}} },
-		"many instances": func(s *gohubv1.Sample) {
-			s.Cores = slices.Repeat([]*gohubv1.CoreMetrics{{Core: "1"}}, maxInstancesPerFamily+1)
-		},
 	}
 	for name, spoil := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -438,6 +443,57 @@ func TestUnknownCommitOutcomeIsResolvedByTheCursor(t *testing.T) {
 	}
 	p.waitAck(5)
 	require.Equal(t, upTo(5), h.stored(t, p.hostID))
+}
+
+func TestSilentPeerIsSentAway(t *testing.T) {
+	h := start(t, func(o *Options) { o.HelloTimeout = 20 * time.Millisecond })
+	require.Equal(t, codes.DeadlineExceeded, h.dial(t, uuid.New()).waitEnd().Code())
+}
+
+func TestSilentPeerDoesNotHoldUpAStop(t *testing.T) {
+	h := start(t, func(o *Options) { o.HelloTimeout = time.Hour })
+	p := h.dial(t, uuid.New())
+	// On one connection streams open in order: when the second has its welcome, the first is open.
+	second, err := gohubv1.NewIngestServiceClient(p.connection).Stream(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, second.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: hello(uuid.New())}}))
+	_, err = second.Recv()
+	require.NoError(t, err)
+	h.stop()
+	require.Equal(t, codes.Unavailable, p.waitEnd().Code())
+}
+
+func TestGapsAreStoredAndBadOnesLeftOut(t *testing.T) {
+	h := start(t)
+	p, _ := h.connect(t, uuid.New())
+	batch := p.batch(1)
+	good := &gohubv1.Gap{FromUnixMillis: base.UnixMilli(), ToUnixMillis: base.UnixMilli() + 5000, Reason: gohubv1.GapReason_GAP_REASON_SPOOL_FULL, Samples: 5}
+	batch.Gaps = []*gohubv1.Gap{{FromUnixMillis: 2, ToUnixMillis: 1}, good, {FromUnixMillis: -1}, {ToUnixMillis: math.MaxInt64}}
+	require.NoError(t, p.send(batch))
+	p.waitAck(1)
+	require.Equal(t, upTo(1), h.stored(t, p.hostID))
+	gaps, err := h.store.Gaps(t.Context(), p.hostID, base, base.Add(time.Hour), 10)
+	require.NoError(t, err)
+	require.Len(t, gaps, 1)
+	require.True(t, proto.Equal(good, gaps[0]))
+}
+
+func TestEveryPartThatTheDatabaseRefusesIsTakenOut(t *testing.T) {
+	h := start(t)
+	h.sink.fail(func(batches []*storage.Batch) error {
+		for _, batch := range batches {
+			if len(batch.Samples)+len(batch.Gaps)+len(batch.Rejected) > 0 {
+				return storage.ErrBadData
+			}
+		}
+		return nil
+	})
+	p, _ := h.connect(t, uuid.New())
+	batch := p.batch(1)
+	batch.Gaps = []*gohubv1.Gap{{FromUnixMillis: 1, ToUnixMillis: 2}}
+	require.NoError(t, p.send(batch))
+	p.waitAck(1)
+	require.InDelta(t, 1, testutil.ToFloat64(h.server.metrics.dropped), 0)
 }
 
 func TestCloseStoresAndAcknowledgesWhatItHas(t *testing.T) {

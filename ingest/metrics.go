@@ -14,6 +14,8 @@ type metrics struct {
 	duplicates   prometheus.Counter
 	fenced       prometheus.Counter
 	refused      prometheus.Counter
+	dropped      prometheus.Counter
+	clones       prometheus.Counter
 	flushErrors  prometheus.Counter
 	flushSeconds prometheus.Histogram
 	flushRows    prometheus.Histogram
@@ -32,6 +34,8 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
 		duplicates:  counter("gohub_ingest_duplicate_batches_total", "Batches that were sent again although they were stored already."),
 		fenced:      counter("gohub_ingest_fenced_batches_total", "Batches of a stream that another one had replaced."),
 		refused:     counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
+		dropped:     counter("gohub_ingest_dropped_samples_total", "Samples that could not even be put into quarantine."),
+		clones:      counter("gohub_ingest_replaced_epochs_total", "Streams that ended another one of the same agent with another epoch: a copied machine, or an agent that was restarted at once."),
 		flushErrors: counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
 		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gohub_ingest_flush_seconds", Help: "Time to store one flush, commit included.",
@@ -45,7 +49,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 		}),
 	}
-	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.dropped, m.clones, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
 	for i, s := range shards {
 		labels := prometheus.Labels{"shard": strconv.Itoa(i)}
 		registerer.MustRegister(

@@ -47,6 +47,8 @@ type Options struct {
 	MaxFuture time.Duration
 	// MaxAge is how old a sample may be; default 7 days.
 	MaxAge time.Duration
+	// HelloTimeout is how long a new stream may be silent; default 10 s.
+	HelloTimeout time.Duration
 	// Version is told to agents.
 	Version    string
 	Now        func() time.Time
@@ -88,6 +90,7 @@ func NewServer(options Options) *Server {
 	options.FlushAge = cmp.Or(options.FlushAge, 200*time.Millisecond)
 	options.MaxFuture = cmp.Or(options.MaxFuture, 10*time.Minute)
 	options.MaxAge = cmp.Or(options.MaxAge, 7*24*time.Hour)
+	options.HelloTimeout = cmp.Or(options.HelloTimeout, 10*time.Second)
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -142,8 +145,8 @@ func (s *Server) Wait() { s.receivers.Wait() }
 
 // Stream implements the contract's IngestService. The gRPC server must use Codec.
 func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
-	first := &request{}
-	if err := stream.RecvMsg(first); err != nil {
+	first, err := s.awaitHello(stream)
+	if err != nil {
 		return err
 	}
 	hello := first.hello
@@ -181,6 +184,30 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 	return one.answer()
 }
 
+// awaitHello receives the first message. An agent sends it at once; a peer that does not must not hold a stream, nor a stop
+// of the server.
+func (s *Server) awaitHello(stream grpc.ServerStream) (*request, error) {
+	type result struct {
+		first *request
+		err   error
+	}
+	received := make(chan result, 1)
+	s.receivers.Go(func() {
+		first := &request{}
+		received <- result{first, stream.RecvMsg(first)}
+	})
+	timer := time.NewTimer(s.options.HelloTimeout)
+	defer timer.Stop()
+	select {
+	case r := <-received:
+		return r.first, r.err
+	case <-timer.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %s", s.options.HelloTimeout)
+	case <-s.stopping.Done():
+		return nil, errStopping
+	}
+}
+
 // refuse ends a stream whose message the agent must not send again.
 func (s *Server) refuse(cause error) error {
 	s.metrics.refused.Inc()
@@ -192,6 +219,10 @@ func (s *Server) replace(one *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before := s.sessions[one.host.AgentID]; before != nil {
+		if before.epoch != one.epoch {
+			s.metrics.clones.Inc()
+			one.log.Warn("a stream with another epoch takes the place of a running one: the agent was restarted at once, or this is a copy of a machine", "epoch", one.epoch, "replaced_epoch", before.epoch)
+		}
 		before.end(errReplaced)
 	} else {
 		s.metrics.streams.Inc()

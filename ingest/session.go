@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -35,8 +34,10 @@ type session struct {
 	shard  *shard
 	log    *slog.Logger
 
-	// last is the sequence number of the newest batch that was taken. Owned by receive.
-	last uint64
+	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined. Owned by
+	// receive.
+	last   uint64
+	warned bool
 
 	// acked is the newest sequence number to acknowledge. The flusher writes it and rings wake.
 	acked atomic.Uint64
@@ -92,9 +93,7 @@ func (s *session) receive() {
 		rows := 0
 		for _, sample := range batch.Samples {
 			s.server.options.Observer.Observe(s.host.ID, sample, batch.ReceivedAt)
-			for _, family := range catalogue.Families() {
-				rows += family.Count(sample)
-			}
+			rows += sample.Rows()
 		}
 		if err := s.shard.put(s.stream.Context(), entry{batch: batch, rows: rows, from: s}); err != nil {
 			s.end(err)
@@ -123,14 +122,18 @@ func (s *session) check(message *batchMessage) (*storage.Batch, error) {
 		s.ackAgain()
 		return nil, nil
 	}
-	if err := checkGaps(message.gaps); err != nil {
-		return nil, err
+	gaps, badGaps := checkGaps(message.gaps)
+	if badGaps > 0 {
+		s.log.Warn("left out gaps that are no stretches of time", "seq", message.seq, "gaps", badGaps)
 	}
 	now := s.server.options.Now().UTC()
-	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.seq, ReceivedAt: now, Gaps: message.gaps}
+	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.seq, ReceivedAt: now, Gaps: gaps}
 	for _, sample := range message.samples {
 		if reason := s.server.checkSample(sample, now); reason != "" {
-			s.log.Warn("put a sample into quarantine", "seq", message.seq, "reason", reason)
+			if len(batch.Rejected) == 0 && !s.warned { // once a stream: the others are in the quarantine
+				s.warned = true
+				s.log.Warn("put a sample into quarantine, as will be others of this stream", "seq", message.seq, "reason", reason)
+			}
 			batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
 			continue
 		}

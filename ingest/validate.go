@@ -15,13 +15,13 @@ import (
 
 // Bounds on what one agent may say. They are far above what a machine has, and keep one agent from filling the server.
 const (
-	maxSamplesPerBatch    = 1000
-	maxInstancesPerFamily = 4096
-	maxGapsPerBatch       = 100
-	maxLabelBytes         = 1024
-	maxFactBytes          = 1024
-	shortestInterval      = time.Second
-	longestInterval       = time.Hour
+	maxSamplesPerBatch = 1000
+	maxRowsPerBatch    = 100_000
+	maxGapsPerBatch    = 100
+	maxLabelBytes      = 1024
+	maxFactBytes       = 1024
+	shortestInterval   = time.Second
+	longestInterval    = time.Hour
 )
 
 // checkHello turns a Hello into a registration.
@@ -56,19 +56,20 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 // endOfTime is the year 10000: past it PostgreSQL and RFC 3339 know no dates.
 const endOfTime = 253402300800_000
 
-func checkGaps(gaps []*gohubv1.Gap) error {
-	if len(gaps) > maxGapsPerBatch {
-		return fmt.Errorf("%d gaps in a batch are over the limit of %d", len(gaps), maxGapsPerBatch)
-	}
-	for _, gap := range gaps {
-		if gap.GetFromUnixMillis() < 0 || gap.GetFromUnixMillis() > gap.GetToUnixMillis() || gap.GetToUnixMillis() >= endOfTime {
-			return fmt.Errorf("a gap from %d to %d is no stretch of time in Unix milliseconds", gap.GetFromUnixMillis(), gap.GetToUnixMillis())
+// checkGaps returns the gaps that can be stored. A bad one must not cost the samples beside it, so it is left out, and
+// counted.
+func checkGaps(gaps []*gohubv1.Gap) (good []*gohubv1.Gap, bad int) {
+	for i, gap := range gaps {
+		switch {
+		case i >= maxGapsPerBatch,
+			gap.GetFromUnixMillis() < 0, gap.GetFromUnixMillis() > gap.GetToUnixMillis(), gap.GetToUnixMillis() >= endOfTime,
+			gap.GetSamples() > math.MaxInt32, gap.GetReason() < 0:
+			bad++
+		default:
+			good = append(good, gap)
 		}
-		if gap.GetSamples() > math.MaxInt32 || gap.GetReason() < 0 {
-			return fmt.Errorf("a gap of %d samples with reason %d is out of range", gap.GetSamples(), gap.GetReason())
-		}
 	}
-	return nil
+	return good, bad
 }
 
 // checkSample returns why a sample must not be stored, or an empty reason.
@@ -83,9 +84,6 @@ func (s *Server) checkSample(sample *catalogue.Sample, now time.Time) string {
 		return "the sample has no host metrics"
 	}
 	for _, family := range catalogue.Families() {
-		if count := family.Count(sample); count > maxInstancesPerFamily {
-			return fmt.Sprintf("%d instances of %s are over the limit of %d", count, family.Name, maxInstancesPerFamily)
-		}
 		reason := ""
 		family.Rows(sample, func(row catalogue.Row) bool {
 			reason = checkRow(family, row)

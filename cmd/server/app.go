@@ -163,6 +163,8 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.ForceServerCodecV2(ingest.Codec()),
 		// A sample of a large machine is some 100 KiB; an agent's batch is bounded by this.
 		grpc.MaxRecvMsgSize(4 << 20),
+		// An agent needs one stream; a program that queries some more.
+		grpc.MaxConcurrentStreams(32),
 		// Agents behind a NAT or a dead network are found by pings; an agent may ping too.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -288,8 +290,11 @@ func (a *App) serveHTTP() error {
 	return a.httpServer.Serve(a.httpListener)
 }
 
-// stopGRPC lets running calls end, and cuts them when ctx does.
+// stopGRPC lets running calls end for a moment, and cuts them then: ingest has ended its streams already, and what is left
+// (a health watch, reflection) would stay for as long as its caller likes.
 func (a *App) stopGRPC(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		a.grpcServer.GracefulStop()

@@ -49,6 +49,13 @@ type field struct {
 // words is the number of 64-bit words with a bit for each of the family's metrics.
 func (f *Family) words() int { return (len(f.Metrics) + 63) / 64 }
 
+// MaxInstances is how many instances of one family a sample may have, far more than any machine has. An empty message is
+// two bytes on the wire and some hundred here, so the bound holds while decoding.
+const MaxInstances = 4096
+
+// ErrTooManyInstances: a sample has more than MaxInstances of one family.
+var ErrTooManyInstances = fmt.Errorf("over %d instances", MaxInstances)
+
 // Decode reads a Sample of the contract from its wire format. Unknown fields are skipped. The sample keeps wire and
 // parts of it.
 func Decode(wire string) (*Sample, error) {
@@ -84,12 +91,23 @@ func FromProto(sample *gohubv1.Sample) (*Sample, error) {
 // Wire is the sample in the contract's wire format, as it came.
 func (s *Sample) Wire() string { return s.wire }
 
+// Rows is the number of rows of all families.
+func (s *Sample) Rows() int {
+	rows := 0
+	for i := range s.tables {
+		rows += s.tables[i].rows
+	}
+	return rows
+}
+
 // add appends a row for one message. A family without labels has one row, and a second message adds to it, as a second
 // value of a message field does in protobuf.
 func (t *table) add(family *Family, message string) error {
 	row, metrics, labels, words := t.rows, len(family.Metrics), len(family.Labels), family.words()
 	if family.Single() && row > 0 {
 		row = 0
+	} else if t.rows == MaxInstances {
+		return ErrTooManyInstances
 	} else {
 		t.rows++
 		t.values = grow(t.values, metrics)
