@@ -45,7 +45,9 @@ type Options struct {
 	Interval time.Duration
 	// Sampling says what is measured.
 	Sampling SamplerOptions
-	// BufferBytes bounds the samples that are kept while the server is away.
+	// Spool keeps the samples until the server has stored them. Run closes it. If it is nil, they are kept in memory.
+	Spool Spool
+	// BufferBytes bounds the samples that are kept in memory, if there is no Spool.
 	BufferBytes int64
 	// DrainTimeout bounds how long Run, once told to stop, goes on sending what is held.
 	DrainTimeout time.Duration
@@ -84,9 +86,13 @@ func New(o Options) (*Agent, error) {
 	if o.Interval < MinInterval || o.Interval > MaxInterval || o.Interval%time.Millisecond != 0 {
 		return nil, fmt.Errorf("interval %s is not from %s to %s in whole milliseconds", o.Interval, MinInterval, MaxInterval)
 	}
-	spool, err := NewMemorySpool(MemorySpoolOptions{AgentID: o.AgentID, MaxBytes: o.BufferBytes, Logger: o.Logger, Now: o.clock.Now})
-	if err != nil {
-		return nil, err
+	spool := o.Spool
+	if spool == nil {
+		memory, err := NewMemorySpool(MemorySpoolOptions{AgentID: o.AgentID, MaxBytes: o.BufferBytes, Logger: o.Logger, Now: o.clock.Now})
+		if err != nil {
+			return nil, err
+		}
+		spool = memory
 	}
 	o.Sampling.Logger = o.Logger
 	a := &Agent{
@@ -101,11 +107,11 @@ func New(o Options) (*Agent, error) {
 		server: o.Server,
 		tls:    o.TLS,
 		token:  o.Token,
-		hello: func(ctx context.Context) *gohubv1.Hello {
+		hello: func(ctx context.Context, epoch uint64) *gohubv1.Hello {
 			f := readFacts(ctx, facts)
 			f.AgentVersion = o.Version
 			f.IntervalMillis = uint32(o.Interval.Milliseconds())
-			return &gohubv1.Hello{AgentId: o.AgentID, Epoch: spool.Epoch(), Facts: f}
+			return &gohubv1.Hello{AgentId: o.AgentID, Epoch: epoch, Facts: f}
 		},
 		spool:       spool,
 		log:         o.Logger,
@@ -160,7 +166,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	patience := time.AfterFunc(a.options.DrainTimeout, stopStreaming)
 	defer patience.Stop()
 	streams.Wait()
-	if stats := a.spool.Stats(); stats.Batches > 0 {
+	if stats := a.spool.Stats(); stats.Batches > 0 && stats.Durable {
+		a.log.Info("agent stopped; what the server has not stored is on disk and sent after the next start", "held_batches", stats.Batches)
+	} else if stats.Batches > 0 {
 		a.log.Warn("agent stopped before the server had stored everything", "lost_batches", stats.Batches)
 	} else {
 		a.log.Info("agent stopped; the server has stored everything that was held")

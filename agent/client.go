@@ -78,6 +78,11 @@ func ClientTLS(caFile, serverName string) (*tls.Config, error) {
 //	 ▲                                                                                                     │
 //	 └────────────────────────── wait: back-off with full jitter, or slowly after a refusal ◀──────────────┘
 //
+// When nothing is left of an epoch, the next stream begins at once with the epoch after it.
+//
+// Batches go in the order of their numbers, as the server's cursor wants it: after an outage a new sample waits behind the
+// backlog, which drains a window ahead of the acks.
+//
 // A refused batch does not block those behind it. The status that ends a stream does not say which batch it means, so
 // after the first refusal the batches that were on the way are sent again one by one; the one that is refused alone, and
 // again after a resend, is given up and counted.
@@ -85,7 +90,7 @@ type client struct {
 	server      string
 	tls         *tls.Config // nil for plaintext
 	token       func() (string, error)
-	hello       func(context.Context) *gohubv1.Hello
+	hello       func(ctx context.Context, epoch uint64) *gohubv1.Hello
 	spool       Spool
 	log         *slog.Logger
 	dialOptions []grpc.DialOption // more of them, for tests
@@ -115,6 +120,7 @@ type streamEnd struct {
 	welcomed time.Time // zero if it never was
 	unacked  []uint64  // sent on this stream and not acknowledged
 	drained  bool      // ended by the agent, which has nothing left to send
+	epoch    bool      // ended by the agent, which goes on with its next epoch
 }
 
 // run streams until the context ends, or the agent stops and everything is stored.
@@ -123,6 +129,10 @@ func (c *client) run(ctx context.Context) {
 		end := c.stream(ctx)
 		if end.drained || ctx.Err() != nil || c.nothingLeft() {
 			return
+		}
+		if end.epoch {
+			c.suspectThrough = 0
+			continue
 		}
 		if !end.welcomed.IsZero() && time.Since(end.welcomed) >= c.healthy {
 			c.backoff.reset()
@@ -249,6 +259,10 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 	if token != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	}
+	epoch, err := c.spool.Begin()
+	if err != nil {
+		return streamEnd{err: fmt.Errorf("begin with spool: %w", err)}
+	}
 	conn, err := grpc.NewClient(c.target(), c.options()...)
 	if err != nil {
 		return streamEnd{err: fmt.Errorf("prepare connection: %w", err)}
@@ -257,7 +271,7 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 
 	late := time.AfterFunc(welcomeTimeout, func() { cancel(errNoWelcome) })
 	defer late.Stop()
-	stream, welcome, err := c.open(ctx, conn)
+	stream, welcome, err := c.open(ctx, conn, epoch)
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errNoWelcome) {
 			err = fmt.Errorf("%w within %s: %w", errNoWelcome, welcomeTimeout, err)
@@ -266,18 +280,14 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 	}
 	late.Stop()
 	end.welcomed = time.Now()
-	if newest := c.spool.Newest(); welcome.GetCommittedSeq() > newest {
-		end.err = fmt.Errorf("%w: it has stored up to batch %d, the newest here is %d", errForeignEpoch, welcome.GetCommittedSeq(), newest)
-		return end
-	}
-	if err := c.spool.Trim(welcome.GetCommittedSeq()); err != nil {
-		end.err = fmt.Errorf("trim spool: %w", err)
+	if err := c.spool.Resume(welcome.GetCommittedSeq()); err != nil {
+		end.err, end.epoch = fmt.Errorf("resume from spool: %w", err), errors.Is(err, ErrEpochDone)
 		return end
 	}
 	c.complaints.connected("server_version", welcome.GetServerVersion(), "host_id", welcome.GetHostId(),
 		"stored_through", welcome.GetCommittedSeq(), "held_batches", c.spool.Stats().Batches)
 
-	flight := newFlight(c.spool, welcome.GetCommittedSeq())
+	flight := newFlight(c.spool, epoch, welcome.GetCommittedSeq())
 	received := make(chan error, 1) // the receiver's last word
 	// The receiver ends with the stream, at the latest when cancel runs; it is waited for.
 	go func() { received <- flight.receive(stream) }()
@@ -291,19 +301,19 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 		}
 	}
 	end.err, end.unacked = err, flight.unacked()
-	end.drained = err == nil
+	end.drained, end.epoch = err == nil, errors.Is(err, ErrEpochDone)
 	if errors.Is(err, io.EOF) {
 		end.err = status.Error(codes.Unavailable, "the server closed the stream")
 	}
 	return end
 }
 
-func (c *client) open(ctx context.Context, conn *grpc.ClientConn) (gohubv1.IngestService_StreamClient, *gohubv1.Welcome, error) {
+func (c *client) open(ctx context.Context, conn *grpc.ClientConn, epoch uint64) (gohubv1.IngestService_StreamClient, *gohubv1.Welcome, error) {
 	stream, err := gohubv1.NewIngestServiceClient(conn).Stream(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	hello := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: c.hello(ctx)}}
+	hello := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: c.hello(ctx, epoch)}}
 	if err := stream.Send(hello); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv tells why
 		return nil, nil, err
 	}
@@ -332,7 +342,15 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 		}
 		if f.size() < window {
 			batch, err := c.spool.Next(f.last)
-			if err != nil {
+			done := errors.Is(err, ErrEpochDone)
+			if done && f.size() == 0 {
+				ended, leaveErr := c.leave(stream, received)
+				if leaveErr != nil {
+					err = leaveErr
+				}
+				return ended, err
+			}
+			if err != nil && !done {
 				return false, fmt.Errorf("read spool: %w", err)
 			}
 			if batch != nil {
@@ -377,6 +395,7 @@ func (c *client) leave(stream gohubv1.IngestService_StreamClient, received <-cha
 // flight is the batches that are on the way on one stream. The sender adds to it, the receiver takes away.
 type flight struct {
 	spool    Spool
+	epoch    uint64
 	last     uint64        // sent last, or the server's cursor; the sender's own
 	progress chan struct{} // capacity 1, never closed: the receiver got an ack
 
@@ -386,8 +405,8 @@ type flight struct {
 	acked  uint64
 }
 
-func newFlight(spool Spool, cursor uint64) *flight {
-	return &flight{spool: spool, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1)}
+func newFlight(spool Spool, epoch, cursor uint64) *flight {
+	return &flight{spool: spool, epoch: epoch, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1)}
 }
 
 func (f *flight) sent(seq uint64) {
@@ -435,9 +454,9 @@ func (f *flight) receive(stream gohubv1.IngestService_StreamClient) error {
 func (f *flight) ack(ack *gohubv1.Ack) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if ack.GetEpoch() != f.spool.Epoch() || ack.GetSeq() > f.newest {
+	if ack.GetEpoch() != f.epoch || ack.GetSeq() > f.newest {
 		return fmt.Errorf("%w: it acknowledged batch %d of epoch %d, sent was up to %d of %d",
-			errForeignEpoch, ack.GetSeq(), ack.GetEpoch(), f.newest, f.spool.Epoch())
+			errForeignEpoch, ack.GetSeq(), ack.GetEpoch(), f.newest, f.epoch)
 	}
 	if ack.GetSeq() <= f.acked {
 		return nil

@@ -202,8 +202,8 @@ func startClient(t *testing.T, server, token string) *testClient {
 		client: &client{
 			server: server,
 			token:  func() (string, error) { return token, nil },
-			hello: func(context.Context) *gohubv1.Hello {
-				return &gohubv1.Hello{AgentId: testAgentID, Epoch: spool.Epoch()}
+			hello: func(_ context.Context, epoch uint64) *gohubv1.Hello {
+				return &gohubv1.Hello{AgentId: testAgentID, Epoch: epoch}
 			},
 			spool:      spool,
 			log:        logger,

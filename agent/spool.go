@@ -18,17 +18,27 @@ import (
 // ErrSpoolClosed is returned by a spool that has been closed.
 var ErrSpoolClosed = errors.New("spool is closed")
 
+// ErrEpochDone says that a stream has nothing more to send, and another one may.
+var ErrEpochDone = errors.New("nothing is left of the epoch")
+
 // Spool keeps batches from when their samples are taken until the server has stored them. Batches are numbered from 1
 // within the spool's epoch; (agent id, epoch, number) names a batch and its content for ever, so what is sent again is
-// exactly what was sent before. A full spool makes room by dropping its oldest batch.
+// exactly what was sent before. A full spool makes room by dropping its oldest batches.
+//
+// A spool can hold batches of more than one epoch. A stream carries one of them, from Begin until Next says ErrEpochDone.
 //
 // Implementations are safe for concurrent use.
 type Spool interface {
-	// Epoch is the random number that tells this spool's numbering from that of any other spool of the agent.
-	Epoch() uint64
+	// Begin returns the epoch of the oldest batch held, for a stream to begin with. What Next, Resume and Trim mean by a
+	// number is of that epoch until the next Begin.
+	Begin() (epoch uint64, err error)
+	// Resume takes the server's word, given in answer to the epoch, that the batches up to committed are stored. It
+	// returns ErrEpochDone if the stream must begin anew.
+	Resume(committed uint64) error
 	// Append numbers the samples as the next batch and keeps it.
 	Append(samples ...*gohubv1.Sample) (seq uint64, err error)
-	// Next returns the oldest batch held whose number is greater than after, nil if there is none.
+	// Next returns the oldest batch held whose number is greater than after, nil if there is none. It returns ErrEpochDone
+	// if there will never be one, as new batches are of another epoch.
 	Next(after uint64) (*gohubv1.Batch, error)
 	// Newest is the number that was given last, 0 for none.
 	Newest() uint64
@@ -49,6 +59,7 @@ type SpoolStats struct {
 	Batches int   // held
 	Bytes   int64 // held, encoded
 	Dropped uint64
+	Durable bool // what is held outlives the process
 }
 
 // MemorySpoolOptions configure a MemorySpool.
@@ -114,8 +125,16 @@ func newEpoch() (uint64, error) {
 	}
 }
 
-// Epoch implements Spool.
-func (s *MemorySpool) Epoch() uint64 { return s.epoch }
+// Begin implements Spool.
+func (s *MemorySpool) Begin() (uint64, error) { return s.epoch, nil }
+
+// Resume implements Spool.
+func (s *MemorySpool) Resume(committed uint64) error {
+	if newest := s.Newest(); committed > newest {
+		return fmt.Errorf("%w: it has stored up to batch %d, the newest here is %d", errForeignEpoch, committed, newest)
+	}
+	return s.Trim(committed)
+}
 
 // Appended implements Spool.
 func (s *MemorySpool) Appended() <-chan struct{} { return s.appended }

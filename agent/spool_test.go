@@ -43,7 +43,7 @@ func TestSpoolNumbersFromOneAndKeepsContent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Seq != 3 || first.Epoch != spool.Epoch() || first.AgentId != testAgentID || first.Samples[0].TimeUnixMillis != 2 || !proto.Equal(first, again) {
+	if first.Seq != 3 || first.Epoch != spool.epoch || first.AgentId != testAgentID || first.Samples[0].TimeUnixMillis != 2 || !proto.Equal(first, again) {
 		t.Errorf("batch after 2 is %v, then %v", first, again)
 	}
 	if none, err := spool.Next(5); none != nil || err != nil {
@@ -53,8 +53,8 @@ func TestSpoolNumbersFromOneAndKeepsContent(t *testing.T) {
 
 func TestSpoolEpochIs63RandomBits(t *testing.T) {
 	a, b := newTestSpool(t, 1), newTestSpool(t, 1)
-	if a.Epoch() == b.Epoch() || a.Epoch() == 0 || a.Epoch()>>63 != 0 || b.Epoch()>>63 != 0 {
-		t.Errorf("epochs %d and %d", a.Epoch(), b.Epoch())
+	if a.epoch == b.epoch || a.epoch == 0 || a.epoch>>63 != 0 || b.epoch>>63 != 0 {
+		t.Errorf("epochs %d and %d", a.epoch, b.epoch)
 	}
 }
 

@@ -40,6 +40,7 @@ type config struct {
 	TLSServerName     string        `yaml:"tls_server_name" env:"GOHUB_TLS_SERVER_NAME"`
 	InsecurePlaintext *bool         `yaml:"insecure_plaintext" env:"GOHUB_INSECURE_PLAINTEXT"`
 	StateDir          string        `yaml:"state_dir" env:"GOHUB_STATE_DIR"`
+	SpoolMaxBytes     int64         `yaml:"spool_max_bytes" env:"GOHUB_SPOOL_MAX_BYTES"`
 	BufferBytes       int64         `yaml:"buffer_bytes" env:"GOHUB_BUFFER_BYTES"`
 	LogLevel          string        `yaml:"log_level" env:"GOHUB_LOG_LEVEL"`
 	LogFormat         string        `yaml:"log_format" env:"GOHUB_LOG_FORMAT"`
@@ -68,6 +69,7 @@ func defaults(environment map[string]string) config {
 		Server:                "127.0.0.1:7701",
 		Interval:              agent.DefaultInterval,
 		StateDir:              defaultStateDir(runtime.GOOS, os.Getuid(), environment),
+		SpoolMaxBytes:         agent.DefaultSpoolBytes,
 		BufferBytes:           agent.DefaultBufferBytes,
 		LogLevel:              "info",
 		LogFormat:             "text",
@@ -79,7 +81,7 @@ func defaults(environment map[string]string) config {
 	}
 }
 
-// defaultStateDir is where an agent keeps its identity: the system's place if it runs as root or as a service, else the
+// defaultStateDir is where an agent keeps its identity and its spool: the system's place if it runs as root or as a service, else the
 // user's. It is "" where the environment does not tell.
 func defaultStateDir(goos string, uid int, environment map[string]string) string {
 	home := environment["HOME"]
@@ -114,8 +116,9 @@ func bind(flags *flag.FlagSet, c *config) (path *string) {
 		c.InsecurePlaintext = &value
 		return err
 	})
-	flags.StringVar(&c.StateDir, "state-dir", c.StateDir, "`directory` of the agent's identity (GOHUB_STATE_DIR)")
-	flags.Int64Var(&c.BufferBytes, "buffer-bytes", c.BufferBytes, "`bytes` of unsent samples to keep while the server is away (GOHUB_BUFFER_BYTES)")
+	flags.StringVar(&c.StateDir, "state-dir", c.StateDir, "`directory` of the agent's identity and its spool of unsent samples (GOHUB_STATE_DIR)")
+	flags.Int64Var(&c.SpoolMaxBytes, "spool-max-bytes", c.SpoolMaxBytes, "`bytes` of disk for samples that the server has not stored yet, 1 MiB to 64 GiB; the oldest go when it is full (GOHUB_SPOOL_MAX_BYTES)")
+	flags.Int64Var(&c.BufferBytes, "buffer-bytes", c.BufferBytes, "`bytes` of memory for samples that the disk does not take, as when it is full (GOHUB_BUFFER_BYTES)")
 	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "`level`: debug, info, warn or error (GOHUB_LOG_LEVEL)")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format`: text or json (GOHUB_LOG_FORMAT)")
 	flags.IntVar(&c.TopProcesses, "top-processes", c.TopProcesses, "`number` of processes to report by CPU, and by memory, 0 to 100 (GOHUB_TOP_PROCESSES)")
@@ -278,6 +281,9 @@ func (c *config) check() error {
 	}
 	if c.TopProcesses < 0 || c.TopProcesses > agent.MaxTopProcesses {
 		refuse("top_processes", c.TopProcesses, fmt.Sprintf("it must be from 0 to %d", agent.MaxTopProcesses))
+	}
+	if c.SpoolMaxBytes < agent.MinSpoolBytes || c.SpoolMaxBytes > agent.MaxSpoolBytes {
+		refuse("spool_max_bytes", c.SpoolMaxBytes, fmt.Sprintf("it must be from %d to %d", agent.MinSpoolBytes, int64(agent.MaxSpoolBytes)))
 	}
 	const maxBuffer = 1 << 30
 	if c.BufferBytes < agent.MinBufferBytes || c.BufferBytes > maxBuffer {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/gohub-io/gohub/agent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -64,6 +66,7 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 		{name: "number in the environment", environ: []string{"GOHUB_TOP_PROCESSES=x"}, want: []string{"GOHUB_TOP_PROCESSES", "whole number"}},
 		{name: "truth value in the environment", environ: []string{"GOHUB_INSECURE_PLAINTEXT=perhaps"}, want: []string{"GOHUB_INSECURE_PLAINTEXT", "true or false"}},
 		{name: "server", args: []string{"--server", "nowhere"}, want: []string{"server", "nowhere", "host:port"}},
+		{name: "spool", environ: []string{"GOHUB_SPOOL_MAX_BYTES=1000"}, want: []string{"spool_max_bytes", "1000", "1048576 to 68719476736"}},
 		{name: "expression", environ: []string{"GOHUB_DISK_EXCLUDE=("}, want: []string{"disk_exclude", "("}},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: []string{"log_level", "loud", "debug"}},
 		{name: "two tokens", environ: []string{"GOHUB_TOKEN=a", "GOHUB_TOKEN_FILE=/b"}, want: []string{"token_file"}},
@@ -220,6 +223,34 @@ func TestRunStoppedEndsWithSuccess(t *testing.T) {
 	}
 	if strings.Contains(errs.String(), "do-not-log") {
 		t.Errorf("the token is in the log: %s", errs.String())
+	}
+}
+
+func TestMissingTokenIsNoWarningOnThisMachine(t *testing.T) {
+	for server, level := range map[string]string{"127.0.0.1:1": "level=INFO", "monitor.invalid:1": "level=WARN"} {
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		var out, errs bytes.Buffer
+		if status := execute(ctx, []string{"run", "--server", server, "--state-dir", t.TempDir()}, []string{"HOME=/home/x"}, &out, &errs); status != exitOK {
+			t.Errorf("status %d: %s", status, errs.String())
+		}
+		if line, _, _ := strings.Cut(errs.String(), "\n"); !strings.Contains(line, "no token is set") || !strings.Contains(line, level) {
+			t.Errorf("server %s: %s", server, line)
+		}
+	}
+}
+
+func TestSecondAgentOfAStateDirIsRefused(t *testing.T) {
+	directory := t.TempDir()
+	spool, err := agent.OpenDiskSpool(agent.DiskSpoolOptions{AgentID: "x", Directory: filepath.Join(directory, "spool"), MaxBytes: agent.MinSpoolBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	var out, errs bytes.Buffer
+	status := execute(t.Context(), []string{"run", "--state-dir", directory}, []string{"HOME=/home/x"}, &out, &errs)
+	if status != exitFailed || !strings.Contains(errs.String(), "in use by another agent") || !strings.Contains(errs.String(), "GOHUB_STATE_DIR") {
+		t.Errorf("status %d: %s", status, errs.String())
 	}
 }
 

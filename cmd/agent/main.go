@@ -11,9 +11,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gohub-io/gohub/agent"
 )
@@ -30,6 +32,10 @@ Usage:
 
 Every flag can be set by an environment variable or in a YAML file too. A flag wins over the environment, the
 environment over the file, the file over the default.
+
+Samples wait on disk, in spool below the state directory, until the server has stored them: a stop, a crash or a kill of
+the agent loses none that the disk took. A power cut loses at most what the last second took, or the last sample if the
+interval is 5s or more. When the spool is full the oldest go, and the server is told which time is missing.
 
 Flags:
 `
@@ -117,12 +123,20 @@ func run(ctx context.Context, c *config, log *slog.Logger) error {
 		return err
 	}
 	if c.Token == "" && c.TokenFile == "" {
-		log.Warn("no token is set; the server will refuse this agent unless it takes agents without one", "set", "GOHUB_TOKEN or GOHUB_TOKEN_FILE")
+		level := slog.LevelWarn
+		if isLoopback(c.Server) { // where a server takes agents without one by default
+			level = slog.LevelInfo
+		}
+		log.Log(ctx, level, "no token is set; the server will refuse this agent unless it takes agents without one", "set", "GOHUB_TOKEN or GOHUB_TOKEN_FILE")
 	}
 	id, err := agent.LoadIdentity(c.StateDir)
 	if errors.Is(err, agent.ErrStateDir) {
 		return fmt.Errorf("%w\nThe state directory is %s; make it writable for this user, or set another one with --state-dir or GOHUB_STATE_DIR", err, c.StateDir)
 	}
+	if err != nil {
+		return err
+	}
+	spool, err := openSpool(c, id, log)
 	if err != nil {
 		return err
 	}
@@ -133,13 +147,31 @@ func run(ctx context.Context, c *config, log *slog.Logger) error {
 		AgentID:      id,
 		Interval:     c.Interval,
 		Sampling:     c.sampling(),
-		BufferBytes:  c.BufferBytes,
+		Spool:        spool,
 		DrainTimeout: agent.DefaultDrainTimeout,
 		Version:      version,
 		Logger:       log,
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, spool.Close())
 	}
 	return a.Run(ctx)
+}
+
+// syncEveryInterval is from which interval on each sample is made durable by itself; shorter ones share a sync a second.
+const syncEveryInterval = 5 * time.Second
+
+func openSpool(c *config, id string, log *slog.Logger) (*agent.DiskSpool, error) {
+	o := agent.DiskSpoolOptions{
+		AgentID: id, Directory: filepath.Join(c.StateDir, "spool"),
+		MaxBytes: c.SpoolMaxBytes, MemoryBytes: c.BufferBytes, Logger: log,
+	}
+	if c.Interval < syncEveryInterval {
+		o.SyncEvery = time.Second
+	}
+	spool, err := agent.OpenDiskSpool(o)
+	if errors.Is(err, agent.ErrSpoolLocked) {
+		return nil, fmt.Errorf("%w\nAnother agent runs with the state directory %s; stop it, or give this one its own with --state-dir or GOHUB_STATE_DIR", err, c.StateDir)
+	}
+	return spool, err
 }

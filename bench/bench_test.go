@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/gohub-io/gohub/bench/fleet"
+	"github.com/gohub-io/gohub/bench/measure"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func serverBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "gohub-server")
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../cmd/server").CombinedOutput()
+	if err != nil {
+		t.Skipf("the server can not be built: %v\n%s", err, output)
+	}
+	return binary
+}
+
+func smallOptions(t *testing.T, binary string) Options {
+	return Options{
+		ServerBinary: binary, DatabaseURL: "sqlite", Hosts: 20, Ticks: 40, Samples: 10, StreamsPerConnection: 10, Window: 8, Interval: 10 * time.Second,
+		Pairs: 1, CopyConnections: 2, CopyRows: 1000, Checkpoints: 1, Limit: 2 * time.Minute, Progress: t.Output(),
+	}
+}
+
+// TestModesOnSQLite runs what needs no TimescaleDB, small: it must end with right rows and with figures.
+func TestModesOnSQLite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs servers")
+	}
+	binary := serverBinary(t)
+	t.Run("ingest", func(t *testing.T) {
+		report, err := Run(t.Context(), "ingest", smallOptions(t, binary))
+		require.NoError(t, err)
+		require.Len(t, report.Runs, 3)
+		for _, one := range report.Runs {
+			require.Positive(t, one.(run).RowsPerSecond)
+		}
+		names := map[string]bool{}
+		for _, target := range report.Targets {
+			names[target.Name] = true
+		}
+		require.Contains(t, names, "server_cpu_per_row_us")
+	})
+	t.Run("full samples", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		options.Only, options.Cores, options.Disks, options.Networks = "batched", 2, 1, 1
+		_, err := Run(t.Context(), "ingest", options)
+		require.NoError(t, err)
+	})
+	t.Run("storm", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		options.Interval, options.Duration = time.Second, time.Second
+		report, err := Run(t.Context(), "storm", options)
+		require.NoError(t, err)
+		require.Len(t, report.Runs, 1)
+		require.Equal(t, measure.Target{Name: "storm_lost_or_doubled", Op: "<=", Pass: true}, report.Targets[len(report.Targets)-1])
+	})
+	t.Run("latency", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		options.Interval, options.Duration = time.Second, 2*time.Second
+		report, err := Run(t.Context(), "latency", options)
+		require.NoError(t, err)
+		require.Len(t, report.Runs, 2)
+	})
+	t.Run("stopped", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		options.Ticks = 100_000
+		options.Hosts = 40
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := Run(ctx, "ingest", options)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestUnknownMode(t *testing.T) {
+	_, err := Run(t.Context(), "nonsense", Options{})
+	require.ErrorContains(t, err, "idle, ingest, latency, storm")
+}
+
+// TestCompareNamesWhatIsWrong gives the checker sets that are wrong in each way.
+func TestCompareNamesWhatIsWrong(t *testing.T) {
+	good := fleet.Sum{Rows: 10, Times: 10, Memory: 1000, CPU: 50}
+	want := map[string]fleet.Sum{"a": good, "b": good}
+	require.NoError(t, compare(want, map[string]fleet.Sum{"a": good, "b": good, "unused": {}}))
+	for name, test := range map[string]struct {
+		have    map[string]fleet.Sum
+		message string
+	}{
+		"a host is missing":   {map[string]fleet.Sum{"a": good}, "lost 10, doubled 0, wrong hosts 0"},
+		"rows are missing":    {map[string]fleet.Sum{"a": good, "b": {Rows: 8, Times: 8, Memory: 800, CPU: 40}}, "lost 2, doubled 0"},
+		"rows are doubled":    {map[string]fleet.Sum{"a": good, "b": {Rows: 11, Times: 10, Memory: 1100, CPU: 55}}, "lost 0, doubled 1"},
+		"one lost, one twice": {map[string]fleet.Sum{"a": good, "b": {Rows: 10, Times: 9, Memory: 1000, CPU: 50}}, "lost 1, doubled 1"},
+		"values differ":       {map[string]fleet.Sum{"a": good, "b": {Rows: 10, Times: 10, Memory: 1001, CPU: 50}}, "lost 0, doubled 0, wrong hosts 1"},
+		"an unknown host":     {map[string]fleet.Sum{"a": good, "b": good, "c": good}, "unknown host c"},
+	} {
+		require.ErrorContains(t, compare(want, test.have), test.message, name)
+	}
+}
+
+// TestCopyPlanHasTheFleetsRows: both sides of the comparison store the same.
+func TestCopyPlanHasTheFleetsRows(t *testing.T) {
+	options := smallOptions(t, "")
+	load := workload{hosts: 7, ticks: 25, samples: 10, shape: fleet.NewShape(0, 0, 0, 0), seed: 3, begin: time.Now().Add(-time.Hour)}
+	plan := options.newCopyPlan(load)
+	agents := fleet.New(fleet.Options{Agents: 7, Ticks: 25, Samples: 10, Seed: 3, Interval: options.Interval, Begin: load.begin})
+	require.NoError(t, agents.Prepare(t.Context()))
+	rows := 0
+	for _, connection := range plan.rows {
+		for _, n := range connection {
+			rows += n
+		}
+	}
+	require.EqualValues(t, load.rows(), rows)
+	var copied, sent []fleet.Sum
+	for _, sum := range plan.want {
+		copied = append(copied, sum)
+	}
+	for _, sum := range agents.Sums() {
+		sent = append(sent, sum)
+	}
+	require.ElementsMatch(t, sent, copied)
+}
+
+func TestCounterOf(t *testing.T) {
+	text := "# HELP a help\na 12\nab 13\nrows{type=\"influx\"} 1.5e+06\n"
+	require.EqualValues(t, 12, counterOf(text, "a"))
+	require.EqualValues(t, 1_500_000, counterOf(text, `rows{type="influx"}`))
+	require.EqualValues(t, -1, counterOf(text, "b"))
+}

@@ -1,0 +1,180 @@
+// Command gohub-bench measures a GoHub server with a simulated fleet, and holds the figures against the targets.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gohub-io/gohub/bench"
+	"github.com/gohub-io/gohub/bench/measure"
+)
+
+const usage = `gohub-bench starts a server against fresh databases on this machine, streams to it, and prints what it measured.
+
+Usage:
+  gohub-bench ingest  [flags]   durable rows a second, against raw COPY (and VictoriaMetrics, if it is installed)
+  gohub-bench idle    [flags]   memory of the server a connected idle agent
+  gohub-bench storm   [flags]   kill the server: time until every agent streams again, and nothing lost or doubled
+  gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
+  gohub-bench all     [flags]   all of these
+  gohub-bench agents  [flags]   only a fleet, against a server that runs
+
+`
+
+// Exit statuses.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+type settings struct {
+	options  bench.Options
+	agents   bench.AgentsOptions
+	jsonFile string
+	sqlite   bool
+}
+
+func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
+	o := &s.options
+	flags := pflag.NewFlagSet("gohub-bench", pflag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.SortFlags = false
+	flags.Usage = func() { fmt.Fprint(output, usage, "Flags:\n", flags.FlagUsages()) }
+	flags.StringVar(&o.ServerBinary, "server-binary", ".build/gohub-server", "server to measure")
+	flags.StringArrayVar(&o.ServerEnvironment, "server-env", nil, "setting of the server, as GOHUB_FLUSH_ROWS=50000; may be repeated")
+	flags.StringVar(&o.DatabaseURL, "database-url", "", "TimescaleDB server to make databases on; default is what deploy/timescaledb/provide starts")
+	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
+	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest 1000, idle and storm 5000, latency 200)")
+	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
+	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
+	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family")
+	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it)")
+	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it)")
+	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it)")
+	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
+	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
+	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency 1s)")
+	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; storm: kills")
+	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
+	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
+	flags.IntVar(&o.Checkpoints, "checkpoints", 2, "ingest: checkpoints asked for while each side runs")
+	flags.StringVar(&o.Only, "only", "", "ingest: one workload of batched, single, values")
+	flags.DurationVar(&o.Duration, "duration", 30*time.Second, "latency: how long to measure; storm: how long to stream between kills")
+	flags.DurationVar(&o.Settle, "settle", 20*time.Second, "idle: how long to wait before memory is read")
+	flags.DurationVar(&o.Limit, "limit", 30*time.Minute, "end a mode that takes longer")
+	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
+	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
+	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
+	return flags
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var s settings
+	flags := newFlags(&s, stderr)
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		fmt.Fprintln(stderr, "gohub-bench:", err)
+		return exitUsage
+	}
+	if flags.NArg() != 1 {
+		flags.Usage()
+		return exitUsage
+	}
+	// The generator shares the machine with what it measures: let it collect garbage seldom.
+	debug.SetGCPercent(400)
+	if err := s.execute(ctx, flags.Arg(0), stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "gohub-bench:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.Writer) error {
+	s.options.Progress = stderr
+	if mode == "agents" {
+		s.agents.Options = s.options
+		return bench.RunAgents(ctx, s.agents, os.Stdin, stdout)
+	}
+	if err := s.findDatabase(ctx, stderr); err != nil {
+		return err
+	}
+	modes := []string{mode}
+	if mode == "all" {
+		modes = []string{"ingest", "idle", "storm", "latency"}
+	}
+	var reports []*measure.Report
+	var failures []error
+	for _, one := range modes {
+		report, err := bench.Run(ctx, one, s.optionsOf(one))
+		if report != nil {
+			reports = append(reports, report)
+			failures = append(failures, report.Print(stdout))
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if s.jsonFile != "" {
+		failures = append(failures, measure.WriteJSON(s.jsonFile, reports))
+	}
+	return errors.Join(failures...)
+}
+
+// optionsOf fills in the defaults that differ between modes.
+func (s *settings) optionsOf(mode string) bench.Options {
+	o := s.options
+	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200}
+	if o.Hosts == 0 {
+		o.Hosts = hosts[mode]
+	}
+	if o.Interval == 0 {
+		o.Interval = 10 * time.Second
+		if mode == "latency" {
+			o.Interval = time.Second
+		}
+	}
+	return o
+}
+
+// findDatabase asks the repository's script for a database where none was named.
+func (s *settings) findDatabase(ctx context.Context, stderr io.Writer) error {
+	if s.sqlite {
+		s.options.DatabaseURL = "sqlite"
+	}
+	if s.options.DatabaseURL != "" {
+		return nil
+	}
+	script := filepath.Join("deploy", "timescaledb", "provide")
+	command := exec.CommandContext(ctx, script, "start")
+	command.Stderr = stderr
+	output, err := command.Output()
+	if err != nil {
+		return fmt.Errorf("%s start: %w; run it from the top of the repository, or give --database-url or --sqlite", script, err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	s.options.DatabaseURL = lines[len(lines)-1]
+	return nil
+}
