@@ -78,6 +78,8 @@ type StreamRequest struct {
 	//
 	//	*StreamRequest_Hello
 	//	*StreamRequest_Batch
+	//	*StreamRequest_Backlog
+	//	*StreamRequest_Preview
 	Message       isStreamRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -138,6 +140,24 @@ func (x *StreamRequest) GetBatch() *Batch {
 	return nil
 }
 
+func (x *StreamRequest) GetBacklog() *Backlog {
+	if x != nil {
+		if x, ok := x.Message.(*StreamRequest_Backlog); ok {
+			return x.Backlog
+		}
+	}
+	return nil
+}
+
+func (x *StreamRequest) GetPreview() *Preview {
+	if x != nil {
+		if x, ok := x.Message.(*StreamRequest_Preview); ok {
+			return x.Preview
+		}
+	}
+	return nil
+}
+
 type isStreamRequest_Message interface {
 	isStreamRequest_Message()
 }
@@ -150,9 +170,21 @@ type StreamRequest_Batch struct {
 	Batch *Batch `protobuf:"bytes,2,opt,name=batch,proto3,oneof"`
 }
 
+type StreamRequest_Backlog struct {
+	Backlog *Backlog `protobuf:"bytes,3,opt,name=backlog,proto3,oneof"`
+}
+
+type StreamRequest_Preview struct {
+	Preview *Preview `protobuf:"bytes,4,opt,name=preview,proto3,oneof"`
+}
+
 func (*StreamRequest_Hello) isStreamRequest_Message() {}
 
 func (*StreamRequest_Batch) isStreamRequest_Message() {}
+
+func (*StreamRequest_Backlog) isStreamRequest_Message() {}
+
+func (*StreamRequest_Preview) isStreamRequest_Message() {}
 
 type StreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -440,6 +472,145 @@ func (x *Batch) GetGaps() []*Gap {
 	return nil
 }
 
+// Backlog carries batches that waited in the spool while the server was away, many at once and compressed. Each counts as
+// if it had come by itself.
+type Backlog struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
+	// that the frame's header must tell; anything over is refused.
+	Zstd          []byte `protobuf:"bytes,1,opt,name=zstd,proto3" json:"zstd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backlog) Reset() {
+	*x = Backlog{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backlog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backlog) ProtoMessage() {}
+
+func (x *Backlog) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backlog.ProtoReflect.Descriptor instead.
+func (*Backlog) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Backlog) GetZstd() []byte {
+	if x != nil {
+		return x.Zstd
+	}
+	return nil
+}
+
+// Batches are in the order of their sequence numbers.
+type Batches struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Batches       []*Batch               `protobuf:"bytes,1,rep,name=batches,proto3" json:"batches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Batches) Reset() {
+	*x = Batches{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Batches) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Batches) ProtoMessage() {}
+
+func (x *Batches) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Batches.ProtoReflect.Descriptor instead.
+func (*Batches) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Batches) GetBatches() []*Batch {
+	if x != nil {
+		return x.Batches
+	}
+	return nil
+}
+
+// Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
+// as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
+type Preview struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sample        *Sample                `protobuf:"bytes,1,opt,name=sample,proto3" json:"sample,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Preview) Reset() {
+	*x = Preview{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Preview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Preview) ProtoMessage() {}
+
+func (x *Preview) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Preview.ProtoReflect.Descriptor instead.
+func (*Preview) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Preview) GetSample() *Sample {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
 // Gap says that samples were taken, or should have been, and are lost for good.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -455,7 +626,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +638,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +651,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Gap) GetFromUnixMillis() int64 {
@@ -522,7 +693,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +705,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +718,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ack) GetEpoch() uint64 {
@@ -582,7 +753,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +765,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +778,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Sample) GetTimeUnixMillis() int64 {
@@ -693,7 +864,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +876,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +889,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -809,10 +980,12 @@ var File_gohub_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\n" +
-	"\x15gohub/v1/ingest.proto\x12\bgohub.v1\x1a\x16gohub/v1/metrics.proto\"l\n" +
+	"\x15gohub/v1/ingest.proto\x12\bgohub.v1\x1a\x16gohub/v1/metrics.proto\"\xca\x01\n" +
 	"\rStreamRequest\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0f.gohub.v1.HelloH\x00R\x05hello\x12'\n" +
-	"\x05batch\x18\x02 \x01(\v2\x0f.gohub.v1.BatchH\x00R\x05batchB\t\n" +
+	"\x05batch\x18\x02 \x01(\v2\x0f.gohub.v1.BatchH\x00R\x05batch\x12-\n" +
+	"\abacklog\x18\x03 \x01(\v2\x11.gohub.v1.BacklogH\x00R\abacklog\x12-\n" +
+	"\apreview\x18\x04 \x01(\v2\x11.gohub.v1.PreviewH\x00R\apreviewB\t\n" +
 	"\amessage\"m\n" +
 	"\x0eStreamResponse\x12-\n" +
 	"\awelcome\x18\x01 \x01(\v2\x11.gohub.v1.WelcomeH\x00R\awelcome\x12!\n" +
@@ -831,7 +1004,13 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12*\n" +
 	"\asamples\x18\x04 \x03(\v2\x10.gohub.v1.SampleR\asamples\x12!\n" +
-	"\x04gaps\x18\x05 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\x9c\x01\n" +
+	"\x04gaps\x18\x05 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\x1d\n" +
+	"\aBacklog\x12\x12\n" +
+	"\x04zstd\x18\x01 \x01(\fR\x04zstd\"4\n" +
+	"\aBatches\x12)\n" +
+	"\abatches\x18\x01 \x03(\v2\x0f.gohub.v1.BatchR\abatches\"3\n" +
+	"\aPreview\x12(\n" +
+	"\x06sample\x18\x01 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x9c\x01\n" +
 	"\x03Gap\x12(\n" +
 	"\x10from_unix_millis\x18\x01 \x01(\x03R\x0efromUnixMillis\x12$\n" +
 	"\x0eto_unix_millis\x18\x02 \x01(\x03R\ftoUnixMillis\x12+\n" +
@@ -883,7 +1062,7 @@ func file_gohub_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_gohub_v1_ingest_proto_goTypes = []any{
 	(GapReason)(0),            // 0: gohub.v1.GapReason
 	(*StreamRequest)(nil),     // 1: gohub.v1.StreamRequest
@@ -891,41 +1070,48 @@ var file_gohub_v1_ingest_proto_goTypes = []any{
 	(*Hello)(nil),             // 3: gohub.v1.Hello
 	(*Welcome)(nil),           // 4: gohub.v1.Welcome
 	(*Batch)(nil),             // 5: gohub.v1.Batch
-	(*Gap)(nil),               // 6: gohub.v1.Gap
-	(*Ack)(nil),               // 7: gohub.v1.Ack
-	(*Sample)(nil),            // 8: gohub.v1.Sample
-	(*HostFacts)(nil),         // 9: gohub.v1.HostFacts
-	(*HostMetrics)(nil),       // 10: gohub.v1.HostMetrics
-	(*CoreMetrics)(nil),       // 11: gohub.v1.CoreMetrics
-	(*FilesystemMetrics)(nil), // 12: gohub.v1.FilesystemMetrics
-	(*DiskMetrics)(nil),       // 13: gohub.v1.DiskMetrics
-	(*NetworkMetrics)(nil),    // 14: gohub.v1.NetworkMetrics
-	(*SensorMetrics)(nil),     // 15: gohub.v1.SensorMetrics
-	(*ProcessMetrics)(nil),    // 16: gohub.v1.ProcessMetrics
+	(*Backlog)(nil),           // 6: gohub.v1.Backlog
+	(*Batches)(nil),           // 7: gohub.v1.Batches
+	(*Preview)(nil),           // 8: gohub.v1.Preview
+	(*Gap)(nil),               // 9: gohub.v1.Gap
+	(*Ack)(nil),               // 10: gohub.v1.Ack
+	(*Sample)(nil),            // 11: gohub.v1.Sample
+	(*HostFacts)(nil),         // 12: gohub.v1.HostFacts
+	(*HostMetrics)(nil),       // 13: gohub.v1.HostMetrics
+	(*CoreMetrics)(nil),       // 14: gohub.v1.CoreMetrics
+	(*FilesystemMetrics)(nil), // 15: gohub.v1.FilesystemMetrics
+	(*DiskMetrics)(nil),       // 16: gohub.v1.DiskMetrics
+	(*NetworkMetrics)(nil),    // 17: gohub.v1.NetworkMetrics
+	(*SensorMetrics)(nil),     // 18: gohub.v1.SensorMetrics
+	(*ProcessMetrics)(nil),    // 19: gohub.v1.ProcessMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
 	5,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
-	4,  // 2: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
-	7,  // 3: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
-	9,  // 4: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
-	8,  // 5: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
-	6,  // 6: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
-	0,  // 7: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
-	10, // 8: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
-	11, // 9: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
-	12, // 10: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
-	13, // 11: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
-	14, // 12: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
-	15, // 13: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
-	16, // 14: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	1,  // 15: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
-	2,  // 16: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	16, // [16:17] is the sub-list for method output_type
-	15, // [15:16] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	6,  // 2: gohub.v1.StreamRequest.backlog:type_name -> gohub.v1.Backlog
+	8,  // 3: gohub.v1.StreamRequest.preview:type_name -> gohub.v1.Preview
+	4,  // 4: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
+	10, // 5: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
+	12, // 6: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
+	11, // 7: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
+	9,  // 8: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
+	5,  // 9: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
+	11, // 10: gohub.v1.Preview.sample:type_name -> gohub.v1.Sample
+	0,  // 11: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
+	13, // 12: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
+	14, // 13: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
+	15, // 14: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
+	16, // 15: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
+	17, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
+	18, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
+	19, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
+	1,  // 19: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	2,  // 20: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }
@@ -937,6 +1123,8 @@ func file_gohub_v1_ingest_proto_init() {
 	file_gohub_v1_ingest_proto_msgTypes[0].OneofWrappers = []any{
 		(*StreamRequest_Hello)(nil),
 		(*StreamRequest_Batch)(nil),
+		(*StreamRequest_Backlog)(nil),
+		(*StreamRequest_Preview)(nil),
 	}
 	file_gohub_v1_ingest_proto_msgTypes[1].OneofWrappers = []any{
 		(*StreamResponse_Welcome)(nil),
@@ -948,7 +1136,7 @@ func file_gohub_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_ingest_proto_rawDesc), len(file_gohub_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

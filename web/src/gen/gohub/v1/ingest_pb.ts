@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/ingest.proto.
  */
 export const file_gohub_v1_ingest: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIl4KDVN0cmVhbVJlcXVlc3QSIAoFaGVsbG8YASABKAsyDy5nb2h1Yi52MS5IZWxsb0gAEiAKBWJhdGNoGAIgASgLMg8uZ29odWIudjEuQmF0Y2hIAEIJCgdtZXNzYWdlIl8KDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSABCCQoHbWVzc2FnZSJMCgVIZWxsbxIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cyJJCgdXZWxjb21lEg8KB2hvc3RfaWQYASABKA0SFQoNY29tbWl0dGVkX3NlcRgCIAEoBBIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCSJ1CgVCYXRjaBIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBILCgNzZXEYAyABKAQSIQoHc2FtcGxlcxgEIAMoCzIQLmdvaHViLnYxLlNhbXBsZRIbCgRnYXBzGAUgAygLMg0uZ29odWIudjEuR2FwIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
+  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UiXwoOU3RyZWFtUmVzcG9uc2USJAoHd2VsY29tZRgBIAEoCzIRLmdvaHViLnYxLldlbGNvbWVIABIcCgNhY2sYAiABKAsyDS5nb2h1Yi52MS5BY2tIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzIkkKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJInUKBUJhdGNoEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEgsKA3NlcRgDIAEoBBIhCgdzYW1wbGVzGAQgAygLMhAuZ29odWIudjEuU2FtcGxlEhsKBGdhcHMYBSADKAsyDS5nb2h1Yi52MS5HYXAiFwoHQmFja2xvZxIMCgR6c3RkGAEgASgMIisKB0JhdGNoZXMSIAoHYmF0Y2hlcxgBIAMoCzIPLmdvaHViLnYxLkJhdGNoIisKB1ByZXZpZXcSIAoGc2FtcGxlGAEgASgLMhAuZ29odWIudjEuU2FtcGxlIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
 
 /**
  * @generated from message gohub.v1.StreamRequest
@@ -33,6 +33,18 @@ export type StreamRequest = Message<"gohub.v1.StreamRequest"> & {
      */
     value: Batch;
     case: "batch";
+  } | {
+    /**
+     * @generated from field: gohub.v1.Backlog backlog = 3;
+     */
+    value: Backlog;
+    case: "backlog";
+  } | {
+    /**
+     * @generated from field: gohub.v1.Preview preview = 4;
+     */
+    value: Preview;
+    case: "preview";
   } | { case: undefined; value?: undefined };
 };
 
@@ -49,6 +61,16 @@ export type StreamRequestJson = {
    * @generated from field: gohub.v1.Batch batch = 2;
    */
   batch?: BatchJson;
+
+  /**
+   * @generated from field: gohub.v1.Backlog backlog = 3;
+   */
+  backlog?: BacklogJson;
+
+  /**
+   * @generated from field: gohub.v1.Preview preview = 4;
+   */
+  preview?: PreviewJson;
 };
 
 /**
@@ -296,6 +318,109 @@ export const BatchSchema: GenMessage<Batch, {jsonType: BatchJson}> = /*@__PURE__
   messageDesc(file_gohub_v1_ingest, 4);
 
 /**
+ * Backlog carries batches that waited in the spool while the server was away, many at once and compressed. Each counts as
+ * if it had come by itself.
+ *
+ * @generated from message gohub.v1.Backlog
+ */
+export type Backlog = Message<"gohub.v1.Backlog"> & {
+  /**
+   * A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
+   * that the frame's header must tell; anything over is refused.
+   *
+   * @generated from field: bytes zstd = 1;
+   */
+  zstd: Uint8Array;
+};
+
+/**
+ * Backlog carries batches that waited in the spool while the server was away, many at once and compressed. Each counts as
+ * if it had come by itself.
+ *
+ * @generated from message gohub.v1.Backlog
+ */
+export type BacklogJson = {
+  /**
+   * A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
+   * that the frame's header must tell; anything over is refused.
+   *
+   * @generated from field: bytes zstd = 1;
+   */
+  zstd?: string;
+};
+
+/**
+ * Describes the message gohub.v1.Backlog.
+ * Use `create(BacklogSchema)` to create a new message.
+ */
+export const BacklogSchema: GenMessage<Backlog, {jsonType: BacklogJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 5);
+
+/**
+ * Batches are in the order of their sequence numbers.
+ *
+ * @generated from message gohub.v1.Batches
+ */
+export type Batches = Message<"gohub.v1.Batches"> & {
+  /**
+   * @generated from field: repeated gohub.v1.Batch batches = 1;
+   */
+  batches: Batch[];
+};
+
+/**
+ * Batches are in the order of their sequence numbers.
+ *
+ * @generated from message gohub.v1.Batches
+ */
+export type BatchesJson = {
+  /**
+   * @generated from field: repeated gohub.v1.Batch batches = 1;
+   */
+  batches?: BatchJson[];
+};
+
+/**
+ * Describes the message gohub.v1.Batches.
+ * Use `create(BatchesSchema)` to create a new message.
+ */
+export const BatchesSchema: GenMessage<Batches, {jsonType: BatchesJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 6);
+
+/**
+ * Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
+ * as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
+ *
+ * @generated from message gohub.v1.Preview
+ */
+export type Preview = Message<"gohub.v1.Preview"> & {
+  /**
+   * @generated from field: gohub.v1.Sample sample = 1;
+   */
+  sample?: Sample | undefined;
+};
+
+/**
+ * Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
+ * as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
+ *
+ * @generated from message gohub.v1.Preview
+ */
+export type PreviewJson = {
+  /**
+   * @generated from field: gohub.v1.Sample sample = 1;
+   */
+  sample?: SampleJson;
+};
+
+/**
+ * Describes the message gohub.v1.Preview.
+ * Use `create(PreviewSchema)` to create a new message.
+ */
+export const PreviewSchema: GenMessage<Preview, {jsonType: PreviewJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 7);
+
+/**
  * Gap says that samples were taken, or should have been, and are lost for good.
  *
  * @generated from message gohub.v1.Gap
@@ -362,7 +487,7 @@ export type GapJson = {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap, {jsonType: GapJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 5);
+  messageDesc(file_gohub_v1_ingest, 8);
 
 /**
  * Ack says that the batches up to seq are stored for good, or quarantined with a reason.
@@ -403,7 +528,7 @@ export type AckJson = {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack, {jsonType: AckJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 6);
+  messageDesc(file_gohub_v1_ingest, 9);
 
 /**
  * Sample is one tick of one host.
@@ -508,7 +633,7 @@ export type SampleJson = {
  * Use `create(SampleSchema)` to create a new message.
  */
 export const SampleSchema: GenMessage<Sample, {jsonType: SampleJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 7);
+  messageDesc(file_gohub_v1_ingest, 10);
 
 /**
  * HostFacts is what seldom changes on a machine.
@@ -673,7 +798,7 @@ export type HostFactsJson = {
  * Use `create(HostFactsSchema)` to create a new message.
  */
 export const HostFactsSchema: GenMessage<HostFacts, {jsonType: HostFactsJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 8);
+  messageDesc(file_gohub_v1_ingest, 11);
 
 /**
  * @generated from enum gohub.v1.GapReason
