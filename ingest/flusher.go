@@ -9,27 +9,30 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
 )
 
 // Sink stores what agents send.
 type Sink interface {
-	// Register records an agent and returns its host and the sequence number of its newest stored batch.
-	Register(ctx context.Context, r storage.Registration) (storage.Host, uint64, error)
+	// Register records agents and returns their hosts and the sequence numbers of their newest stored batches.
+	Register(ctx context.Context, registrations []storage.Registration) ([]storage.Registered, error)
 	// Append stores batches durably in one transaction and returns one outcome a batch.
 	Append(ctx context.Context, batches []*storage.Batch) ([]storage.Outcome, error)
 }
 
 // flusher empties one shard into the sink. It runs on one goroutine, which owns all its fields.
 type flusher struct {
-	shard   *shard
-	sink    Sink
-	maxRows int
-	age     time.Duration
-	metrics *metrics
-	log     *slog.Logger
+	shard     *shard
+	sink      Sink
+	gathering gathering
+	budget    *budget
+	metrics   *metrics
+	log       *slog.Logger
 
-	entries []entry
+	entries []*entry
 	batches []*storage.Batch
 	failing bool
 }
@@ -46,7 +49,7 @@ const (
 // what is left stays unacknowledged, and its agents send it again.
 func (f *flusher) run(stop, give context.Context) {
 	for {
-		f.entries = f.shard.gather(stop, f.entries[:0], f.maxRows, f.age)
+		f.entries = f.shard.gather(stop, f.entries[:0], f.gathering)
 		if len(f.entries) == 0 {
 			return
 		}
@@ -55,12 +58,24 @@ func (f *flusher) run(stop, give context.Context) {
 			return
 		}
 		f.shard.free(len(f.entries))
+		f.release(f.entries)
 	}
+}
+
+// release gives back what the entries held, and lets the streams on that wait for it.
+func (f *flusher) release(entries []*entry) {
+	var total int64
+	for _, e := range entries {
+		total += e.bytes
+		e.from.budget.give(e.bytes)
+		e.release()
+	}
+	f.budget.give(total)
 }
 
 // flush stores the entries and acknowledges them, trying again for as long as the database is away. Rows that the
 // database refuses are found by halving, and end in quarantine. It fails only when ctx ends.
-func (f *flusher) flush(ctx context.Context, entries []entry) error {
+func (f *flusher) flush(ctx context.Context, entries []*entry) error {
 	for pause := firstRetry; ; pause = min(2*pause, longestWait) {
 		err := f.try(ctx, entries)
 		switch {
@@ -77,7 +92,7 @@ func (f *flusher) flush(ctx context.Context, entries []entry) error {
 			entries, pause = entries[half:], firstRetry
 			continue
 		case errors.Is(err, storage.ErrBadData):
-			if f.strip(entries[0].batch, err) {
+			if f.strip(entries[0], err) {
 				continue
 			}
 		}
@@ -92,10 +107,10 @@ func (f *flusher) flush(ctx context.Context, entries []entry) error {
 }
 
 // try makes one attempt, and acknowledges what it stored.
-func (f *flusher) try(ctx context.Context, entries []entry) error {
+func (f *flusher) try(ctx context.Context, entries []*entry) error {
 	f.batches = f.batches[:0]
 	for i := range entries {
-		f.batches = append(f.batches, entries[i].batch)
+		f.batches = append(f.batches, &entries[i].batch)
 	}
 	begin := time.Now()
 	outcomes, err := f.append(ctx, f.batches)
@@ -104,22 +119,24 @@ func (f *flusher) try(ctx context.Context, entries []entry) error {
 	}
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
 	f.metrics.flushRows.Observe(float64(countRows(entries)))
+	rows, samples, quarantined := 0, 0, 0
 	for i, outcome := range outcomes {
-		batch, from := entries[i].batch, entries[i].from
+		e := entries[i]
 		switch outcome {
 		case storage.Stored:
-			f.metrics.rows.Add(float64(entries[i].rows))
-			f.metrics.samples.Add(float64(len(batch.Samples)))
-			f.metrics.quarantined.Add(float64(len(batch.Rejected)))
-			from.ack(batch.Seq)
+			rows, samples, quarantined = rows+e.rows, samples+e.samples, quarantined+len(e.batch.Rejected)
+			e.from.ack(e.batch.Seq)
 		case storage.Duplicate:
 			f.metrics.duplicates.Inc()
-			from.ack(batch.Seq)
+			e.from.ack(e.batch.Seq)
 		case storage.Fenced:
 			f.metrics.fenced.Inc()
-			from.end(errFenced)
+			e.from.end(errFenced)
 		}
 	}
+	f.metrics.rows.Add(float64(rows))
+	f.metrics.samples.Add(float64(samples))
+	f.metrics.quarantined.Add(float64(quarantined))
 	return nil
 }
 
@@ -139,17 +156,16 @@ func (f *flusher) append(ctx context.Context, batches []*storage.Batch) ([]stora
 // quarantine, whole, as they came; where they are not the cause, its gaps; last what was to be quarantined. Validation
 // refuses all that the database is known to refuse, so this is for what nobody thought of. It returns false if nothing is
 // left to take out.
-func (f *flusher) strip(batch *storage.Batch, cause error) bool {
+func (f *flusher) strip(e *entry, cause error) bool {
+	batch := &e.batch
 	log := f.log.With("host_id", batch.Host, "seq", batch.Seq, "error", cause)
 	switch {
-	case len(batch.Samples) > 0:
-		log.Warn("the database refuses a batch; its samples go to quarantine", "samples", len(batch.Samples))
+	case e.samples > 0:
+		log.Warn("the database refuses a batch; its samples go to quarantine", "samples", e.samples)
 		// The database's words may hold a part of what it refused.
 		reason := strings.ReplaceAll(strings.ToValidUTF8(fmt.Sprintf("refused by the database: %v", cause), "\uFFFD"), "\x00", "")
-		for _, sample := range batch.Samples {
-			batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
-		}
-		batch.Samples = nil
+		batch.Rejected = rejectAll(e.wire, batch.Rejected, reason)
+		batch.Rows, e.rows, e.samples = storage.Rows{}, 0, 0
 	case len(batch.Gaps) > 0:
 		log.Error("the database refuses the gaps of a batch; they are dropped", "gaps", len(batch.Gaps))
 		batch.Gaps = nil
@@ -161,6 +177,23 @@ func (f *flusher) strip(batch *storage.Batch, cause error) bool {
 		return false
 	}
 	return true
+}
+
+// rejectAll adds the samples of a batch that are not rejected yet.
+func rejectAll(wire string, rejected []storage.Rejected, reason string) []storage.Rejected {
+	var all []storage.Rejected
+	// The wire was read before, so it can be read again.
+	_ = each(wire, func(field catalogue.Field) error {
+		switch {
+		case field.Number != batchSamples || field.Type != protowire.BytesType:
+		case len(rejected) > 0 && rejected[0].Wire == field.Text:
+			all, rejected = append(all, rejected[0]), rejected[1:]
+		default:
+			all = append(all, storage.Rejected{Wire: field.Text, Reason: reason})
+		}
+		return nil
+	})
+	return all
 }
 
 // failed and recovered log once a change, not once a try.

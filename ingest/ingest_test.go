@@ -297,7 +297,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"second hello": {func(p *peer) {
 			p.sendHello(hello(p.id))
 			p.sendHello(hello(p.id))
-		}, codes.InvalidArgument, "every message must be a batch"},
+		}, codes.InvalidArgument, "every message must be a batch, a backlog or a preview"},
 		"other agent": {batched(func(m *gohubv1.Batch) { m.AgentId = uuid.NewString() }), codes.InvalidArgument, "on the stream of agent"},
 		"other epoch": {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
 		"no sequence": {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},
@@ -305,12 +305,12 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"over a MiB":  {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", 1<<20) }), codes.ResourceExhausted, "larger than max"},
 		"many instances": {batched(func(m *gohubv1.Batch) {
 			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances+1)
-		}), codes.Internal, "over 4096 instances"},
+		}), codes.InvalidArgument, "over 4096 instances"},
 		"many rows": {batched(func(m *gohubv1.Batch) {
 			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances)
 			m.Samples = slices.Repeat(m.Samples, 30)
-		}), codes.Internal, "over 100000 rows"},
-		"not protobuf": {func(p *peer) { require.NoError(t, p.stream.SendMsg(garbage{})) }, codes.Internal, ""},
+		}), codes.InvalidArgument, "over 100000 rows"},
+		"not protobuf": {func(p *peer) { require.NoError(t, p.stream.SendMsg(garbage{})) }, codes.InvalidArgument, "decode the first message"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := h.dial(t, uuid.New())
@@ -408,7 +408,7 @@ func TestPoisonedBatchIsFoundAndItsNeighboursAreStored(t *testing.T) {
 	h := start(t, func(o *Options) { o.Shards = 1; o.FlushAge = 50 * time.Millisecond })
 	h.sink.fail(func(batches []*storage.Batch) error {
 		for _, batch := range batches {
-			if batch.Seq == 13 && len(batch.Samples) > 0 {
+			if batch.Seq == 13 && batch.Rows.Count() > 0 {
 				return errors.Join(storage.ErrBadData, errors.New("invalid \x00 byte \xff"))
 			}
 		}
@@ -482,7 +482,7 @@ func TestEveryPartThatTheDatabaseRefusesIsTakenOut(t *testing.T) {
 	h := start(t)
 	h.sink.fail(func(batches []*storage.Batch) error {
 		for _, batch := range batches {
-			if len(batch.Samples)+len(batch.Gaps)+len(batch.Rejected) > 0 {
+			if batch.Rows.Count()+len(batch.Gaps)+len(batch.Rejected) > 0 {
 				return storage.ErrBadData
 			}
 		}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 )
@@ -9,22 +10,28 @@ import (
 // two lines of 64 bytes, as the prefetcher of amd64 takes them in pairs.
 const cacheLine = 128
 
-// ring is a bounded queue for many producers and one consumer without locks. It is the array queue by Dmitry Vyukov
-// (https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue), with the consumer's side made for
-// one goroutine: it looks at the oldest values, and frees their slots only when it is done with them.
+// ring is a bounded queue for many producers and one consumer without locks. The consumer looks at the oldest values, and
+// frees them, many at once, only when it is done with them.
 //
-// A slot's turn says whose it is. At position p of the stream the slot p mod capacity is the producer's when its turn
-// is p, and the consumer's when its turn is p+1; freed, it gets the turn p+capacity of its next round.
+// It is the array queue by Dmitry Vyukov (https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue)
+// with one change that a single consumer allows: the consumer never writes a slot. A slot's turn says which position of
+// the stream its value has, plus one; as positions only grow, it need not be set back. What is free follows from head. So
+// a batch is freed by one store, and producers and consumer write no line in common.
 type ring[T any] struct {
 	slots []slot[T]
 	mask  uint64
-	_     [cacheLine - 32]byte
+	// ready wakes the consumer. It holds one token at most.
+	ready chan struct{}
+	_     [cacheLine - 40]byte
 	// tail is the next position to claim. All producers write it.
 	tail atomic.Uint64
 	_    [cacheLine - 8]byte
-	// head is the oldest position not freed. The consumer alone writes it; others read it for the depth.
+	// head is the oldest position not freed. The consumer alone writes it.
 	head atomic.Uint64
-	_    [cacheLine - 8]byte
+	// awaited is how far the values must go for the consumer to be woken, never while it is awake. The consumer sets it, and
+	// the producer that wakes it.
+	awaited atomic.Uint64
+	_       [cacheLine - 16]byte
 }
 
 type slot[T any] struct {
@@ -32,13 +39,14 @@ type slot[T any] struct {
 	value T
 }
 
+// never is a position that is not reached.
+const never = math.MaxUint64
+
 // newRing makes a ring for at least capacity values; the capacity is rounded up to a power of two.
 func newRing[T any](capacity int) *ring[T] {
 	size := uint64(1) << bits.Len64(uint64(max(capacity, 2)-1))
-	r := &ring[T]{slots: make([]slot[T], size), mask: size - 1}
-	for i := range r.slots {
-		r.slots[i].turn.Store(uint64(i))
-	}
+	r := &ring[T]{slots: make([]slot[T], size), mask: size - 1, ready: make(chan struct{}, 1)}
+	r.awaited.Store(never)
 	return r
 }
 
@@ -46,18 +54,26 @@ func newRing[T any](capacity int) *ring[T] {
 func (r *ring[T]) push(value T) bool {
 	for {
 		position := r.tail.Load()
-		slot := &r.slots[position&r.mask]
-		switch turn := slot.turn.Load(); {
-		case turn == position:
-			if r.tail.CompareAndSwap(position, position+1) {
-				slot.value = value
-				slot.turn.Store(position + 1)
-				return true
+		if position-r.head.Load() > r.mask {
+			// Full, or tail was read so long ago that head has passed it.
+			if position == r.tail.Load() {
+				return false
 			}
-		case turn < position: // still held by the consumer from the round before
-			return false
+			continue
 		}
-		// Another producer was faster: look again.
+		if !r.tail.CompareAndSwap(position, position+1) {
+			continue
+		}
+		slot := &r.slots[position&r.mask]
+		slot.value = value
+		slot.turn.Store(position + 1)
+		if awaited := r.awaited.Load(); position+1 >= awaited && r.awaited.CompareAndSwap(awaited, never) {
+			select {
+			case r.ready <- struct{}{}:
+			default:
+			}
+		}
+		return true
 	}
 }
 
@@ -71,17 +87,21 @@ func (r *ring[T]) at(i int) (value T, ok bool) {
 	return slot.value, true
 }
 
-// free gives the slots of the n oldest values back. Only the consumer may call it, after it has seen them by at.
-func (r *ring[T]) free(n int) {
-	var zero T
-	head := r.head.Load()
-	for i := range uint64(n) {
-		slot := &r.slots[(head+i)&r.mask]
-		slot.value = zero
-		slot.turn.Store(head + i + uint64(len(r.slots)))
+// await has the next token of ready wait until there are n values, and reports whether there are already; then there may be
+// no token. A token may come early, and one of an earlier call late. Only the consumer may call it.
+func (r *ring[T]) await(n int) bool {
+	r.awaited.Store(r.head.Load() + uint64(n))
+	// A producer stores its value and then looks at awaited; here it is the other way round, so one of the two sees the other.
+	if _, there := r.at(n - 1); !there {
+		return false
 	}
-	r.head.Store(head + uint64(n))
+	r.awaited.Store(never)
+	return true
 }
+
+// free gives the slots of the n oldest values back. Only the consumer may call it, after it has seen them by at. The values
+// stay in the slots until others take their place.
+func (r *ring[T]) free(n int) { r.head.Store(r.head.Load() + uint64(n)) }
 
 // depth returns how many slots are taken. It is a snapshot, and right once no one pushes or frees.
 func (r *ring[T]) depth() int {

@@ -7,16 +7,19 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -37,11 +40,13 @@ type Options struct {
 	Observer Observer
 	// Shards is the number of rings and flushers; default GOMAXPROCS.
 	Shards int
-	// RingSlots is how many batches a ring holds; default 4096.
+	// RingSlots is how many batches a ring holds; default 16,384.
 	RingSlots int
-	// FlushRows ends the gathering of a flush; default 20,000.
+	// BufferBytes bounds what all batches take on their way to storage; default 256 MiB. An agent may have a sixteenth.
+	BufferBytes int64
+	// FlushRows is the most that a flush takes; default 20,000.
 	FlushRows int
-	// FlushAge is how long the first batch of a flush waits for others; default 200 ms.
+	// FlushAge is how long the first batch of a flush waits for others, when there are few; default 200 ms.
 	FlushAge time.Duration
 	// MaxFuture is how far ahead of the server's clock a sample may be; default 10 minutes.
 	MaxFuture time.Duration
@@ -64,8 +69,14 @@ type Server struct {
 	gohubv1.UnimplementedIngestServiceServer
 	options Options
 	shards  []*shard
+	budget  budget
 	metrics *metrics
 	log     *slog.Logger
+
+	registrar    *registrar
+	decompressor *zstd.Decoder
+	// backlogs holds a token for every stream that has a backlog decompressed.
+	backlogs chan struct{}
 
 	// stopping ends first: no batch is taken any more. drained is closed when the flushers are done. giveUp ends the
 	// flushers' work on what is left.
@@ -85,7 +96,8 @@ type Server struct {
 // NewServer starts a server's flushers.
 func NewServer(options Options) *Server {
 	options.Shards = cmp.Or(options.Shards, runtime.GOMAXPROCS(0))
-	options.RingSlots = cmp.Or(options.RingSlots, 4096)
+	options.RingSlots = cmp.Or(options.RingSlots, 16_384)
+	options.BufferBytes = cmp.Or(options.BufferBytes, 256<<20)
 	options.FlushRows = cmp.Or(options.FlushRows, 20_000)
 	options.FlushAge = cmp.Or(options.FlushAge, 200*time.Millisecond)
 	options.MaxFuture = cmp.Or(options.MaxFuture, 10*time.Minute)
@@ -95,6 +107,14 @@ func NewServer(options Options) *Server {
 		options.Now = time.Now
 	}
 	s := &Server{options: options, log: options.Logger, drained: make(chan struct{}), sessions: map[uuid.UUID]*session{}}
+	s.budget.limit = options.BufferBytes
+	s.backlogs = make(chan struct{}, maxBacklogs)
+	s.registrar = newRegistrar(options.Sink)
+	decompressor, err := newDecompressor()
+	if err != nil {
+		panic(err) // its options are constants
+	}
+	s.decompressor = decompressor
 	for range options.Shards {
 		s.shards = append(s.shards, newShard(options.RingSlots))
 	}
@@ -104,11 +124,12 @@ func NewServer(options Options) *Server {
 	s.giveUp = giveUp
 	for i, one := range s.shards {
 		f := &flusher{
-			shard: one, sink: options.Sink, maxRows: options.FlushRows, age: options.FlushAge,
+			shard: one, sink: options.Sink, gathering: newGathering(options.FlushRows, options.RingSlots, options.FlushAge), budget: &s.budget,
 			metrics: s.metrics, log: s.log.With("shard", i),
 		}
 		s.flushers.Go(func() { f.run(s.stopping, give) })
 	}
+	s.flushers.Go(func() { s.registrar.run(s.stopping) })
 	return s
 }
 
@@ -141,30 +162,34 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // Wait returns when no goroutine of the server is left. Call it after Close and after the gRPC server has stopped.
-func (s *Server) Wait() { s.receivers.Wait() }
+func (s *Server) Wait() {
+	s.receivers.Wait()
+	s.decompressor.Close()
+}
 
 // Stream implements the contract's IngestService. The gRPC server must use Codec.
 func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
-	first, err := s.awaitHello(stream)
+	hello, err := s.awaitHello(stream)
 	if err != nil {
 		return err
 	}
-	hello := first.hello
-	if hello == nil {
-		return s.refuse(errors.New("the first message of a stream must be a hello"))
-	}
 	registration, err := checkHello(hello, s.options.Now())
 	if err != nil {
-		return s.refuse(err)
+		s.metrics.refused.Inc()
+		return refusal(err)
 	}
 	if s.stopping.Err() != nil {
 		return errStopping
 	}
-	host, seq, err := s.options.Sink.Register(stream.Context(), registration)
+	registered, err := s.registrar.register(stream.Context(), s.stopping, registration)
+	if s.stopping.Err() != nil {
+		return errStopping
+	}
 	if err != nil {
 		s.log.Error("can not register an agent", "agent_id", registration.AgentID, "error", err)
 		return status.Error(codes.Unavailable, "the server can not reach its database; try again later")
 	}
+	host, seq := registered.Host, registered.Seq
 	s.options.Observer.SetHost(host)
 	welcome := &gohubv1.Welcome{HostId: uint32(host.ID), CommittedSeq: seq, ServerVersion: s.options.Version}
 	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
@@ -172,9 +197,10 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 	}
 
 	one := &session{
-		server: s, stream: stream, host: host, epoch: registration.Epoch, last: seq,
-		shard: s.shards[int(host.ID)%len(s.shards)],
-		wake:  make(chan struct{}, 1), ended: make(chan struct{}),
+		server: s, stream: stream, host: host, agentID: host.AgentID.String(), epoch: registration.Epoch, last: seq,
+		budget: budget{limit: s.options.BufferBytes / 16},
+		shard:  s.shards[int(host.ID)%len(s.shards)],
+		wake:   make(chan struct{}, 1), ended: make(chan struct{}),
 		log: s.log.With("host_id", host.ID, "hostname", host.Facts.GetHostname()),
 	}
 	one.acked.Store(seq)
@@ -186,21 +212,21 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 
 // awaitHello receives the first message. An agent sends it at once; a peer that does not must not hold a stream, nor a stop
 // of the server.
-func (s *Server) awaitHello(stream grpc.ServerStream) (*request, error) {
+func (s *Server) awaitHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {
 	type result struct {
-		first *request
+		hello *gohubv1.Hello
 		err   error
 	}
 	received := make(chan result, 1)
 	s.receivers.Go(func() {
-		first := &request{}
-		received <- result{first, stream.RecvMsg(first)}
+		hello, err := s.receiveHello(stream)
+		received <- result{hello, err}
 	})
 	timer := time.NewTimer(s.options.HelloTimeout)
 	defer timer.Stop()
 	select {
 	case r := <-received:
-		return r.first, r.err
+		return r.hello, r.err
 	case <-timer.C:
 		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %s", s.options.HelloTimeout)
 	case <-s.stopping.Done():
@@ -208,10 +234,24 @@ func (s *Server) awaitHello(stream grpc.ServerStream) (*request, error) {
 	}
 }
 
-// refuse ends a stream whose message the agent must not send again.
-func (s *Server) refuse(cause error) error {
+func (s *Server) receiveHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {
+	message := &rawMessage{}
+	if err := stream.RecvMsg(message); err != nil {
+		return nil, err
+	}
+	defer message.buffer.Free()
+	request := &gohubv1.StreamRequest{}
+	err := proto.Unmarshal(message.buffer.ReadOnlyData(), request)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("decode the first message: %w", err)
+	case request.GetHello() == nil:
+		err = errors.New("the first message of a stream must be a hello")
+	default:
+		return request.GetHello(), nil
+	}
 	s.metrics.refused.Inc()
-	return status.Error(codes.InvalidArgument, cause.Error())
+	return nil, refusal(err)
 }
 
 // replace makes the session the one stream of its agent, and ends the one before.

@@ -8,11 +8,16 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -33,6 +38,10 @@ type session struct {
 	epoch  uint64
 	shard  *shard
 	log    *slog.Logger
+	// agentID is host.AgentID as batches tell it.
+	agentID string
+	// budget bounds what this agent has on its way to storage, so that it can not fill its shard's ring.
+	budget budget
 
 	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined. Owned by
 	// receive.
@@ -66,10 +75,10 @@ func (s *session) end(cause error) {
 	})
 }
 
-// receive takes batches until the stream or the server ends.
+// receive takes messages until the stream or the server ends.
 func (s *session) receive() {
+	message := &rawMessage{}
 	for {
-		message := &request{}
 		err := s.stream.RecvMsg(message)
 		switch {
 		case errors.Is(err, io.EOF): // the agent has said all
@@ -79,69 +88,248 @@ func (s *session) receive() {
 			s.end(err)
 			return
 		case s.server.stopping.Err() != nil:
+			message.buffer.Free()
 			return // answer ends the stream when the flushers are done
 		}
-		batch, err := s.check(message.batch)
+		err = s.take(message.buffer)
+		message.buffer.Free()
 		if err != nil {
-			s.log.Warn("refused a message", "error", err)
-			s.end(s.server.refuse(err))
-			return
-		}
-		if batch == nil {
-			continue
-		}
-		rows := 0
-		for _, sample := range batch.Samples {
-			s.server.options.Observer.Observe(s.host.ID, sample, batch.ReceivedAt)
-			rows += sample.Rows()
-		}
-		if err := s.shard.put(s.stream.Context(), entry{batch: batch, rows: rows, from: s}); err != nil {
+			if status.Code(err) == codes.InvalidArgument {
+				s.server.metrics.refused.Inc()
+				s.log.Warn("refused a message", "error", err)
+			}
 			s.end(err)
 			return
 		}
-		s.last = batch.Seq
 	}
 }
 
-// check turns a message into a batch to store, or returns nil for one that is stored already.
-func (s *session) check(message *batchMessage) (*storage.Batch, error) {
-	switch {
-	case message == nil:
-		return nil, errors.New("after the hello, every message must be a batch")
-	case message.agentID != s.host.AgentID.String():
-		return nil, fmt.Errorf("batch of agent %q on the stream of agent %s", clip(message.agentID), s.host.AgentID)
-	case message.epoch != s.epoch:
-		return nil, fmt.Errorf("batch of epoch %d on a stream of epoch %d", message.epoch, s.epoch)
-	case message.seq == 0 || message.seq > math.MaxInt64:
-		return nil, fmt.Errorf("sequence number %d is not between 1 and 2^63-1", message.seq)
-	case len(message.samples) > maxSamplesPerBatch:
-		return nil, fmt.Errorf("batch %d has %d samples, the limit is %d", message.seq, len(message.samples), maxSamplesPerBatch)
-	case message.seq <= s.last:
+// take handles one message. Its errors are statuses.
+func (s *session) take(message mem.Buffer) error {
+	var said catalogue.Field // the last field of a oneof wins
+	err := each(text(message), func(field catalogue.Field) error {
+		if field.Type == protowire.BytesType && field.Number >= requestHello && field.Number <= requestPreview {
+			said = field
+		}
+		return nil
+	})
+	if err != nil {
+		return refusal(err)
+	}
+	work := s.server.borrow()
+	defer s.server.giveBack(work)
+	switch said.Number {
+	case requestBatch:
+		return s.takeBatch(work, said.Text, message)
+	case requestBacklog:
+		return s.takeBacklog(work, said.Text)
+	case requestPreview:
+		return s.show(work, said.Text)
+	default:
+		return refusal(errors.New("after the hello, every message must be a batch, a backlog or a preview"))
+	}
+}
+
+// takeBatch checks a batch, shows its samples to the observer, and puts it into the ring. wire is a part of source.
+func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) error {
+	head, err := s.checkHead(wire)
+	if err != nil {
+		return refusal(err)
+	}
+	if head.seq <= s.last {
 		// It was taken on this stream or before it. Its acknowledgement is on the way, or was lost with another stream.
 		s.server.metrics.duplicates.Inc()
 		s.ackAgain()
-		return nil, nil
-	}
-	gaps, badGaps := checkGaps(message.gaps)
-	if badGaps > 0 {
-		s.log.Warn("left out gaps that are no stretches of time", "seq", message.seq, "gaps", badGaps)
+		return nil
 	}
 	now := s.server.options.Now().UTC()
-	batch := &storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: message.seq, ReceivedAt: now, Gaps: gaps}
-	for _, sample := range message.samples {
-		if reason := s.server.checkSample(sample, now); reason != "" {
-			if len(batch.Rejected) == 0 && !s.warned { // once a stream: the others are in the quarantine
-				s.warned = true
-				s.log.Warn("put a sample into quarantine, as will be others of this stream", "seq", message.seq, "reason", reason)
-			}
-			batch.Rejected = append(batch.Rejected, storage.Rejected{Sample: sample, Reason: reason})
-			continue
-		}
-		batch.Samples = append(batch.Samples, sample)
-		s.server.metrics.lag.Observe(float64(now.UnixMilli()-sample.TimeUnixMillis) / 1000)
+	e := newEntry(s, wire, source)
+	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, ReceivedAt: now}
+	if err := s.readBatch(work, e, now); err != nil {
+		work.rows.Reset()
+		e.release()
+		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
 	}
-	return batch, nil
+	e.fill(&work.rows)
+	if err := s.put(e); err != nil {
+		return err
+	}
+	s.last = head.seq
+	return nil
 }
+
+// batchHead is what a batch says before its samples.
+type batchHead struct {
+	agentID       string
+	epoch, seq    uint64
+	samples, gaps int
+}
+
+func (s *session) checkHead(wire string) (head batchHead, err error) {
+	err = each(wire, func(field catalogue.Field) error {
+		switch {
+		case field.Number == batchAgentID && field.Type == protowire.BytesType:
+			head.agentID = field.Text
+		case field.Number == batchEpoch && field.Type == protowire.VarintType:
+			head.epoch = field.Value
+		case field.Number == batchSeq && field.Type == protowire.VarintType:
+			head.seq = field.Value
+		case field.Number == batchSamples && field.Type == protowire.BytesType:
+			head.samples++
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return head, err
+	case head.agentID != s.agentID:
+		return head, fmt.Errorf("batch of agent %q on the stream of agent %s", clip(head.agentID), s.agentID)
+	case head.epoch != s.epoch:
+		return head, fmt.Errorf("batch of epoch %d on a stream of epoch %d", head.epoch, s.epoch)
+	case head.seq == 0 || head.seq > math.MaxInt64:
+		return head, fmt.Errorf("sequence number %d is not between 1 and 2^63-1", head.seq)
+	case head.samples > maxSamplesPerBatch:
+		return head, fmt.Errorf("batch %d has %d samples, the limit is %d", head.seq, head.samples, maxSamplesPerBatch)
+	default:
+		return head, nil
+	}
+}
+
+// readBatch reads the samples and gaps of a batch. A sample that must not be stored goes to quarantine.
+func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
+	badGaps, rows := 0, 0
+	err := each(e.wire, func(field catalogue.Field) error {
+		if field.Type != protowire.BytesType {
+			return nil
+		}
+		switch field.Number {
+		case batchSamples:
+			sample := &work.sample
+			if err := sample.Decode(field.Text); err != nil {
+				return err
+			}
+			if rows += sample.Rows(); rows > maxRowsPerBatch {
+				return fmt.Errorf("over %d rows", maxRowsPerBatch)
+			}
+			if reason := s.server.checkSample(sample, now); reason != "" {
+				s.reject(e, field.Text, reason)
+				return nil
+			}
+			e.samples++
+			work.rows.Add(s.host.ID, now, sample)
+			s.server.options.Observer.Observe(s.host.ID, sample, now)
+		case batchGaps:
+			gap := &gohubv1.Gap{}
+			if err := proto.Unmarshal([]byte(field.Text), gap); err != nil {
+				return fmt.Errorf("decode a gap: %w", err)
+			}
+			if len(e.batch.Gaps) == maxGapsPerBatch || !checkGap(gap) {
+				badGaps++
+				return nil
+			}
+			e.batch.Gaps = append(e.batch.Gaps, gap)
+		}
+		return nil
+	})
+	if badGaps > 0 {
+		s.log.Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
+	}
+	if e.samples > 0 { // the newest of the batch
+		s.server.metrics.lag.Observe(float64(now.UnixMilli()-work.sample.TimeUnixMillis) / 1000)
+	}
+	return err
+}
+
+func (s *session) reject(e *entry, wire, reason string) {
+	if !s.warned { // once a stream: the others are in the quarantine
+		s.warned = true
+		s.log.Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
+	}
+	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: wire, Reason: reason})
+}
+
+// put hands an entry over, after it has room in the budgets: first that of the agent, so that one that sends much waits for
+// itself.
+func (s *session) put(e *entry) error {
+	ctx, bytes := s.stream.Context(), e.bytes
+	if err := s.budget.take(ctx, bytes); err != nil {
+		e.release()
+		return err
+	}
+	err := s.server.budget.take(ctx, bytes)
+	if err == nil {
+		if err = s.shard.put(ctx, e); err == nil {
+			return nil // the entry is the flusher's now
+		}
+		s.server.budget.give(bytes)
+	}
+	s.budget.give(bytes)
+	e.release()
+	return err
+}
+
+// takeBacklog takes batches that come compressed. Few streams do so at once, as what they decompress is not in a budget yet.
+func (s *session) takeBacklog(work *workspace, wire string) error {
+	var compressed string
+	err := each(wire, func(field catalogue.Field) error {
+		if field.Number == backlogZstd && field.Type == protowire.BytesType {
+			compressed = field.Text
+		}
+		return nil
+	})
+	if err != nil {
+		return refusal(err)
+	}
+	select {
+	case s.server.backlogs <- struct{}{}:
+		defer func() { <-s.server.backlogs }()
+	case <-s.stream.Context().Done():
+		return s.stream.Context().Err()
+	}
+	batches, err := s.server.decompress(compressed)
+	if err != nil {
+		return refusal(err)
+	}
+	defer batches.Free()
+	var failure error // of a batch, a status already
+	err = each(text(batches), func(field catalogue.Field) error {
+		if field.Number == batchesBatches && field.Type == protowire.BytesType {
+			failure = s.takeBatch(work, field.Text, batches)
+		}
+		return failure
+	})
+	if failure != nil {
+		return failure
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	return nil
+}
+
+// show lets the observer see a sample that is not to be stored yet. One that will be quarantined is not shown.
+func (s *session) show(work *workspace, wire string) error {
+	now := s.server.options.Now().UTC()
+	err := each(wire, func(field catalogue.Field) error {
+		if field.Number != previewSample || field.Type != protowire.BytesType {
+			return nil
+		}
+		if err := work.sample.Decode(field.Text); err != nil {
+			return err
+		}
+		if work.sample.Rows() <= maxRowsPerBatch && s.server.checkSample(&work.sample, now) == "" {
+			s.server.options.Observer.Observe(s.host.ID, &work.sample, now)
+		}
+		return nil
+	})
+	if err != nil {
+		return refusal(err)
+	}
+	return nil
+}
+
+// refusal is the status of a message that the agent must not send again.
+func refusal(cause error) error { return status.Error(codes.InvalidArgument, cause.Error()) }
 
 // ackAgain repeats the newest acknowledgement.
 func (s *session) ackAgain() {

@@ -18,7 +18,6 @@ const (
 	maxSamplesPerBatch = 1000
 	maxRowsPerBatch    = 100_000
 	maxGapsPerBatch    = 100
-	maxLabelBytes      = 1024
 	maxFactBytes       = 1024
 	shortestInterval   = time.Second
 	longestInterval    = time.Hour
@@ -56,20 +55,10 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 // endOfTime is the year 10000: past it PostgreSQL and RFC 3339 know no dates.
 const endOfTime = 253402300800_000
 
-// checkGaps returns the gaps that can be stored. A bad one must not cost the samples beside it, so it is left out, and
-// counted.
-func checkGaps(gaps []*gohubv1.Gap) (good []*gohubv1.Gap, bad int) {
-	for i, gap := range gaps {
-		switch {
-		case i >= maxGapsPerBatch,
-			gap.GetFromUnixMillis() < 0, gap.GetFromUnixMillis() > gap.GetToUnixMillis(), gap.GetToUnixMillis() >= endOfTime,
-			gap.GetSamples() > math.MaxInt32, gap.GetReason() < 0:
-			bad++
-		default:
-			good = append(good, gap)
-		}
-	}
-	return good, bad
+// checkGap reports whether a gap can be stored. A bad one must not cost the samples beside it.
+func checkGap(gap *gohubv1.Gap) bool {
+	return gap.GetFromUnixMillis() >= 0 && gap.GetFromUnixMillis() <= gap.GetToUnixMillis() && gap.GetToUnixMillis() < endOfTime &&
+		gap.GetSamples() <= math.MaxInt32 && gap.GetReason() >= 0
 }
 
 // checkSample returns why a sample must not be stored, or an empty reason.
@@ -83,42 +72,7 @@ func (s *Server) checkSample(sample *catalogue.Sample, now time.Time) string {
 	case catalogue.Host().Count(sample) == 0:
 		return "the sample has no host metrics"
 	}
-	for _, family := range catalogue.Families() {
-		reason := ""
-		family.Rows(sample, func(row catalogue.Row) bool {
-			reason = checkRow(family, row)
-			return reason == ""
-		})
-		if reason != "" {
-			return reason
-		}
-	}
-	return ""
-}
-
-func checkRow(family *catalogue.Family, row catalogue.Row) string {
-	for i, label := range family.Labels {
-		if err := checkText(row.Label(i), maxLabelBytes); err != nil {
-			return fmt.Sprintf("label %s of %s %v", label.Name, family.Name, err)
-		}
-	}
-	for _, metric := range family.Metrics {
-		switch metric.Type {
-		case catalogue.Float:
-			if value, ok := row.Float(metric); ok && (math.IsNaN(value) || math.IsInf(value, 0)) {
-				return fmt.Sprintf("%s is %v, not a finite number", metric.Name, value)
-			}
-		case catalogue.Uint32:
-			if value, _ := row.Uint(metric); value > math.MaxInt32 {
-				return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, value)
-			}
-		case catalogue.Uint64:
-			if value, _ := row.Uint(metric); value > math.MaxInt64 {
-				return fmt.Sprintf("%s is %d, over 2^63-1", metric.Name, value)
-			}
-		}
-	}
-	return ""
+	return sample.Unfit()
 }
 
 // checkText refuses what PostgreSQL can not store or no machine has. That the text is UTF-8 was checked when the

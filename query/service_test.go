@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/sqlite"
+	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
 // fleet stands for live's state, which only has to know the hosts here.
@@ -42,20 +42,19 @@ func start(t *testing.T) (*Service, uint32) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	facts := &gohubv1.HostFacts{Hostname: "web-1", IntervalMillis: 1000}
-	host, _, err := store.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
-	require.NoError(t, err)
+	host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
+	var samples []*gohubv1.Sample
 	batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now}
 	for i := range 60 {
-		sample, err := catalogue.FromProto(&gohubv1.Sample{
+		samples = append(samples, &gohubv1.Sample{
 			TimeUnixMillis: now.Truncate(time.Minute).Add(time.Duration(i-60) * time.Second).UnixMilli(),
 			Host:           &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(12.3)},
 			Networks: []*gohubv1.NetworkMetrics{
 				{Interface: "eth0", ReceiveBytesTotal: proto.Uint64(1 << 50)}, {Interface: "eth1", ReceiveBytesTotal: proto.Uint64(uint64(i))},
 			},
 		})
-		require.NoError(t, err)
-		batch.Samples = append(batch.Samples, sample)
 	}
+	batch.Rows = storagetest.Rows(host.ID, now, samples...)
 	_, err = store.Append(t.Context(), []*storage.Batch{batch})
 	require.NoError(t, err)
 	return NewService(Options{

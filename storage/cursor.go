@@ -32,13 +32,13 @@ func Judge(cursors map[Spool]uint64, batches []*Batch) []Outcome {
 // Spool returns what numbers the batch.
 func (b *Batch) Spool() Spool { return Spool{Host: b.Host, Epoch: b.Epoch} }
 
-// Chosen yields the batches whose outcome is Stored.
-func Chosen(batches []*Batch, outcomes []Outcome) func(yield func(*Batch) bool) {
-	return func(yield func(*Batch) bool) {
-		for i, batch := range batches {
-			if outcomes[i] == Stored && !yield(batch) {
-				return
-			}
+// Chosen returns the batches whose outcome is Stored.
+func Chosen(batches []*Batch, outcomes []Outcome) []*Batch {
+	chosen := make([]*Batch, 0, len(batches))
+	for i, batch := range batches {
+		if outcomes[i] == Stored {
+			chosen = append(chosen, batch)
 		}
 	}
+	return chosen
 }

@@ -54,8 +54,8 @@ func (s Selection) SQL(bucket string) string {
 	return sql.String()
 }
 
-// Rows is what both drivers' result sets have in common.
-type Rows interface {
+// ResultRows is what both drivers' result sets have in common.
+type ResultRows interface {
 	Next() bool
 	Scan(dest ...any) error
 	Err() error
@@ -63,7 +63,7 @@ type Rows interface {
 
 // Collect reads the rows of the selection's statement into series, in the order of the selection's metrics, then of
 // the labels. It returns ErrTooManyRows when there are more than maxRows; the statement's limit should be one more.
-func (s Selection) Collect(rows Rows, maxRows int) ([]Series, error) {
+func (s Selection) Collect(rows ResultRows, maxRows int) ([]Series, error) {
 	var (
 		bucket int64
 		labels = make([]string, len(s.Family.Labels))
@@ -120,7 +120,7 @@ func (s Selection) Collect(rows Rows, maxRows int) ([]Series, error) {
 }
 
 // CollectGaps reads rows of a gap's start, end, reason and number of samples.
-func CollectGaps(rows Rows) ([]*gohubv1.Gap, error) {
+func CollectGaps(rows ResultRows) ([]*gohubv1.Gap, error) {
 	var gaps []*gohubv1.Gap
 	for rows.Next() {
 		gap := &gohubv1.Gap{}

@@ -46,6 +46,13 @@ type Registration struct {
 	At    time.Time
 }
 
+// Registered answers a Registration.
+type Registered struct {
+	Host Host
+	// Seq is the cursor of the registration's epoch: the sequence number of its newest stored batch, 0 if there is none.
+	Seq uint64
+}
+
 // Batch is a unit of what one agent sends: it is stored whole or not at all.
 type Batch struct {
 	Host  HostID
@@ -55,7 +62,7 @@ type Batch struct {
 	Prev, Seq uint64
 	// ReceivedAt is when the server had the batch.
 	ReceivedAt time.Time
-	Samples    []*catalogue.Sample
+	Rows       Rows
 	// Rejected samples go to quarantine in the transaction that advances the cursor over them.
 	Rejected []Rejected
 	// Gaps are stretches of time whose samples the agent lost.
@@ -64,7 +71,8 @@ type Batch struct {
 
 // Rejected is a sample that must not reach the sample tables.
 type Rejected struct {
-	Sample *catalogue.Sample
+	// Wire is the sample in the contract's wire format, as it came.
+	Wire   string
 	Reason string
 }
 
@@ -132,9 +140,9 @@ type Description struct {
 // Store keeps hosts, samples, alerts and sessions. All methods are safe for concurrent use; all return ErrUnavailable
 // (wrapped) when the database is away, and the context's error when it ended first.
 type Store interface {
-	// Register creates or updates the host and makes sure that the registration's epoch has a cursor. It returns the host
-	// and the cursor: the sequence number of the newest stored batch of that epoch, 0 if there is none.
-	Register(ctx context.Context, r Registration) (Host, uint64, error)
+	// Register creates or updates hosts, in one transaction, and makes sure that each registration's epoch has a cursor. It
+	// returns one answer a registration.
+	Register(ctx context.Context, registrations []Registration) ([]Registered, error)
 	// Append stores batches in one durable transaction and returns one outcome a batch. Batches of one host must be
 	// in the order of their sequence. On ErrBadData nothing was stored.
 	Append(ctx context.Context, batches []*Batch) ([]Outcome, error)

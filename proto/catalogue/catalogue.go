@@ -139,12 +139,12 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 				return nil, err
 			}
 			metric.Index = len(family.Metrics)
-			place := field{known: true, wireType: protowire.VarintType, index: metric.Index, mask: math.MaxUint64}
+			place := field{known: true, wireType: protowire.VarintType, index: metric.Index, mask: math.MaxUint64, unfit: 1 << 63}
 			switch metric.Type {
 			case Float:
-				place.wireType = protowire.Fixed32Type
+				place.wireType, place.unfit = protowire.Fixed32Type, 0x7f800000 // the exponent
 			case Uint32:
-				place.mask = math.MaxUint32
+				place.mask, place.unfit = math.MaxUint32, 1<<31
 			}
 			family.byNumber = put(family.byNumber, descriptor.Number(), place)
 			family.Metrics = append(family.Metrics, metric)
@@ -221,6 +221,9 @@ func MetricByName(name string) (*Metric, bool) {
 	metric, ok := byMetric[name]
 	return metric, ok
 }
+
+// Place is the family's place in Families.
+func (f *Family) Place() int { return f.index }
 
 // Host is the family of the machine as a whole.
 func Host() *Family { return families[0] }

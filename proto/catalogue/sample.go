@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -14,12 +15,21 @@ import (
 )
 
 // Sample is a Sample of the contract, decoded flat: a table a family with a row an instance, where the generated type
-// has a pointer a value. Its texts are parts of the message that it was decoded from. It is not changed after decoding.
+// has a pointer a value. Its texts are parts of the message that it was decoded from. It may be used for one message after
+// the other, and then allocates nothing once it has seen the largest.
 type Sample struct {
 	TimeUnixMillis int64
 
-	wire   string
 	tables []table // by the family's place in Families
+	flaw   flaw
+}
+
+// flaw is the first value of a sample that no database can keep.
+type flaw struct {
+	family *Family
+	field  *field
+	value  uint64
+	text   string
 }
 
 // table is one family of a sample.
@@ -44,7 +54,13 @@ type field struct {
 	index int
 	// mask cuts a value to the bits of its type, as protobuf does.
 	mask uint64
+	// unfit has bits that are never all set in a value that can be stored: those of a NaN's and an infinity's exponent, or
+	// the sign, for the databases' integers have one.
+	unfit uint64
 }
+
+// MaxLabelBytes is how long a label's text may be, far longer than any device's or program's name.
+const MaxLabelBytes = 1024
 
 // words is the number of 64-bit words with a bit for each of the family's metrics.
 func (f *Family) words() int { return (len(f.Metrics) + 63) / 64 }
@@ -56,14 +72,20 @@ const MaxInstances = 4096
 // ErrTooManyInstances: a sample has more than MaxInstances of one family.
 var ErrTooManyInstances = fmt.Errorf("over %d instances", MaxInstances)
 
-// Decode reads a Sample of the contract from its wire format. Unknown fields are skipped. The sample keeps wire and
-// parts of it.
-func Decode(wire string) (*Sample, error) {
-	s := &Sample{wire: wire, tables: make([]table, len(families))}
+// Decode reads a Sample of the contract from its wire format into s, in the place of what s held. Unknown fields are
+// skipped. The sample keeps parts of wire, which must not change for as long as the sample is used.
+func (s *Sample) Decode(wire string) error {
+	s.TimeUnixMillis, s.flaw = 0, flaw{}
+	if s.tables == nil {
+		s.tables = make([]table, len(families))
+	}
+	for i := range s.tables {
+		s.tables[i].reset()
+	}
 	for rest := wire; len(rest) > 0; {
 		f, n := Next(rest)
 		if n == 0 {
-			return nil, fmt.Errorf("decode a sample: %w", errMalformed)
+			return fmt.Errorf("decode a sample: %w", ErrMalformed)
 		}
 		rest = rest[n:]
 		switch {
@@ -71,12 +93,46 @@ func Decode(wire string) (*Sample, error) {
 			s.TimeUnixMillis = int64(f.Value)
 		case f.Type == protowire.BytesType && int(f.Number) < len(familyByNumber) && familyByNumber[f.Number] != nil:
 			family := familyByNumber[f.Number]
-			if err := s.tables[family.index].add(family, f.Text); err != nil {
-				return nil, fmt.Errorf("decode a sample: %s: %w", family.Name, err)
+			if err := s.add(family, f.Text); err != nil {
+				return fmt.Errorf("decode a sample: %s: %w", family.Name, err)
 			}
 		}
 	}
-	return s, nil
+	return nil
+}
+
+// Forget lets go of the message that the sample was decoded from, and keeps the room for the next one.
+func (s *Sample) Forget() {
+	s.flaw = flaw{}
+	for i := range s.tables {
+		clear(s.tables[i].labels)
+		s.tables[i].reset()
+	}
+}
+
+// Unfit says which value of the sample can not be stored and why, or nothing: a float that is not finite, a count over what
+// a signed integer holds, a label that is too long or has a NUL byte.
+func (s *Sample) Unfit() string {
+	f := s.flaw
+	if f.family == nil {
+		return ""
+	}
+	if f.field.label {
+		name := f.family.Labels[f.field.index].Name
+		if len(f.text) > MaxLabelBytes {
+			return fmt.Sprintf("label %s of %s is %d bytes long, the limit is %d", name, f.family.Name, len(f.text), MaxLabelBytes)
+		}
+		return fmt.Sprintf("label %s of %s contains a NUL byte: %.70q", name, f.family.Name, f.text)
+	}
+	metric := f.family.Metrics[f.field.index]
+	switch metric.Type {
+	case Float:
+		return fmt.Sprintf("%s is %v, not a finite number", metric.Name, math.Float32frombits(uint32(f.value)))
+	case Uint32:
+		return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, f.value)
+	default:
+		return fmt.Sprintf("%s is %d, over 2^63-1", metric.Name, f.value)
+	}
 }
 
 // FromProto makes a flat sample of a generated one.
@@ -85,11 +141,9 @@ func FromProto(sample *gohubv1.Sample) (*Sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode a sample: %w", err)
 	}
-	return Decode(string(wire))
+	flat := &Sample{}
+	return flat, flat.Decode(string(wire))
 }
-
-// Wire is the sample in the contract's wire format, as it came.
-func (s *Sample) Wire() string { return s.wire }
 
 // Rows is the number of rows of all families.
 func (s *Sample) Rows() int {
@@ -100,9 +154,14 @@ func (s *Sample) Rows() int {
 	return rows
 }
 
+func (t *table) reset() {
+	t.rows, t.values, t.present, t.labels = 0, t.values[:0], t.present[:0], t.labels[:0]
+}
+
 // add appends a row for one message. A family without labels has one row, and a second message adds to it, as a second
 // value of a message field does in protobuf.
-func (t *table) add(family *Family, message string) error {
+func (s *Sample) add(family *Family, message string) error {
+	t := &s.tables[family.index]
 	row, metrics, labels, words := t.rows, len(family.Metrics), len(family.Labels), family.words()
 	if family.Single() && row > 0 {
 		row = 0
@@ -118,7 +177,7 @@ func (t *table) add(family *Family, message string) error {
 	for len(message) > 0 {
 		f, n := Next(message)
 		if n == 0 {
-			return errMalformed
+			return ErrMalformed
 		}
 		message = message[n:]
 		if int(f.Number) >= len(family.byNumber) {
@@ -130,13 +189,27 @@ func (t *table) add(family *Family, message string) error {
 			if !utf8.ValidString(f.Text) {
 				return fmt.Errorf("label %s is not UTF-8", family.Labels[field.index].Name)
 			}
+			if len(f.Text) > MaxLabelBytes || strings.IndexByte(f.Text, 0) >= 0 {
+				s.find(flaw{family: family, field: field, text: f.Text})
+			}
 			t.labels[row*labels+field.index] = f.Text
 		default:
-			values[field.index] = f.Value & field.mask
+			value := f.Value & field.mask
+			if value&field.unfit == field.unfit {
+				s.find(flaw{family: family, field: field, value: value})
+			}
+			values[field.index] = value
 			present[field.index/64] |= 1 << (field.index % 64)
 		}
 	}
 	return nil
+}
+
+// find keeps the first flaw.
+func (s *Sample) find(one flaw) {
+	if s.flaw.family == nil {
+		s.flaw = one
+	}
 }
 
 // grow appends n zero values.
@@ -151,7 +224,8 @@ type Field struct {
 	Text  string
 }
 
-var errMalformed = errors.New("malformed protobuf message")
+// ErrMalformed: bytes are not in protobuf's wire format.
+var ErrMalformed = errors.New("malformed protobuf message")
 
 // Next reads the first field of a message in protobuf's wire format and returns how many bytes it has, 0 if they are no
 // field. See https://protobuf.dev/programming-guides/encoding.
@@ -258,6 +332,16 @@ func (r Row) Float(m *Metric) (float64, bool) {
 
 // Uint returns the value of a metric of type Uint32 or Uint64 and whether there was a reading.
 func (r Row) Uint(m *Metric) (uint64, bool) { return r.Bits(m) }
+
+// Values returns the row's values, by Metric.Index, as Bits returns one; where there was no reading, 0. Present says of 64
+// of them from word*64 on which there are. The caller must not change them.
+func (r Row) Values() []uint64 {
+	metrics := len(r.family.Metrics)
+	return r.table.values[r.row*metrics:][:metrics]
+}
+
+// Present is documented with Values.
+func (r Row) Present(word int) uint64 { return r.table.present[r.row*r.family.words()+word] }
 
 // Readings returns how many metrics of the row have a value.
 func (r Row) Readings() int {

@@ -2,6 +2,7 @@ package catalogue_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,7 +94,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x12\x0d\xba\x01\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))             // a long varint
 	f.Add([]byte("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x12\xff\xff\xff\xff\x0f\x0b")) // broken in several ways
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		flat, err := catalogue.Decode(string(wire))
+		flat := used(t)
+		err := flat.Decode(string(wire))
 		generated := &gohubv1.Sample{}
 		if failure := proto.Unmarshal(wire, generated); failure == nil {
 			if err != nil && hasGroup(wire) {
@@ -105,6 +107,51 @@ func FuzzDecode(f *testing.F) {
 			require.Error(t, err)
 		}
 	})
+}
+
+// used returns a sample that has held others, which must not show.
+func used(t *testing.T) *catalogue.Sample {
+	before := hostSample()
+	before.Host.Load1 = proto.Float32(float32(math.Inf(1)))
+	before.Disks = []*gohubv1.DiskMetrics{{Device: "a\x00"}, {Device: "b", BusyPercent: proto.Float32(1)}}
+	flat, err := catalogue.FromProto(before)
+	require.NoError(t, err)
+	return flat
+}
+
+func TestUnfitNamesTheValue(t *testing.T) {
+	for want, spoil := range map[string]func(*gohubv1.Sample){
+		"":                            func(*gohubv1.Sample) {},
+		"load1 is NaN":                func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.NaN())) },
+		"load5 is -Inf":               func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.Inf(-1))) },
+		"processes is 2147483648":     func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(1 << 31) },
+		"memory_total_bytes is 9223":  func(s *gohubv1.Sample) { s.Host.MemoryTotalBytes = proto.Uint64(1 << 63) },
+		"label device of disk contai": func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{}, {Device: "a\x00"}} },
+		"label device of disk is 102": func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 1025)}} },
+	} {
+		sample := hostSample()
+		sample.Host.Processes, sample.Host.MemoryTotalBytes = proto.Uint32(1<<31-1), proto.Uint64(1<<63-1)
+		sample.Host.Load15 = proto.Float32(math.MaxFloat32)
+		spoil(sample)
+		wire, err := proto.Marshal(sample)
+		require.NoError(t, err)
+		flat := used(t)
+		require.NoError(t, flat.Decode(string(wire)))
+		if want == "" {
+			require.Empty(t, flat.Unfit())
+			continue
+		}
+		require.True(t, strings.HasPrefix(flat.Unfit(), want), "%s: %s", want, flat.Unfit())
+	}
+}
+
+func TestDecodeAllocatesNothingOnceItHasRoom(t *testing.T) {
+	sample := hostSample()
+	sample.Disks = []*gohubv1.DiskMetrics{{Device: "a"}, {Device: "b"}}
+	wire, err := proto.Marshal(sample)
+	require.NoError(t, err)
+	flat, text := &catalogue.Sample{}, string(wire)
+	require.Zero(t, testing.AllocsPerRun(100, func() { require.NoError(t, flat.Decode(text)) }))
 }
 
 // hasGroup reports whether a byte might begin a group: fields of that kind have been out of use since proto2.
@@ -123,8 +170,9 @@ func BenchmarkDecode(b *testing.B) {
 	text := string(wire)
 	b.Run("flat", func(b *testing.B) {
 		b.ReportAllocs()
+		flat := &catalogue.Sample{}
 		for b.Loop() {
-			if _, err := catalogue.Decode(text); err != nil {
+			if err := flat.Decode(text); err != nil {
 				b.Fatal(err)
 			}
 		}

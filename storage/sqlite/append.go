@@ -75,64 +75,60 @@ func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.Spool]u
 	return nil
 }
 
-func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, batches func(func(*storage.Batch) bool)) error {
+func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, batches []*storage.Batch) (err error) {
 	var (
 		statement *sql.Stmt
 		columns   = family.Columns()
 		args      = make([]any, 0, len(columns))
-		failure   error
 	)
-	for batch := range batches {
-		for _, sample := range batch.Samples {
-			family.Rows(sample, func(row catalogue.Row) bool {
-				if statement == nil {
-					marks := strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ")
-					statement, failure = tx.PrepareContext(ctx, "INSERT INTO "+family.Table+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")")
-					if failure != nil {
-						return false
-					}
-				}
-				args = append(args[:0], sample.TimeUnixMillis, batch.Host)
-				if len(family.Labels) == 0 {
-					args = append(args, batch.ReceivedAt.UnixMilli())
-				}
-				_, failure = statement.ExecContext(ctx, appendValues(args, family, row)...)
-				return failure == nil
-			})
-			if failure != nil {
-				return fmt.Errorf("insert into %s, host %d, batch %d: %w", family.Table, batch.Host, batch.Seq, failure)
+	defer func() {
+		if statement != nil {
+			err = errors.Join(err, statement.Close())
+		}
+	}()
+	for _, batch := range batches {
+		if _, count := batch.Rows.Tuples(family); count == 0 {
+			continue
+		}
+		if statement == nil {
+			marks := strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ")
+			statement, err = tx.PrepareContext(ctx, "INSERT INTO "+family.Table+" ("+strings.Join(columns, ", ")+") VALUES ("+marks+")")
+			if err != nil {
+				return fmt.Errorf("insert into %s: %w", family.Table, err)
 			}
 		}
-	}
-	if statement != nil {
-		return statement.Close()
+		err := batch.Rows.EachTuple(family, func(tuple storage.Tuple) error {
+			args = appendArgs(args[:0], family, tuple)
+			_, err := statement.ExecContext(ctx, args...)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("insert into %s, host %d, batch %d: %w", family.Table, batch.Host, batch.Seq, err)
+		}
 	}
 	return nil
 }
 
-func appendValues(args []any, family *catalogue.Family, row catalogue.Row) []any {
-	for i := range family.Labels {
-		args = append(args, row.Label(i))
+// appendArgs appends the values of the family's columns.
+func appendArgs(args []any, family *catalogue.Family, tuple storage.Tuple) []any {
+	args = append(args, tuple.Time().UnixMilli(), tuple.Number(catalogue.Uint32))
+	if len(family.Labels) == 0 {
+		args = append(args, tuple.Time().UnixMilli())
+	}
+	for range family.Labels {
+		args = append(args, tuple.Text())
 	}
 	for _, metric := range family.Metrics {
-		var value any
-		if metric.Type == catalogue.Float {
-			if number, ok := row.Float(metric); ok {
-				value = number
-			}
-		} else if number, ok := row.Uint(metric); ok {
-			value = int64(number)
-		}
-		args = append(args, value)
+		args = append(args, tuple.Number(metric.Type))
 	}
 	return args
 }
 
-func insertQuarantine(ctx context.Context, tx *sql.Tx, batches func(func(*storage.Batch) bool)) error {
-	for batch := range batches {
+func insertQuarantine(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) error {
+	for _, batch := range batches {
 		for _, rejected := range batch.Rejected {
 			_, err := tx.ExecContext(ctx, "INSERT INTO quarantine (received_at, host_id, epoch, seq, reason, sample) VALUES ($1, $2, $3, $4, $5, $6)",
-				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, []byte(rejected.Sample.Wire()))
+				batch.ReceivedAt.UnixMilli(), batch.Host, int64(batch.Epoch), int64(batch.Seq), rejected.Reason, []byte(rejected.Wire))
 			if err != nil {
 				return fmt.Errorf("quarantine a sample of host %d: %w", batch.Host, err)
 			}
@@ -141,8 +137,8 @@ func insertQuarantine(ctx context.Context, tx *sql.Tx, batches func(func(*storag
 	return nil
 }
 
-func insertGaps(ctx context.Context, tx *sql.Tx, batches func(func(*storage.Batch) bool)) error {
-	for batch := range batches {
+func insertGaps(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) error {
+	for _, batch := range batches {
 		for _, gap := range batch.Gaps {
 			_, err := tx.ExecContext(ctx, "INSERT INTO gaps (host_id, from_time, to_time, reason, samples, received_at) VALUES ($1, $2, $3, $4, $5, $6)",
 				batch.Host, gap.GetFromUnixMillis(), gap.GetToUnixMillis(), int32(gap.GetReason()), gap.GetSamples(), batch.ReceivedAt.UnixMilli())

@@ -109,36 +109,49 @@ func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 }
 
 // Register implements storage.Store.
-func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.Host, uint64, error) {
-	host := storage.Host{AgentID: r.AgentID, Facts: r.Facts}
-	facts, err := protojson.Marshal(r.Facts)
-	if err != nil {
-		return host, 0, fmt.Errorf("encode facts: %w", err)
-	}
-	var seq uint64
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		var firstSeen int64
-		// An upsert would use up an id at every reconnect, so look first.
-		err := tx.QueryRowContext(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
-			r.AgentID.String(), string(facts)).Scan(&host.ID, &firstSeen)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = tx.QueryRowContext(ctx, "INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3) RETURNING host_id, first_seen",
-				r.AgentID.String(), string(facts), r.At.UnixMilli()).Scan(&host.ID, &firstSeen)
-		}
-		if err != nil {
-			return fmt.Errorf("save host: %w", err)
-		}
-		host.FirstSeen = time.UnixMilli(firstSeen).UTC()
-		_, err = tx.ExecContext(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
-		if err == nil {
-			err = tx.QueryRowContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&seq)
-		}
-		if err != nil {
-			return fmt.Errorf("save cursor: %w", err)
+func (s *Store) Register(ctx context.Context, registrations []storage.Registration) ([]storage.Registered, error) {
+	answers := make([]storage.Registered, len(registrations))
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		for i, r := range registrations {
+			if err := register(ctx, tx, r, &answers[i]); err != nil {
+				return fmt.Errorf("register agent %s: %w", r.AgentID, err)
+			}
 		}
 		return nil
 	})
-	return host, seq, err
+	if err != nil {
+		return nil, err
+	}
+	return answers, nil
+}
+
+func register(ctx context.Context, tx *sql.Tx, r storage.Registration, answer *storage.Registered) error {
+	facts, err := protojson.Marshal(r.Facts)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	host := storage.Host{AgentID: r.AgentID, Facts: r.Facts}
+	var firstSeen int64
+	// An upsert would use up an id at every reconnect, so look first.
+	err = tx.QueryRowContext(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
+		r.AgentID.String(), string(facts)).Scan(&host.ID, &firstSeen)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = tx.QueryRowContext(ctx, "INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3) RETURNING host_id, first_seen",
+			r.AgentID.String(), string(facts), r.At.UnixMilli()).Scan(&host.ID, &firstSeen)
+	}
+	if err != nil {
+		return fmt.Errorf("save host: %w", err)
+	}
+	host.FirstSeen = time.UnixMilli(firstSeen).UTC()
+	answer.Host = host
+	_, err = tx.ExecContext(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
+	if err == nil {
+		err = tx.QueryRowContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&answer.Seq)
+	}
+	if err != nil {
+		return fmt.Errorf("save cursor: %w", err)
+	}
+	return nil
 }
 
 // Hosts implements storage.Store.

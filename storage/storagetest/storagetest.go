@@ -66,8 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 // register makes a host with epoch 7.
 func register(t *testing.T, s storage.Store) storage.Host {
 	t.Helper()
-	host, seq, err := s.Register(t.Context(), registration(uuid.New(), 7))
-	require.NoError(t, err)
+	host, seq := Register(t, s, registration(uuid.New(), 7))
 	require.Zero(t, seq)
 	return host
 }
@@ -84,8 +83,26 @@ func batch(host storage.HostID, prev, seq uint64, cpu float32, change ...func(*g
 		apply(sample)
 	}
 	return &storage.Batch{
-		Host: host, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: at.Add(time.Millisecond), Samples: []*catalogue.Sample{Flat(sample)},
+		Host: host, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: at.Add(time.Millisecond), Rows: Rows(host, at.Add(time.Millisecond), sample),
 	}
+}
+
+// Rows makes the rows of samples, which must be such that can be sent.
+func Rows(host storage.HostID, receivedAt time.Time, samples ...*gohubv1.Sample) storage.Rows {
+	var encoder storage.RowEncoder
+	for _, sample := range samples {
+		encoder.Add(host, receivedAt, Flat(sample))
+	}
+	return encoder.Rows(nil)
+}
+
+// Register registers one agent.
+func Register(t *testing.T, s storage.Store, r storage.Registration) (storage.Host, uint64) {
+	t.Helper()
+	answers, err := s.Register(t.Context(), []storage.Registration{r})
+	require.NoError(t, err)
+	require.Len(t, answers, 1)
+	return answers[0].Host, answers[0].Seq
 }
 
 // Flat makes a flat sample of a generated one, which must be one that can be sent.
@@ -138,8 +155,7 @@ func registerKeepsCursor(t *testing.T, s storage.Store) {
 	again := registration(host.AgentID, 7)
 	again.Facts.Hostname = "renamed"
 	again.At = base.Add(time.Hour)
-	same, seq, err := s.Register(t.Context(), again)
-	require.NoError(t, err)
+	same, seq := Register(t, s, again)
 	require.Equal(t, host.ID, same.ID)
 	require.Equal(t, base, same.FirstSeen)
 	require.EqualValues(t, 1, seq)
@@ -156,8 +172,7 @@ func registerKeepsCursor(t *testing.T, s storage.Store) {
 func registerNewEpoch(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	appendAll(t, s, batch(host.ID, 0, 5, 10))
-	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 8))
-	require.NoError(t, err)
+	_, seq := Register(t, s, registration(host.AgentID, 8))
 	require.Zero(t, seq)
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(host.ID, 5, 6, 20)), "what is on its way in the old epoch is kept")
 }
@@ -165,19 +180,43 @@ func registerNewEpoch(t *testing.T, s storage.Store) {
 func registerOldEpoch(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	appendAll(t, s, batch(host.ID, 0, 1, 10))
-	_, _, err := s.Register(t.Context(), registration(host.AgentID, 8))
-	require.NoError(t, err)
-	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 7))
-	require.NoError(t, err)
+	Register(t, s, registration(host.AgentID, 8))
+	_, seq := Register(t, s, registration(host.AgentID, 7))
 	require.EqualValues(t, 1, seq, "an epoch that comes back goes on where it was")
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, batch(host.ID, 0, 1, 10)))
+}
+
+// registerTogether registers a mixed crowd in one call: an old agent, a new one, and one that comes twice.
+func registerTogether(t *testing.T, s storage.Store) {
+	old := register(t, s)
+	appendAll(t, s, batch(old.ID, 0, 3, 10))
+	fresh, twice := uuid.New(), uuid.New()
+	again := registration(twice, 8)
+	again.Facts.Hostname = "web-2"
+	answers, err := s.Register(t.Context(), []storage.Registration{
+		registration(fresh, 7), registration(old.AgentID, 7), registration(twice, 7), again, registration(twice, 8),
+	})
+	require.NoError(t, err)
+	require.Len(t, answers, 5)
+	for i, want := range []uuid.UUID{fresh, old.AgentID, twice, twice, twice} {
+		require.Equal(t, want, answers[i].Host.AgentID)
+		require.Equal(t, base, answers[i].Host.FirstSeen)
+	}
+	require.Equal(t, old.ID, answers[1].Host.ID)
+	require.Equal(t, answers[2].Host.ID, answers[3].Host.ID)
+	for i, want := range []uint64{0, 3, 0, 0, 0} {
+		require.Equal(t, want, answers[i].Seq)
+	}
+	hosts, err := s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 3)
+	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(answers[0].Host.ID, 0, 1, 10)))
 }
 
 func registerKeepsIDs(t *testing.T, s storage.Store) {
 	one := register(t, s)
 	for epoch := range uint64(5) {
-		_, _, err := s.Register(t.Context(), registration(one.AgentID, epoch+1))
-		require.NoError(t, err)
+		Register(t, s, registration(one.AgentID, epoch+1))
 	}
 	require.Equal(t, one.ID+1, register(t, s).ID, "reconnecting uses up no ids")
 }
@@ -214,8 +253,7 @@ func appendFences(t *testing.T, s storage.Store) {
 func appendSkipped(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	require.Equal(t, []storage.Outcome{storage.Stored, storage.Stored}, appendAll(t, s, batch(host.ID, 0, 3, 10), batch(host.ID, 3, 9, 20)))
-	_, seq, err := s.Register(t.Context(), registration(host.AgentID, 7))
-	require.NoError(t, err)
+	_, seq := Register(t, s, registration(host.AgentID, 7))
 	require.EqualValues(t, 9, seq)
 }
 
@@ -256,8 +294,8 @@ func appendBadData(t *testing.T, s storage.Store) {
 func appendQuarantines(t *testing.T, s storage.Store) {
 	host := register(t, s)
 	b := batch(host.ID, 0, 1, 10)
-	b.Rejected = []storage.Rejected{{Sample: Flat(&gohubv1.Sample{TimeUnixMillis: 1}), Reason: "older than retention"}}
-	b.Samples = nil
+	b.Rejected = []storage.Rejected{{Wire: "\x08\x01", Reason: "older than retention"}}
+	b.Rows = storage.Rows{}
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, b))
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, b))
 	require.Empty(t, storedCPU(t, s, host.ID))
@@ -298,7 +336,7 @@ func everyMetric(t *testing.T, s storage.Store) {
 	sample := &gohubv1.Sample{TimeUnixMillis: base.UnixMilli()}
 	want := Fill(sample)
 	b := batch(host.ID, 0, 1, 0)
-	b.Samples = []*catalogue.Sample{Flat(sample)}
+	b.Rows = Rows(host.ID, b.ReceivedAt, sample)
 	appendAll(t, s, b)
 
 	for _, family := range catalogue.Families() {

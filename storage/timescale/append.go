@@ -1,11 +1,12 @@
 package timescale
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 	outcomes, moves := expect(batches)
 	for try := 0; ; try++ {
 		if len(moves) > 0 {
-			err = commit(ctx, connection.Conn(), moves, storage.Chosen(batches, outcomes))
+			err = commit(ctx, connection.Conn().PgConn(), moves, storage.Chosen(batches, outcomes))
 		} else {
 			err = nil
 		}
@@ -91,40 +92,45 @@ func judge(cursors map[storage.Spool]uint64, batches []*storage.Batch) ([]storag
 }
 
 // commit runs the transaction. It returns errCursorMoved if a cursor is not at the start of its move.
-func commit(ctx context.Context, connection *pgxv5.Conn, moves []move, batches func(func(*storage.Batch) bool)) (err error) {
-	if _, err := connection.PgConn().Exec(ctx, "BEGIN").ReadAll(); err != nil {
+func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batches []*storage.Batch) (err error) {
+	if _, err := connection.Exec(ctx, "BEGIN").ReadAll(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() {
 		if err != nil && !connection.IsClosed() {
 			// The work's error says more than a failed rollback, after which the pool drops the connection.
-			_, _ = connection.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+			_, _ = connection.Exec(ctx, "ROLLBACK").ReadAll()
 		}
 	}()
-	// One buffer for all tables: COPY of one ends before the next is encoded.
-	var buffer []byte
-	copyRows := func(table string, columns []string, rows int) error {
-		if rows == 0 {
-			return nil
-		}
-		return copyBinary(ctx, connection.PgConn(), table, columns, buffer)
+	if err := copyAll(ctx, connection, batches); err != nil {
+		return err
 	}
-	var rows int
+	return advance(ctx, connection, moves)
+}
+
+// copyAll copies everything that the batches hold.
+func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch) error {
+	parts := make(net.Buffers, 0, len(batches)+2)
 	for _, family := range catalogue.Families() {
-		buffer, rows = appendFamily(buffer[:0], family, batches)
-		if err := copyRows(family.Table, family.Columns(), rows); err != nil {
+		parts = parts[:0]
+		for _, batch := range batches {
+			if tuples, count := batch.Rows.Tuples(family); count > 0 {
+				parts = append(parts, tuples)
+			}
+		}
+		if err := copyBinary(ctx, connection, family.Table, family.Columns(), parts); err != nil {
 			return err
 		}
 	}
-	buffer, rows = appendGaps(buffer[:0], batches)
-	if err := copyRows("gaps", gapColumns, rows); err != nil {
+	if err := copyBinary(ctx, connection, "gaps", gapColumns, gapTuples(batches)); err != nil {
 		return err
 	}
-	buffer, rows = appendQuarantine(buffer[:0], batches)
-	if err := copyRows("quarantine", quarantineColumns, rows); err != nil {
-		return err
-	}
-	_, err = connection.PgConn().Exec(ctx, advanceSQL(moves)+"; COMMIT").ReadAll()
+	return copyBinary(ctx, connection, "quarantine", quarantineColumns, quarantineTuples(batches))
+}
+
+// advance moves the cursors and commits, in one message to the database.
+func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error {
+	_, err := connection.Exec(ctx, advanceSQL(moves)+"; COMMIT").ReadAll()
 	var failure *pgconn.PgError
 	if errors.As(err, &failure) && failure.Code == "GH001" {
 		return errCursorMoved
@@ -173,10 +179,14 @@ func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage
 	return cursors, nil
 }
 
-// copyBinary sends finished binary tuples. pgx's own CopyFrom would box every value.
-func copyBinary(ctx context.Context, connection *pgconn.PgConn, table string, columns []string, tuples []byte) error {
+// copyBinary sends finished binary tuples, where there are some. pgx's own CopyFrom would box every value.
+func copyBinary(ctx context.Context, connection *pgconn.PgConn, table string, columns []string, tuples net.Buffers) error {
+	if len(tuples) == 0 {
+		return nil
+	}
+	payload := io.MultiReader(strings.NewReader(copyHeader), &tuples, strings.NewReader(copyTrailer))
 	statement := "COPY " + table + " (" + strings.Join(columns, ", ") + ") FROM STDIN BINARY"
-	if _, err := connection.CopyFrom(ctx, bytes.NewReader(tuples), statement); err != nil {
+	if _, err := connection.CopyFrom(ctx, payload, statement); err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
 	return nil

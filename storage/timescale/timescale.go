@@ -144,43 +144,6 @@ func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 	}, nil
 }
 
-// Register implements storage.Store.
-func (s *Store) Register(ctx context.Context, r storage.Registration) (storage.Host, uint64, error) {
-	host := storage.Host{AgentID: r.AgentID, Facts: r.Facts}
-	facts, err := protojson.Marshal(r.Facts)
-	if err != nil {
-		return host, 0, fmt.Errorf("encode facts: %w", err)
-	}
-	var seq int64
-	err = pgxv5.BeginFunc(ctx, s.writes, func(tx pgxv5.Tx) error {
-		// An upsert would use up an identity at every reconnect, so look first.
-		err := tx.QueryRow(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
-			r.AgentID, facts).Scan(&host.ID, &host.FirstSeen)
-		if errors.Is(err, pgxv5.ErrNoRows) {
-			err = tx.QueryRow(ctx, `
-				INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3)
-				ON CONFLICT (agent_id) DO UPDATE SET facts = excluded.facts
-				RETURNING host_id, first_seen`, r.AgentID, facts, r.At).Scan(&host.ID, &host.FirstSeen)
-		}
-		if err != nil {
-			return fmt.Errorf("save host: %w", err)
-		}
-		_, err = tx.Exec(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
-		if err == nil {
-			err = tx.QueryRow(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&seq)
-		}
-		if err != nil {
-			return fmt.Errorf("save cursor: %w", err)
-		}
-		return nil
-	})
-	host.FirstSeen = host.FirstSeen.UTC()
-	if err != nil {
-		return host, 0, fmt.Errorf("register agent %s: %w", r.AgentID, classify(err))
-	}
-	return host, uint64(seq), nil
-}
-
 // Hosts implements storage.Store.
 func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
 	rows, err := s.reads.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")

@@ -1,12 +1,15 @@
 package timescale
 
 import (
-	"context"
+	"bytes"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -83,11 +86,10 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	other, err := Open(t.Context(), url)
 	require.NoError(t, err)
 	defer other.Close()
-	host, _, err := frozen.Register(t.Context(), storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
-	require.NoError(t, err)
+	host, _ := storagetest.Register(t, frozen, storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
 	batch := func(prev, seq uint64) []*storage.Batch {
-		sample := storagetest.Flat(&gohubv1.Sample{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}})
-		return []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: time.Now(), Samples: []*catalogue.Sample{sample}}}
+		rows := storagetest.Rows(host.ID, time.Now(), &gohubv1.Sample{TimeUnixMillis: time.Now().UnixMilli(), Host: &gohubv1.HostMetrics{}})
+		return []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: prev, Seq: seq, ReceivedAt: time.Now(), Rows: rows}}
 	}
 	// The first row makes the chunk, which locks the hypertable until its transaction ends.
 	_, err = other.Append(t.Context(), batch(0, 1))
@@ -97,29 +99,56 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	connection, err := frozen.writes.Acquire(t.Context())
 	require.NoError(t, err)
 	defer connection.Release()
-	outcomes, moves := expect(batches)
-	copied, woken := make(chan struct{}), make(chan struct{})
-	result := make(chan error, 1)
-	go func() {
-		calls := 0
-		result <- commit(context.WithoutCancel(t.Context()), connection.Conn(), moves, func(yield func(*storage.Batch) bool) {
-			if calls++; calls == 2 { // the first table's COPY is done
-				close(copied)
-				<-woken
-			}
-			storage.Chosen(batches, outcomes)(yield)
-		})
-	}()
-	<-copied
+	// What commit does, with a long pause before its last step.
+	_, moves := expect(batches)
+	wire := connection.Conn().PgConn()
+	_, err = wire.Exec(t.Context(), "BEGIN").ReadAll()
+	require.NoError(t, err)
+	require.NoError(t, copyAll(t.Context(), wire, batches))
 	taken, err := other.Append(t.Context(), batches)
 	require.NoError(t, err)
 	require.Equal(t, []storage.Outcome{storage.Stored}, taken)
-	close(woken)
-	require.ErrorIs(t, <-result, errCursorMoved)
+	require.ErrorIs(t, advance(t.Context(), wire, moves), errCursorMoved)
+	_, err = wire.Exec(t.Context(), "ROLLBACK").ReadAll()
+	require.NoError(t, err)
 	again, err := frozen.Append(t.Context(), batches)
 	require.NoError(t, err)
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, again)
 	var rows int
 	require.NoError(t, other.reads.QueryRow(t.Context(), "SELECT count(*) FROM host_samples").Scan(&rows))
 	require.Equal(t, 2, rows)
+}
+
+// TestRowsAreWhatPostgreSQLWouldWrite holds the encoder against the database: what was copied in must come out by COPY … TO …
+// BINARY byte for byte.
+func TestRowsAreWhatPostgreSQLWouldWrite(t *testing.T) {
+	store := open(t).(*Store)
+	defer store.Close()
+	host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
+	full := &gohubv1.Sample{TimeUnixMillis: 1779019200123}
+	storagetest.Fill(full)
+	full.Disks = append(full.Disks, &gohubv1.DiskMetrics{Device: ""}, &gohubv1.DiskMetrics{Device: "ü/\"\n", BusyPercent: proto.Float32(0)})
+	empty := &gohubv1.Sample{TimeUnixMillis: 0, Host: &gohubv1.HostMetrics{}}
+	extreme := &gohubv1.Sample{TimeUnixMillis: 946684799999, Host: &gohubv1.HostMetrics{
+		Load1: proto.Float32(-math.MaxFloat32), Load5: proto.Float32(math.SmallestNonzeroFloat32), Load15: proto.Float32(float32(math.Copysign(0, -1))),
+		Processes: proto.Uint32(math.MaxInt32), MemoryTotalBytes: proto.Uint64(math.MaxInt64), MemoryUsedBytes: proto.Uint64(0),
+	}}
+	received := time.UnixMicro(1779019201234567)
+	rows := storagetest.Rows(host.ID, received, full, empty, extreme)
+	batch := &storage.Batch{Host: host.ID, Epoch: 7, Seq: 1, ReceivedAt: received, Rows: rows}
+	_, err := store.Append(t.Context(), []*storage.Batch{batch})
+	require.NoError(t, err)
+	connection, err := store.reads.Acquire(t.Context())
+	require.NoError(t, err)
+	defer connection.Release()
+	for _, family := range catalogue.Families() {
+		tuples, count := rows.Tuples(family)
+		require.Positive(t, count)
+		// One chunk an epoch, so the order of insertion within each is the table's; by time they are as they were given.
+		order := map[bool]string{true: " ORDER BY array_position(ARRAY[1779019200123, 0, 946684799999], (extract(epoch FROM time) * 1000)::bigint)"}[family.Single()]
+		var out bytes.Buffer
+		_, err := connection.Conn().PgConn().CopyTo(t.Context(), &out, "COPY (SELECT "+strings.Join(family.Columns(), ", ")+" FROM "+family.Table+order+") TO STDOUT BINARY")
+		require.NoError(t, err)
+		require.Equal(t, copyHeader+string(tuples)+copyTrailer, out.String(), family.Name)
+	}
 }

@@ -477,7 +477,7 @@ func (x *Batch) GetGaps() []*Gap {
 type Backlog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
-	// that the frame's header must tell; anything over is refused.
+	// that the frame's header must tell (encoders do, but for less than 256 bytes). What is over is refused.
 	Zstd          []byte `protobuf:"bytes,1,opt,name=zstd,proto3" json:"zstd,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -326,7 +326,7 @@ export const BatchSchema: GenMessage<Batch, {jsonType: BatchJson}> = /*@__PURE__
 export type Backlog = Message<"gohub.v1.Backlog"> & {
   /**
    * A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
-   * that the frame's header must tell; anything over is refused.
+   * that the frame's header must tell (encoders do, but for less than 256 bytes). What is over is refused.
    *
    * @generated from field: bytes zstd = 1;
    */
@@ -342,7 +342,7 @@ export type Backlog = Message<"gohub.v1.Backlog"> & {
 export type BacklogJson = {
   /**
    * A Batches message as one zstd frame. Its window is at most 1 MiB, and it holds at most 4 MiB when decompressed, a size
-   * that the frame's header must tell; anything over is refused.
+   * that the frame's header must tell (encoders do, but for less than 256 bytes). What is over is refused.
    *
    * @generated from field: bytes zstd = 1;
    */

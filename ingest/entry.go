@@ -1,0 +1,70 @@
+package ingest
+
+import (
+	"sync"
+
+	"google.golang.org/grpc/mem"
+
+	"github.com/gohub-io/gohub/storage"
+)
+
+// entry is a batch on its way to storage, and the stream that waits for its acknowledgement. Between newEntry and release it
+// belongs to one goroutine at a time: the stream's, then the flusher.
+type entry struct {
+	batch storage.Batch
+	from  *session
+	// rows and samples are how many the batch has, quarantined samples left out.
+	rows, samples int
+	// bytes is what the entry takes of the budgets.
+	bytes int64
+	// wire is the Batch message as it came, a part of source. Texts in batch are parts of it too.
+	wire   string
+	source mem.Buffer
+	// buffer holds batch.Rows.
+	buffer *[]byte
+}
+
+var entries = sync.Pool{New: func() any { return &entry{} }}
+
+// rowBuffers has buffers from 512 bytes, a row or two, to 4 MiB.
+var rowBuffers = func() mem.BufferPool {
+	pool, err := mem.NewBinaryTieredBufferPool(9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22)
+	if err != nil {
+		panic(err) // the exponents are constants
+	}
+	return pool
+}()
+
+// newEntry makes an entry for a message, of which it keeps a reference.
+func newEntry(from *session, wire string, source mem.Buffer) *entry {
+	e := entries.Get().(*entry)
+	source.Ref()
+	e.from, e.wire, e.source = from, wire, source
+	return e
+}
+
+// fill gives the entry its rows.
+func (e *entry) fill(rows *storage.RowEncoder) {
+	e.buffer = rowBuffers.Get(rows.Size())
+	e.batch.Rows = rows.Rows(*e.buffer)
+	e.rows = e.batch.Rows.Count()
+	e.bytes = int64(cap(*e.buffer) + len(e.wire))
+}
+
+// release ends the entry's use.
+func (e *entry) release() {
+	e.source.Free()
+	if e.buffer != nil {
+		rowBuffers.Put(e.buffer)
+	}
+	*e = entry{}
+	entries.Put(e)
+}
+
+func countRows(entries []*entry) int {
+	rows := 0
+	for _, e := range entries {
+		rows += e.rows
+	}
+	return rows
+}

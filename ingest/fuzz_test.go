@@ -1,0 +1,52 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// fuzzed is a server without flushers: what streams put into its rings stays there for the test to look at.
+type fuzzed struct {
+	server  *Server
+	flusher *flusher
+}
+
+func startFuzz(f *testing.F) *fuzzed {
+	options := Options{Observer: ignore{}, Shards: 1, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+	server := NewServer(options)
+	if err := server.Close(f.Context()); err != nil { // ends the flushers
+		f.Fatal(err)
+	}
+	f.Cleanup(server.Wait)
+	return &fuzzed{server: server, flusher: &flusher{budget: &server.budget}}
+}
+
+// session is a stream that has said hello.
+func (f *fuzzed) session(id uuid.UUID) *session {
+	return &session{
+		server: f.server, stream: silent{}, host: storage.Host{ID: 1, AgentID: id}, agentID: id.String(), epoch: 7, shard: f.server.shards[0],
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), log: f.server.log, budget: budget{limit: 1 << 40},
+	}
+}
+
+// silent is a stream of which only the context is used.
+type silent struct {
+	grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]
+}
+
+func (silent) Context() context.Context { return context.Background() }
+
+func memory(wire []byte) mem.Buffer { return mem.SliceBuffer(wire) }
+
+func statusOf(err error) codes.Code { return status.Code(err) }

@@ -1,0 +1,90 @@
+package storage_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/storagetest"
+)
+
+var received = time.UnixMilli(1779019201000)
+
+// hostSample has every metric of the host family and nothing else.
+func hostSample() *gohubv1.Sample {
+	sample := &gohubv1.Sample{TimeUnixMillis: 1779019200000}
+	storagetest.Fill(sample)
+	return &gohubv1.Sample{TimeUnixMillis: sample.TimeUnixMillis, Host: sample.Host}
+}
+
+func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
+	sample := &gohubv1.Sample{TimeUnixMillis: 1779019200000}
+	want := storagetest.Fill(sample)
+	sample.Sensors = append(sample.Sensors, &gohubv1.SensorMetrics{Sensor: "no reading"})
+	rows := storagetest.Rows(3, received, sample, sample)
+	require.Equal(t, 2*(len(catalogue.Families())+1), rows.Count())
+	for _, family := range catalogue.Families() {
+		read := 0
+		require.NoError(t, rows.EachTuple(family, func(tuple storage.Tuple) error {
+			read++
+			require.Equal(t, sample.GetTimeUnixMillis(), tuple.Time().UnixMilli())
+			require.Equal(t, int64(3), tuple.Number(catalogue.Uint32))
+			if len(family.Labels) == 0 {
+				require.Equal(t, received, tuple.Time())
+			}
+			empty := false
+			for _, label := range family.Labels {
+				text := tuple.Text()
+				empty = text == "no reading"
+				require.True(t, empty || text == "label of "+label.Name, text)
+			}
+			for _, metric := range family.Metrics {
+				value := tuple.Number(metric.Type)
+				if empty {
+					require.Nil(t, value)
+				} else {
+					require.EqualValues(t, want[metric.Name], value)
+				}
+			}
+			return nil
+		}))
+		_, count := rows.Tuples(family)
+		require.Equal(t, count, read, family.Name)
+	}
+}
+
+func TestEncoderForgetsWhatItHandedOver(t *testing.T) {
+	var encoder storage.RowEncoder
+	encoder.Add(1, received, storagetest.Flat(hostSample()))
+	first := encoder.Rows(nil)
+	require.Zero(t, encoder.Size())
+	encoder.Add(1, received, storagetest.Flat(hostSample()))
+	encoder.Reset()
+	second := encoder.Rows(nil)
+	require.Equal(t, 1, first.Count())
+	require.Zero(t, second.Count())
+}
+
+func TestEncoderAllocatesNothingOnceItHasRoom(t *testing.T) {
+	var encoder storage.RowEncoder
+	sample, buffer := storagetest.Flat(hostSample()), make([]byte, 0, 64<<10)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		encoder.Add(1, received, sample)
+		rows := encoder.Rows(buffer)
+		require.Equal(t, 1, rows.Count())
+	}))
+}
+
+func BenchmarkEncode(b *testing.B) {
+	var encoder storage.RowEncoder
+	sample := storagetest.Flat(hostSample())
+	b.ReportAllocs()
+	for b.Loop() {
+		encoder.Add(1, received, sample)
+		encoder.Reset()
+	}
+}
