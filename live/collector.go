@@ -158,7 +158,7 @@ func (c *collector) appendHost(ready []*measurement, h *host, status gohubv1.Hos
 				if export.desc == nil || math.IsNaN(reading) {
 					continue
 				}
-				metrics = append(metrics, measurement{export, labels, reading * export.scale})
+				metrics = append(metrics, measurement{export, labels, b.shown(j, reading) * export.scale})
 				ready = append(ready, &metrics[len(metrics)-1])
 			}
 		}

@@ -138,7 +138,7 @@ func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool
 	buf = appendTime(buf, h.sampled)
 	buf = append(buf, `","values":{`...)
 	if h.blocks[0].rows > 0 {
-		buf = appendValues(buf, keys[0].metrics, h.blocks[0].rowValues(0))
+		buf = h.blocks[0].appendValues(buf, &keys[0], 0)
 	}
 	buf = append(buf, '}')
 	if everything {
@@ -168,13 +168,13 @@ func (b *block) appendInstance(buf []byte, keys *familyKeys, row int) []byte {
 		buf = appendString(buf, label)
 	}
 	buf = append(buf, `},"values":{`...)
-	buf = appendValues(buf, keys.metrics, b.rowValues(row))
+	buf = b.appendValues(buf, keys, row)
 	return append(buf, `}}`...)
 }
 
-func appendValues(buf []byte, keys []string, values []float64) []byte {
+func (b *block) appendValues(buf []byte, keys *familyKeys, row int) []byte {
 	first := true
-	for i, value := range values {
+	for i, value := range b.rowValues(row) {
 		if math.IsNaN(value) {
 			continue
 		}
@@ -182,8 +182,8 @@ func appendValues(buf []byte, keys []string, values []float64) []byte {
 			buf = append(buf, ',')
 		}
 		first = false
-		buf = append(buf, keys[i]...)
-		buf = appendNumber(buf, value)
+		buf = append(buf, keys.metrics[i]...)
+		buf = appendNumber(buf, b.shown(i, value))
 	}
 	return buf
 }

@@ -61,7 +61,8 @@ type block struct {
 	rows   int
 	// labels has len(family.Labels) columns; valid UTF-8, and no two rows alike.
 	labels []string
-	// values has len(family.Metrics) columns. NaN is a missing reading; no value is infinite.
+	// values has len(family.Metrics) columns, as they came: shown makes of one what is shown. NaN is a missing reading; no
+	// value is infinite.
 	values []float64
 }
 
@@ -124,10 +125,13 @@ func (h *host) restore(from storage.Latest, now time.Time) {
 	h.sampled, h.taken = from.Time.Truncate(time.Millisecond), now
 	b := &h.blocks[0]
 	b.resize(1)
-	for i, metric := range b.family.Metrics {
+	for i := range b.family.Metrics {
 		value := math.NaN()
 		if i < len(from.Values) {
-			value = tidy(from.Values[i], metric.Type)
+			value = from.Values[i]
+		}
+		if math.IsInf(value, 0) {
+			value = math.NaN()
 		}
 		b.values[i] = value
 	}
@@ -215,7 +219,7 @@ func (b *block) readings(row int) map[string]float64 {
 	readings := make(map[string]float64, len(b.family.Metrics))
 	for i, value := range b.rowValues(row) {
 		if !math.IsNaN(value) {
-			readings[b.family.Metrics[i].Name] = value
+			readings[b.family.Metrics[i].Name] = b.shown(i, value)
 		}
 	}
 	return readings
@@ -247,14 +251,7 @@ func (b *block) fill(sample *catalogue.Sample) {
 				same = false
 			}
 		}
-		values := b.rowValues(row)
-		for i, metric := range b.family.Metrics {
-			value, ok := r.Float(metric)
-			if !ok {
-				value = math.NaN()
-			}
-			values[i] = tidy(value, metric.Type)
-		}
+		b.take(row, r)
 		row++
 		return true
 	})
@@ -263,6 +260,39 @@ func (b *block) fill(sample *catalogue.Sample) {
 	}
 	// A name that is gone is not held in memory.
 	clear(b.labels[b.rows*len(b.family.Labels):])
+}
+
+// take copies the readings of a row: every sample of the fleet passes here, and few are looked at before the next, so nothing
+// is done to them that can be done later.
+func (b *block) take(row int, from catalogue.Row) {
+	values := b.rowValues(row)
+	var present uint64
+	for i, bits := range from.Values() {
+		if i%64 == 0 {
+			present = from.Present(i / 64)
+		}
+		switch {
+		case present&1 == 0:
+			values[i] = math.NaN()
+		case b.family.Metrics[i].Type == catalogue.Float:
+			values[i] = float64(math.Float32frombits(uint32(bits)))
+			if math.IsInf(values[i], 0) {
+				values[i] = math.NaN()
+			}
+		default:
+			values[i] = float64(bits)
+		}
+		present >>= 1
+	}
+}
+
+// shown turns a reading of the i-th metric into the number that is shown everywhere: a float that came as IEEE 754 single is
+// rounded to the seven digits that it has, so that 12.3 is not 12.300000190734863.
+func (b *block) shown(i int, reading float64) float64 {
+	if b.family.Metrics[i].Type != catalogue.Float {
+		return reading
+	}
+	return catalogue.Round(reading)
 }
 
 // unite makes one row of those with the same labels: the last one's values in the first one's place.
@@ -285,16 +315,4 @@ func (b *block) unite() {
 		copy(b.rowValues(to), b.rowValues(row))
 	}
 	b.rows = kept
-}
-
-// tidy turns a reading into the number that is shown everywhere. A float that came as IEEE 754 single is rounded to
-// the seven digits that it has, so that 12.3 is not 12.300000190734863; what is not finite is no reading.
-func tidy(value float64, t catalogue.Type) float64 {
-	if math.IsInf(value, 0) {
-		return math.NaN()
-	}
-	if t != catalogue.Float || math.IsNaN(value) {
-		return value
-	}
-	return catalogue.Round(value)
 }
