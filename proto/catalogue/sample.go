@@ -174,18 +174,54 @@ func (s *Sample) add(family *Family, message string) error {
 		t.labels = grow(t.labels, labels)
 	}
 	values, present := t.values[row*metrics:][:metrics], t.present[row*words:][:words]
-	for len(message) > 0 {
-		f, n := Next(message)
+	var seen uint64 // the first word of present: in a register, a write need not wait for the one before
+	for at := 0; at < len(message); {
+		// Nearly all fields are numbers that the family has, with a tag of one byte or two. They are read here; the others by
+		// Next, which means the same.
+		tag, n := uint64(message[at]), 1
+		if tag >= 0x80 && at+1 < len(message) {
+			tag, n = tag&0x7f|uint64(message[at+1])<<7, 2
+		}
+		if number := tag >> 3; number < uint64(len(family.byNumber)) {
+			if field := &family.byNumber[number]; field.known && !field.label && field.wireType == protowire.Type(tag&7) {
+				var value uint64
+				if field.wireType == protowire.Fixed32Type {
+					if len(message)-at < n+4 {
+						return ErrMalformed
+					}
+					bytes := message[at+n : at+n+4]
+					value = uint64(bytes[0]) | uint64(bytes[1])<<8 | uint64(bytes[2])<<16 | uint64(bytes[3])<<24
+					n += 4
+				} else {
+					var m int
+					if value, m = varint(message[at+n:]); m == 0 {
+						return ErrMalformed
+					}
+					n += m
+				}
+				at += n
+				value &= field.mask
+				if value&field.unfit == field.unfit {
+					s.find(flaw{family: family, field: field, value: value})
+				}
+				values[field.index] = value
+				if field.index < 64 {
+					seen |= 1 << field.index
+				} else {
+					present[field.index/64] |= 1 << (field.index % 64)
+				}
+				continue
+			}
+		}
+		f, n := Next(message[at:])
 		if n == 0 {
 			return ErrMalformed
 		}
-		message = message[n:]
+		at += n
 		if int(f.Number) >= len(family.byNumber) {
 			continue
 		}
-		switch field := &family.byNumber[f.Number]; {
-		case !field.known || field.wireType != f.Type:
-		case field.label:
+		if field := &family.byNumber[f.Number]; field.label && field.wireType == f.Type {
 			if !utf8.ValidString(f.Text) {
 				return fmt.Errorf("label %s is not UTF-8", family.Labels[field.index].Name)
 			}
@@ -193,14 +229,10 @@ func (s *Sample) add(family *Family, message string) error {
 				s.find(flaw{family: family, field: field, text: f.Text})
 			}
 			t.labels[row*labels+field.index] = f.Text
-		default:
-			value := f.Value & field.mask
-			if value&field.unfit == field.unfit {
-				s.find(flaw{family: family, field: field, value: value})
-			}
-			values[field.index] = value
-			present[field.index/64] |= 1 << (field.index % 64)
 		}
+	}
+	if words > 0 {
+		present[0] |= seen
 	}
 	return nil
 }
@@ -275,6 +307,25 @@ func varint(wire string) (value uint64, n int) {
 	if len(wire) > 0 && wire[0] < 0x80 { // most are short
 		return uint64(wire[0]), 1
 	}
+	if len(wire) >= 8 {
+		// Eight bytes at once: the first without its top bit is the last of the number. The sevens of bits that are left are
+		// then moved together, pairs of them, pairs of those, and the two halves.
+		_ = wire[7]
+		x := uint64(wire[0]) | uint64(wire[1])<<8 | uint64(wire[2])<<16 | uint64(wire[3])<<24 |
+			uint64(wire[4])<<32 | uint64(wire[5])<<40 | uint64(wire[6])<<48 | uint64(wire[7])<<56
+		if ends := ^x & 0x8080808080808080; ends != 0 {
+			x &= ends ^ (ends - 1) // the bytes of the number
+			x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1
+			x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2
+			x = x&0x000000000fffffff | x&0x0fffffff00000000>>4
+			return x, bits.TrailingZeros64(ends)/8 + 1
+		}
+	}
+	return longVarint(wire)
+}
+
+// longVarint is varint for what is longer than eight bytes, or ends the message.
+func longVarint(wire string) (value uint64, n int) {
 	for shift := uint(0); n < len(wire) && shift < 64; shift += 7 {
 		b := wire[n]
 		n++
