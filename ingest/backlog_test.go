@@ -192,7 +192,7 @@ func FuzzMessage(f *testing.F) {
 	seed(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Backlog{Backlog: &gohubv1.Backlog{Zstd: encoder.EncodeAll(wire, nil)}}})
 	f.Add(protowire.AppendTag(nil, requestBacklog, protowire.BytesType))
 
-	h := startFuzz(f)
+	h := startBare(f)
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		s := h.session(id)
 		if err := s.take(memory(wire)); err != nil {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math/bits"
 	"sync"
 
 	"google.golang.org/grpc/mem"
@@ -26,14 +27,31 @@ type entry struct {
 
 var entries = sync.Pool{New: func() any { return &entry{} }}
 
-// rowBuffers has buffers from 512 bytes, a row or two, to 4 MiB.
-var rowBuffers = func() mem.BufferPool {
-	pool, err := mem.NewBinaryTieredBufferPool(9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22)
-	if err != nil {
-		panic(err) // the exponents are constants
+// rowBuffers holds buffers of 512 bytes, a row or two, of 1 KiB and so on, up to 4 MiB. What is in them is not cleared: gRPC's
+// pools do, and take as long for it as for filling them.
+var rowBuffers [14]sync.Pool
+
+// smallestBuffer is the exponent of the first of rowBuffers.
+const smallestBuffer = 9
+
+func getBuffer(size int) *[]byte {
+	class := max(bits.Len(uint(max(size, 1)-1)), smallestBuffer) - smallestBuffer
+	if class >= len(rowBuffers) {
+		buffer := make([]byte, size)
+		return &buffer
 	}
-	return pool
-}()
+	if buffer, ok := rowBuffers[class].Get().(*[]byte); ok {
+		return buffer
+	}
+	buffer := make([]byte, 1<<(class+smallestBuffer))
+	return &buffer
+}
+
+func putBuffer(buffer *[]byte) {
+	if class := bits.Len(uint(cap(*buffer))-1) - smallestBuffer; class < len(rowBuffers) {
+		rowBuffers[class].Put(buffer)
+	}
+}
 
 // newEntry makes an entry for a message, of which it keeps a reference.
 func newEntry(from *session, wire string, source mem.Buffer) *entry {
@@ -45,7 +63,7 @@ func newEntry(from *session, wire string, source mem.Buffer) *entry {
 
 // fill gives the entry its rows.
 func (e *entry) fill(rows *storage.RowEncoder) {
-	e.buffer = rowBuffers.Get(rows.Size())
+	e.buffer = getBuffer(rows.Size())
 	e.batch.Rows = rows.Rows(*e.buffer)
 	e.rows = e.batch.Rows.Count()
 	e.bytes = int64(cap(*e.buffer) + len(e.wire))
@@ -55,7 +73,7 @@ func (e *entry) fill(rows *storage.RowEncoder) {
 func (e *entry) release() {
 	e.source.Free()
 	if e.buffer != nil {
-		rowBuffers.Put(e.buffer)
+		putBuffer(e.buffer)
 	}
 	*e = entry{}
 	entries.Put(e)

@@ -198,26 +198,27 @@ func (s *session) checkHead(wire string) (head batchHead, err error) {
 // readBatch reads the samples and gaps of a batch. A sample that must not be stored goes to quarantine.
 func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
 	badGaps, rows := 0, 0
+	accept := s.server.acceptance(now)
 	err := each(e.wire, func(field catalogue.Field) error {
 		if field.Type != protowire.BytesType {
 			return nil
 		}
 		switch field.Number {
 		case batchSamples:
-			sample := &work.sample
+			sample := work.sample
 			if err := sample.Decode(field.Text); err != nil {
 				return err
 			}
 			if rows += sample.Rows(); rows > maxRowsPerBatch {
 				return fmt.Errorf("over %d rows", maxRowsPerBatch)
 			}
-			if reason := s.server.checkSample(sample, now); reason != "" {
+			if reason := accept.check(sample); reason != "" {
 				s.reject(e, field.Text, reason)
 				return nil
 			}
 			e.samples++
 			work.rows.Add(s.host.ID, now, sample)
-			s.server.options.Observer.Observe(s.host.ID, sample, now)
+			work.sample, work.newest = work.newest, sample
 		case batchGaps:
 			gap := &gohubv1.Gap{}
 			if err := proto.Unmarshal([]byte(field.Text), gap); err != nil {
@@ -234,8 +235,10 @@ func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
 	if badGaps > 0 {
 		s.log.Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
 	}
-	if e.samples > 0 { // the newest of the batch
-		s.server.metrics.lag.Observe(float64(now.UnixMilli()-work.sample.TimeUnixMillis) / 1000)
+	if err == nil && e.samples > 0 {
+		// Only the newest counts for what is shown.
+		s.server.options.Observer.Observe(s.host.ID, work.newest, now)
+		s.server.metrics.lag.Observe(float64(accept.now-work.newest.TimeUnixMillis) / 1000)
 	}
 	return err
 }
@@ -310,6 +313,7 @@ func (s *session) takeBacklog(work *workspace, wire string) error {
 // show lets the observer see a sample that is not to be stored yet. One that will be quarantined is not shown.
 func (s *session) show(work *workspace, wire string) error {
 	now := s.server.options.Now().UTC()
+	accept := s.server.acceptance(now)
 	err := each(wire, func(field catalogue.Field) error {
 		if field.Number != previewSample || field.Type != protowire.BytesType {
 			return nil
@@ -317,8 +321,8 @@ func (s *session) show(work *workspace, wire string) error {
 		if err := work.sample.Decode(field.Text); err != nil {
 			return err
 		}
-		if work.sample.Rows() <= maxRowsPerBatch && s.server.checkSample(&work.sample, now) == "" {
-			s.server.options.Observer.Observe(s.host.ID, &work.sample, now)
+		if work.sample.Rows() <= maxRowsPerBatch && accept.check(work.sample) == "" {
+			s.server.options.Observer.Observe(s.host.ID, work.sample, now)
 		}
 		return nil
 	})

@@ -61,14 +61,23 @@ func checkGap(gap *gohubv1.Gap) bool {
 		gap.GetSamples() <= math.MaxInt32 && gap.GetReason() >= 0
 }
 
-// checkSample returns why a sample must not be stored, or an empty reason.
-func (s *Server) checkSample(sample *catalogue.Sample, now time.Time) string {
-	at := time.UnixMilli(sample.TimeUnixMillis)
-	switch {
-	case at.After(now.Add(s.options.MaxFuture)):
-		return fmt.Sprintf("the sample's time %s is more than %s in the future; check the machine's clock", at.UTC().Format(time.RFC3339), s.options.MaxFuture)
-	case at.Before(now.Add(-s.options.MaxAge)):
-		return fmt.Sprintf("the sample's time %s is more than %s ago", at.UTC().Format(time.RFC3339), s.options.MaxAge)
+// acceptance is when samples that come now may have been taken, in Unix milliseconds.
+type acceptance struct {
+	now, earliest, latest int64
+	options               *Options
+}
+
+func (s *Server) acceptance(now time.Time) acceptance {
+	return acceptance{now.UnixMilli(), now.Add(-s.options.MaxAge).UnixMilli(), now.Add(s.options.MaxFuture).UnixMilli(), &s.options}
+}
+
+// check returns why a sample must not be stored, or an empty reason.
+func (a *acceptance) check(sample *catalogue.Sample) string {
+	switch taken := sample.TimeUnixMillis; {
+	case taken > a.latest:
+		return fmt.Sprintf("the sample's time %s is more than %s in the future; check the machine's clock", time.UnixMilli(taken).UTC().Format(time.RFC3339), a.options.MaxFuture)
+	case taken < a.earliest:
+		return fmt.Sprintf("the sample's time %s is more than %s ago", time.UnixMilli(taken).UTC().Format(time.RFC3339), a.options.MaxAge)
 	case catalogue.Host().Count(sample) == 0:
 		return "the sample has no host metrics"
 	}

@@ -16,24 +16,24 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// fuzzed is a server without flushers: what streams put into its rings stays there for the test to look at.
-type fuzzed struct {
+// bare is a server without flushers: what streams put into its rings stays there for the test to look at.
+type bare struct {
 	server  *Server
 	flusher *flusher
 }
 
-func startFuzz(f *testing.F) *fuzzed {
+func startBare(f testing.TB) *bare {
 	options := Options{Observer: ignore{}, Shards: 1, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
 	server := NewServer(options)
-	if err := server.Close(f.Context()); err != nil { // ends the flushers
+	if err := server.Close(context.Background()); err != nil { // ends the flushers
 		f.Fatal(err)
 	}
 	f.Cleanup(server.Wait)
-	return &fuzzed{server: server, flusher: &flusher{budget: &server.budget}}
+	return &bare{server: server, flusher: &flusher{budget: &server.budget}}
 }
 
 // session is a stream that has said hello.
-func (f *fuzzed) session(id uuid.UUID) *session {
+func (f *bare) session(id uuid.UUID) *session {
 	return &session{
 		server: f.server, stream: silent{}, host: storage.Host{ID: 1, AgentID: id}, agentID: id.String(), epoch: 7, shard: f.server.shards[0],
 		wake: make(chan struct{}, 1), ended: make(chan struct{}), log: f.server.log, budget: budget{limit: 1 << 40},
