@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
-	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -36,13 +35,13 @@ func startBare(f testing.TB) *bare {
 func (f *bare) session(id uuid.UUID) *session {
 	return &session{
 		server: f.server, stream: silent{}, host: storage.Host{ID: 1, AgentID: id}, agentID: id.String(), epoch: 7, shard: f.server.shards[0],
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), log: f.server.log, budget: budget{limit: 1 << 40},
+		budget: budget{limit: 1 << 40}, voice: voice{mute: true},
 	}
 }
 
 // silent is a stream of which only the context is used.
 type silent struct {
-	grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]
+	grpc.ServerStream
 }
 
 func (silent) Context() context.Context { return context.Background() }

@@ -64,7 +64,7 @@ type Options struct {
 // Server is the ingest service. NewServer starts its flushers; Close ends them.
 //
 //	stream ──▶ session.receive ──▶ shard.ring ──▶ flusher ──▶ Sink
-//	       ◀── session.answer  ◀──────── ack ───────┘
+//	       ◀── session.voice   ◀──────── ack ───────┘
 type Server struct {
 	gohubv1.UnimplementedIngestServiceServer
 	options Options
@@ -78,19 +78,18 @@ type Server struct {
 	// backlogs holds a token for every stream that has a backlog decompressed.
 	backlogs chan struct{}
 
-	// stopping ends first: no batch is taken any more. drained is closed when the flushers are done. giveUp ends the
-	// flushers' work on what is left.
+	// stopping ends first: no batch is taken any more. giveUp ends the flushers' work on what is left.
 	stopping context.Context
 	stop     context.CancelFunc
 	giveUp   context.CancelFunc
-	drained  chan struct{}
 	flushers sync.WaitGroup
-	// receivers counts the goroutines that read streams. Each ends when gRPC has ended its stream.
-	receivers sync.WaitGroup
+	speakers *speakers
 
 	mu sync.Mutex
 	// sessions holds the one stream of each agent that may write.
 	sessions map[uuid.UUID]*session
+	// drained says that the flushers are done: streams are to end.
+	drained bool
 }
 
 // NewServer starts a server's flushers.
@@ -106,7 +105,7 @@ func NewServer(options Options) *Server {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	s := &Server{options: options, log: options.Logger, drained: make(chan struct{}), sessions: map[uuid.UUID]*session{}}
+	s := &Server{options: options, log: options.Logger, speakers: newSpeakers(), sessions: map[uuid.UUID]*session{}}
 	s.budget.limit = options.BufferBytes
 	s.backlogs = make(chan struct{}, maxBacklogs)
 	s.registrar = newRegistrar(options.Sink)
@@ -153,21 +152,20 @@ func (s *Server) Close(ctx context.Context) error {
 	s.giveUp()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.drained:
-	default:
-		close(s.drained)
+	s.drained = true
+	for _, one := range s.sessions {
+		one.end(errStopping)
 	}
 	return err
 }
 
-// Wait returns when no goroutine of the server is left. Call it after Close and after the gRPC server has stopped.
+// Wait returns when no goroutine of the server is left. Call it once, after Close and after the gRPC server has stopped.
 func (s *Server) Wait() {
-	s.receivers.Wait()
+	s.speakers.wait()
 	s.decompressor.Close()
 }
 
-// Stream implements the contract's IngestService. The gRPC server must use Codec.
+// Stream implements the contract's IngestService. The gRPC server must use Codec and Credentials.
 func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
 	hello, err := s.awaitHello(stream)
 	if err != nil {
@@ -198,43 +196,25 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 
 	one := &session{
 		server: s, stream: stream, host: host, agentID: host.AgentID.String(), epoch: registration.Epoch, last: seq,
-		budget: budget{limit: s.options.BufferBytes / 16},
-		shard:  s.shards[int(host.ID)%len(s.shards)],
-		wake:   make(chan struct{}, 1), ended: make(chan struct{}),
-		log: s.log.With("host_id", host.ID, "hostname", host.Facts.GetHostname()),
+		budget: budget{limit: s.options.BufferBytes / 16}, shard: s.shards[int(host.ID)%len(s.shards)],
+		voice: voice{stream: stream, epoch: registration.Epoch, acked: seq, said: seq},
 	}
-	one.acked.Store(seq)
 	s.replace(one)
 	defer s.forget(one)
-	s.receivers.Go(one.receive)
-	return one.answer()
+	err = one.receive()
+	if cause := one.close(); cause != nil {
+		return cause
+	}
+	return err
 }
 
 // awaitHello receives the first message. An agent sends it at once; a peer that does not must not hold a stream, nor a stop
-// of the server.
+// of the server: it is cut off.
 func (s *Server) awaitHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {
-	type result struct {
-		hello *gohubv1.Hello
-		err   error
-	}
-	received := make(chan result, 1)
-	s.receivers.Go(func() {
-		hello, err := s.receiveHello(stream)
-		received <- result{hello, err}
-	})
-	timer := time.NewTimer(s.options.HelloTimeout)
+	timer := time.AfterFunc(s.options.HelloTimeout, func() { cut(stream.Context()) })
 	defer timer.Stop()
-	select {
-	case r := <-received:
-		return r.hello, r.err
-	case <-timer.C:
-		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %s", s.options.HelloTimeout)
-	case <-s.stopping.Done():
-		return nil, errStopping
-	}
-}
-
-func (s *Server) receiveHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {
+	stopped := context.AfterFunc(s.stopping, func() { cut(stream.Context()) })
+	defer stopped()
 	message := &rawMessage{}
 	if err := stream.RecvMsg(message); err != nil {
 		return nil, err
@@ -261,13 +241,16 @@ func (s *Server) replace(one *session) {
 	if before := s.sessions[one.host.AgentID]; before != nil {
 		if before.epoch != one.epoch {
 			s.metrics.clones.Inc()
-			one.log.Warn("a stream with another epoch takes the place of a running one: the agent was restarted at once, or this is a copy of a machine", "epoch", one.epoch, "replaced_epoch", before.epoch)
+			one.log().Warn("a stream with another epoch takes the place of a running one: the agent was restarted at once, or this is a copy of a machine", "epoch", one.epoch, "replaced_epoch", before.epoch)
 		}
 		before.end(errReplaced)
 	} else {
 		s.metrics.streams.Inc()
 	}
 	s.sessions[one.host.AgentID] = one
+	if s.drained {
+		one.end(errStopping)
+	}
 }
 
 func (s *Server) forget(one *session) {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,77 +27,51 @@ var (
 	errFenced   = status.Error(codes.Aborted, "the batch does not follow the newest stored one; reconnect and go on after the welcome's committed_seq")
 )
 
-// session is one agent's stream. Two goroutines run it: receive reads batches, answer writes acknowledgements. gRPC
-// allows one reader and one writer at a time, and ends the reader when answer returns.
+// session is one agent's stream. The goroutine of its handler receives; what is sent, its voice sends.
 type session struct {
 	server *Server
-	stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]
+	stream grpc.ServerStream
 	host   storage.Host
-	epoch  uint64
-	shard  *shard
-	log    *slog.Logger
 	// agentID is host.AgentID as batches tell it.
 	agentID string
+	epoch   uint64
+	shard   *shard
 	// budget bounds what this agent has on its way to storage, so that it can not fill its shard's ring.
 	budget budget
+	voice  voice
 
 	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined. Owned by
-	// receive.
+	// the handler's goroutine.
 	last   uint64
 	warned bool
-
-	// acked is the newest sequence number to acknowledge. The flusher writes it and rings wake.
-	acked atomic.Uint64
-	wake  chan struct{}
-
-	// ended is closed, with cause set before, when the stream must end.
-	once  sync.Once
-	ended chan struct{}
-	cause error
 }
 
-// ack lets answer acknowledge the batches up to seq. The flusher calls it, in the order of the sequence.
-func (s *session) ack(seq uint64) {
-	s.acked.Store(seq)
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+// log names the host. It is made when there is something to say: thousands of agents have nothing.
+func (s *session) log() *slog.Logger {
+	return s.server.log.With("host_id", s.host.ID, "hostname", s.host.Facts.GetHostname())
 }
 
-// end makes answer return the cause. Only the first call counts.
-func (s *session) end(cause error) {
-	s.once.Do(func() {
-		s.cause = cause
-		close(s.ended)
-	})
-}
-
-// receive takes messages until the stream or the server ends.
-func (s *session) receive() {
+// receive takes messages until the stream ends, and returns its status.
+func (s *session) receive() error {
 	message := &rawMessage{}
 	for {
 		err := s.stream.RecvMsg(message)
-		switch {
-		case errors.Is(err, io.EOF): // the agent has said all
-			s.end(nil)
-			return
-		case err != nil:
-			s.end(err)
-			return
-		case s.server.stopping.Err() != nil:
-			message.buffer.Free()
-			return // answer ends the stream when the flushers are done
+		if errors.Is(err, io.EOF) { // the agent has said all, or was asked to
+			return nil
 		}
-		err = s.take(message.buffer)
+		if err != nil {
+			return err
+		}
+		if !s.voice.ending.Load() && s.server.stopping.Err() == nil { // later, only the end of the stream is waited for
+			err = s.take(message.buffer)
+		}
 		message.buffer.Free()
 		if err != nil {
 			if status.Code(err) == codes.InvalidArgument {
 				s.server.metrics.refused.Inc()
-				s.log.Warn("refused a message", "error", err)
+				s.log().Warn("refused a message", "error", err)
 			}
-			s.end(err)
-			return
+			return err
 		}
 	}
 }
@@ -233,7 +205,7 @@ func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
 		return nil
 	})
 	if badGaps > 0 {
-		s.log.Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
+		s.log().Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
 	}
 	if err == nil && e.samples > 0 {
 		// Only the newest counts for what is shown.
@@ -246,7 +218,7 @@ func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
 func (s *session) reject(e *entry, wire, reason string) {
 	if !s.warned { // once a stream: the others are in the quarantine
 		s.warned = true
-		s.log.Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
+		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
 	}
 	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: wire, Reason: reason})
 }
@@ -334,38 +306,3 @@ func (s *session) show(work *workspace, wire string) error {
 
 // refusal is the status of a message that the agent must not send again.
 func refusal(cause error) error { return status.Error(codes.InvalidArgument, cause.Error()) }
-
-// ackAgain repeats the newest acknowledgement.
-func (s *session) ackAgain() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// answer sends acknowledgements until the stream must end, and returns its status. Acknowledgements are cumulative, so
-// a slow agent gets fewer of them, never a queue.
-func (s *session) answer() error {
-	for {
-		select {
-		case <-s.wake:
-			if err := s.sendAck(); err != nil {
-				return err
-			}
-		case <-s.ended:
-			return s.cause
-		case <-s.stream.Context().Done():
-			return s.stream.Context().Err()
-		case <-s.server.drained:
-			if err := s.sendAck(); err != nil {
-				return err
-			}
-			return errStopping
-		}
-	}
-}
-
-func (s *session) sendAck() error {
-	ack := &gohubv1.Ack{Epoch: s.epoch, Seq: s.acked.Load()}
-	return s.stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}})
-}

@@ -149,6 +149,9 @@ func (a *agent) receive(stream grpc.ClientStream) error {
 		if err := stream.RecvMsg(&ack); err != nil {
 			return err
 		}
+		if ack.goodbye {
+			return errGoodbye // the stream's context ends with this, and so the stream
+		}
 		a.fleet.acks.Add(1)
 		a.mu.Lock()
 		a.trim(ack.seq)

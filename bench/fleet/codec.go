@@ -22,9 +22,9 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(wire)}, nil
 }
 
-// answer is a StreamResponse: a welcome, or else an acknowledgement.
+// answer is a StreamResponse: a welcome, a goodbye, or else an acknowledgement.
 type answer struct {
-	welcome bool
+	welcome, goodbye bool
 	hostID  uint32
 	// seq is the newest sequence number that is stored.
 	seq uint64
@@ -33,9 +33,13 @@ type answer struct {
 // The numbers of the contract's fields.
 const (
 	responseWelcome              = 1
+	responseGoodbye              = 3
 	welcomeHostID, welcomeStored = 1, 2
 	ackSeq                       = 2
 )
+
+// errGoodbye: the server asked for the end of the stream.
+var errGoodbye = errors.New("the server asked the agent to end its stream")
 
 var errAnswer = errors.New("the server's answer is neither a welcome nor an acknowledgement")
 
@@ -54,7 +58,7 @@ func (codec) Unmarshal(data mem.BufferSlice, message any) error {
 	if m < 0 {
 		return errAnswer
 	}
-	*into = answer{welcome: number == responseWelcome}
+	*into = answer{welcome: number == responseWelcome, goodbye: number == responseGoodbye}
 	for len(body) > 0 {
 		number, wireType, n := protowire.ConsumeTag(body)
 		if n < 0 {

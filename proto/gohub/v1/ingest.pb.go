@@ -192,6 +192,7 @@ type StreamResponse struct {
 	//
 	//	*StreamResponse_Welcome
 	//	*StreamResponse_Ack
+	//	*StreamResponse_Goodbye
 	Message       isStreamResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,6 +253,15 @@ func (x *StreamResponse) GetAck() *Ack {
 	return nil
 }
 
+func (x *StreamResponse) GetGoodbye() *Goodbye {
+	if x != nil {
+		if x, ok := x.Message.(*StreamResponse_Goodbye); ok {
+			return x.Goodbye
+		}
+	}
+	return nil
+}
+
 type isStreamResponse_Message interface {
 	isStreamResponse_Message()
 }
@@ -264,9 +274,15 @@ type StreamResponse_Ack struct {
 	Ack *Ack `protobuf:"bytes,2,opt,name=ack,proto3,oneof"`
 }
 
+type StreamResponse_Goodbye struct {
+	Goodbye *Goodbye `protobuf:"bytes,3,opt,name=goodbye,proto3,oneof"`
+}
+
 func (*StreamResponse_Welcome) isStreamResponse_Message() {}
 
 func (*StreamResponse_Ack) isStreamResponse_Message() {}
+
+func (*StreamResponse_Goodbye) isStreamResponse_Message() {}
 
 // Hello is the first message of a stream.
 type Hello struct {
@@ -393,6 +409,61 @@ func (x *Welcome) GetServerVersion() string {
 	return ""
 }
 
+// Goodbye asks the agent to half-close its stream, which then ends with this status. An agent that does not within a few
+// seconds is cut off.
+type Goodbye struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A status code of gRPC.
+	Code          uint32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Goodbye) Reset() {
+	*x = Goodbye{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Goodbye) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Goodbye) ProtoMessage() {}
+
+func (x *Goodbye) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
+func (*Goodbye) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Goodbye) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Goodbye) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Batch is what an agent stores and sends at once. (agent_id, epoch, seq) names it for ever.
 type Batch struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -409,7 +480,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[4]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +492,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[4]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +505,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{4}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Batch) GetAgentId() string {
@@ -485,7 +556,7 @@ type Backlog struct {
 
 func (x *Backlog) Reset() {
 	*x = Backlog{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +568,7 @@ func (x *Backlog) String() string {
 func (*Backlog) ProtoMessage() {}
 
 func (x *Backlog) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[5]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +581,7 @@ func (x *Backlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backlog.ProtoReflect.Descriptor instead.
 func (*Backlog) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{5}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Backlog) GetZstd() []byte {
@@ -530,7 +601,7 @@ type Batches struct {
 
 func (x *Batches) Reset() {
 	*x = Batches{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +613,7 @@ func (x *Batches) String() string {
 func (*Batches) ProtoMessage() {}
 
 func (x *Batches) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[6]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +626,7 @@ func (x *Batches) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batches.ProtoReflect.Descriptor instead.
 func (*Batches) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{6}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Batches) GetBatches() []*Batch {
@@ -576,7 +647,7 @@ type Preview struct {
 
 func (x *Preview) Reset() {
 	*x = Preview{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +659,7 @@ func (x *Preview) String() string {
 func (*Preview) ProtoMessage() {}
 
 func (x *Preview) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[7]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +672,7 @@ func (x *Preview) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preview.ProtoReflect.Descriptor instead.
 func (*Preview) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{7}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Preview) GetSample() *Sample {
@@ -626,7 +697,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +709,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +722,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Gap) GetFromUnixMillis() int64 {
@@ -693,7 +764,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +776,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +789,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{9}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetEpoch() uint64 {
@@ -753,7 +824,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +836,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +849,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{10}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Sample) GetTimeUnixMillis() int64 {
@@ -864,7 +935,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +947,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +960,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{11}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -986,10 +1057,11 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x05batch\x18\x02 \x01(\v2\x0f.gohub.v1.BatchH\x00R\x05batch\x12-\n" +
 	"\abacklog\x18\x03 \x01(\v2\x11.gohub.v1.BacklogH\x00R\abacklog\x12-\n" +
 	"\apreview\x18\x04 \x01(\v2\x11.gohub.v1.PreviewH\x00R\apreviewB\t\n" +
-	"\amessage\"m\n" +
+	"\amessage\"\x9c\x01\n" +
 	"\x0eStreamResponse\x12-\n" +
 	"\awelcome\x18\x01 \x01(\v2\x11.gohub.v1.WelcomeH\x00R\awelcome\x12!\n" +
-	"\x03ack\x18\x02 \x01(\v2\r.gohub.v1.AckH\x00R\x03ackB\t\n" +
+	"\x03ack\x18\x02 \x01(\v2\r.gohub.v1.AckH\x00R\x03ack\x12-\n" +
+	"\agoodbye\x18\x03 \x01(\v2\x11.gohub.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
 	"\amessage\"c\n" +
 	"\x05Hello\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
@@ -998,7 +1070,10 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\aWelcome\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12#\n" +
 	"\rcommitted_seq\x18\x02 \x01(\x04R\fcommittedSeq\x12%\n" +
-	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\"\x99\x01\n" +
+	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\"7\n" +
+	"\aGoodbye\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x99\x01\n" +
 	"\x05Batch\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
@@ -1062,56 +1137,58 @@ func file_gohub_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_gohub_v1_ingest_proto_goTypes = []any{
 	(GapReason)(0),            // 0: gohub.v1.GapReason
 	(*StreamRequest)(nil),     // 1: gohub.v1.StreamRequest
 	(*StreamResponse)(nil),    // 2: gohub.v1.StreamResponse
 	(*Hello)(nil),             // 3: gohub.v1.Hello
 	(*Welcome)(nil),           // 4: gohub.v1.Welcome
-	(*Batch)(nil),             // 5: gohub.v1.Batch
-	(*Backlog)(nil),           // 6: gohub.v1.Backlog
-	(*Batches)(nil),           // 7: gohub.v1.Batches
-	(*Preview)(nil),           // 8: gohub.v1.Preview
-	(*Gap)(nil),               // 9: gohub.v1.Gap
-	(*Ack)(nil),               // 10: gohub.v1.Ack
-	(*Sample)(nil),            // 11: gohub.v1.Sample
-	(*HostFacts)(nil),         // 12: gohub.v1.HostFacts
-	(*HostMetrics)(nil),       // 13: gohub.v1.HostMetrics
-	(*CoreMetrics)(nil),       // 14: gohub.v1.CoreMetrics
-	(*FilesystemMetrics)(nil), // 15: gohub.v1.FilesystemMetrics
-	(*DiskMetrics)(nil),       // 16: gohub.v1.DiskMetrics
-	(*NetworkMetrics)(nil),    // 17: gohub.v1.NetworkMetrics
-	(*SensorMetrics)(nil),     // 18: gohub.v1.SensorMetrics
-	(*ProcessMetrics)(nil),    // 19: gohub.v1.ProcessMetrics
+	(*Goodbye)(nil),           // 5: gohub.v1.Goodbye
+	(*Batch)(nil),             // 6: gohub.v1.Batch
+	(*Backlog)(nil),           // 7: gohub.v1.Backlog
+	(*Batches)(nil),           // 8: gohub.v1.Batches
+	(*Preview)(nil),           // 9: gohub.v1.Preview
+	(*Gap)(nil),               // 10: gohub.v1.Gap
+	(*Ack)(nil),               // 11: gohub.v1.Ack
+	(*Sample)(nil),            // 12: gohub.v1.Sample
+	(*HostFacts)(nil),         // 13: gohub.v1.HostFacts
+	(*HostMetrics)(nil),       // 14: gohub.v1.HostMetrics
+	(*CoreMetrics)(nil),       // 15: gohub.v1.CoreMetrics
+	(*FilesystemMetrics)(nil), // 16: gohub.v1.FilesystemMetrics
+	(*DiskMetrics)(nil),       // 17: gohub.v1.DiskMetrics
+	(*NetworkMetrics)(nil),    // 18: gohub.v1.NetworkMetrics
+	(*SensorMetrics)(nil),     // 19: gohub.v1.SensorMetrics
+	(*ProcessMetrics)(nil),    // 20: gohub.v1.ProcessMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
-	5,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
-	6,  // 2: gohub.v1.StreamRequest.backlog:type_name -> gohub.v1.Backlog
-	8,  // 3: gohub.v1.StreamRequest.preview:type_name -> gohub.v1.Preview
+	6,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
+	7,  // 2: gohub.v1.StreamRequest.backlog:type_name -> gohub.v1.Backlog
+	9,  // 3: gohub.v1.StreamRequest.preview:type_name -> gohub.v1.Preview
 	4,  // 4: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
-	10, // 5: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
-	12, // 6: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
-	11, // 7: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
-	9,  // 8: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
-	5,  // 9: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
-	11, // 10: gohub.v1.Preview.sample:type_name -> gohub.v1.Sample
-	0,  // 11: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
-	13, // 12: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
-	14, // 13: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
-	15, // 14: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
-	16, // 15: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
-	17, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
-	18, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
-	19, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	1,  // 19: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
-	2,  // 20: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	11, // 5: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
+	5,  // 6: gohub.v1.StreamResponse.goodbye:type_name -> gohub.v1.Goodbye
+	13, // 7: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
+	12, // 8: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
+	10, // 9: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
+	6,  // 10: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
+	12, // 11: gohub.v1.Preview.sample:type_name -> gohub.v1.Sample
+	0,  // 12: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
+	14, // 13: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
+	15, // 14: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
+	16, // 15: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
+	17, // 16: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
+	18, // 17: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
+	19, // 18: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
+	20, // 19: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
+	1,  // 20: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	2,  // 21: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
+	21, // [21:22] is the sub-list for method output_type
+	20, // [20:21] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }
@@ -1129,6 +1206,7 @@ func file_gohub_v1_ingest_proto_init() {
 	file_gohub_v1_ingest_proto_msgTypes[1].OneofWrappers = []any{
 		(*StreamResponse_Welcome)(nil),
 		(*StreamResponse_Ack)(nil),
+		(*StreamResponse_Goodbye)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1136,7 +1214,7 @@ func file_gohub_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_ingest_proto_rawDesc), len(file_gohub_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

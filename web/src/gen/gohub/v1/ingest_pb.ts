@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/ingest.proto.
  */
 export const file_gohub_v1_ingest: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UiXwoOU3RyZWFtUmVzcG9uc2USJAoHd2VsY29tZRgBIAEoCzIRLmdvaHViLnYxLldlbGNvbWVIABIcCgNhY2sYAiABKAsyDS5nb2h1Yi52MS5BY2tIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzIkkKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJInUKBUJhdGNoEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEgsKA3NlcRgDIAEoBBIhCgdzYW1wbGVzGAQgAygLMhAuZ29odWIudjEuU2FtcGxlEhsKBGdhcHMYBSADKAsyDS5nb2h1Yi52MS5HYXAiFwoHQmFja2xvZxIMCgR6c3RkGAEgASgMIisKB0JhdGNoZXMSIAoHYmF0Y2hlcxgBIAMoCzIPLmdvaHViLnYxLkJhdGNoIisKB1ByZXZpZXcSIAoGc2FtcGxlGAEgASgLMhAuZ29odWIudjEuU2FtcGxlIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
+  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UihQEKDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSAASJAoHZ29vZGJ5ZRgDIAEoCzIRLmdvaHViLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzIkkKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJIigKB0dvb2RieWUSDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJInUKBUJhdGNoEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEgsKA3NlcRgDIAEoBBIhCgdzYW1wbGVzGAQgAygLMhAuZ29odWIudjEuU2FtcGxlEhsKBGdhcHMYBSADKAsyDS5nb2h1Yi52MS5HYXAiFwoHQmFja2xvZxIMCgR6c3RkGAEgASgMIisKB0JhdGNoZXMSIAoHYmF0Y2hlcxgBIAMoCzIPLmdvaHViLnYxLkJhdGNoIisKB1ByZXZpZXcSIAoGc2FtcGxlGAEgASgLMhAuZ29odWIudjEuU2FtcGxlIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
 
 /**
  * @generated from message gohub.v1.StreamRequest
@@ -99,6 +99,12 @@ export type StreamResponse = Message<"gohub.v1.StreamResponse"> & {
      */
     value: Ack;
     case: "ack";
+  } | {
+    /**
+     * @generated from field: gohub.v1.Goodbye goodbye = 3;
+     */
+    value: Goodbye;
+    case: "goodbye";
   } | { case: undefined; value?: undefined };
 };
 
@@ -115,6 +121,11 @@ export type StreamResponseJson = {
    * @generated from field: gohub.v1.Ack ack = 2;
    */
   ack?: AckJson;
+
+  /**
+   * @generated from field: gohub.v1.Goodbye goodbye = 3;
+   */
+  goodbye?: GoodbyeJson;
 };
 
 /**
@@ -239,6 +250,53 @@ export const WelcomeSchema: GenMessage<Welcome, {jsonType: WelcomeJson}> = /*@__
   messageDesc(file_gohub_v1_ingest, 3);
 
 /**
+ * Goodbye asks the agent to half-close its stream, which then ends with this status. An agent that does not within a few
+ * seconds is cut off.
+ *
+ * @generated from message gohub.v1.Goodbye
+ */
+export type Goodbye = Message<"gohub.v1.Goodbye"> & {
+  /**
+   * A status code of gRPC.
+   *
+   * @generated from field: uint32 code = 1;
+   */
+  code: number;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Goodbye asks the agent to half-close its stream, which then ends with this status. An agent that does not within a few
+ * seconds is cut off.
+ *
+ * @generated from message gohub.v1.Goodbye
+ */
+export type GoodbyeJson = {
+  /**
+   * A status code of gRPC.
+   *
+   * @generated from field: uint32 code = 1;
+   */
+  code?: number;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message?: string;
+};
+
+/**
+ * Describes the message gohub.v1.Goodbye.
+ * Use `create(GoodbyeSchema)` to create a new message.
+ */
+export const GoodbyeSchema: GenMessage<Goodbye, {jsonType: GoodbyeJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 4);
+
+/**
  * Batch is what an agent stores and sends at once. (agent_id, epoch, seq) names it for ever.
  *
  * @generated from message gohub.v1.Batch
@@ -315,7 +373,7 @@ export type BatchJson = {
  * Use `create(BatchSchema)` to create a new message.
  */
 export const BatchSchema: GenMessage<Batch, {jsonType: BatchJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 4);
+  messageDesc(file_gohub_v1_ingest, 5);
 
 /**
  * Backlog carries batches that waited in the spool while the server was away, many at once and compressed. Each counts as
@@ -354,7 +412,7 @@ export type BacklogJson = {
  * Use `create(BacklogSchema)` to create a new message.
  */
 export const BacklogSchema: GenMessage<Backlog, {jsonType: BacklogJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 5);
+  messageDesc(file_gohub_v1_ingest, 6);
 
 /**
  * Batches are in the order of their sequence numbers.
@@ -385,7 +443,7 @@ export type BatchesJson = {
  * Use `create(BatchesSchema)` to create a new message.
  */
 export const BatchesSchema: GenMessage<Batches, {jsonType: BatchesJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 6);
+  messageDesc(file_gohub_v1_ingest, 7);
 
 /**
  * Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
@@ -418,7 +476,7 @@ export type PreviewJson = {
  * Use `create(PreviewSchema)` to create a new message.
  */
 export const PreviewSchema: GenMessage<Preview, {jsonType: PreviewJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 7);
+  messageDesc(file_gohub_v1_ingest, 8);
 
 /**
  * Gap says that samples were taken, or should have been, and are lost for good.
@@ -487,7 +545,7 @@ export type GapJson = {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap, {jsonType: GapJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 8);
+  messageDesc(file_gohub_v1_ingest, 9);
 
 /**
  * Ack says that the batches up to seq are stored for good, or quarantined with a reason.
@@ -528,7 +586,7 @@ export type AckJson = {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack, {jsonType: AckJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 9);
+  messageDesc(file_gohub_v1_ingest, 10);
 
 /**
  * Sample is one tick of one host.
@@ -633,7 +691,7 @@ export type SampleJson = {
  * Use `create(SampleSchema)` to create a new message.
  */
 export const SampleSchema: GenMessage<Sample, {jsonType: SampleJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 10);
+  messageDesc(file_gohub_v1_ingest, 11);
 
 /**
  * HostFacts is what seldom changes on a machine.
@@ -798,7 +856,7 @@ export type HostFactsJson = {
  * Use `create(HostFactsSchema)` to create a new message.
  */
 export const HostFactsSchema: GenMessage<HostFacts, {jsonType: HostFactsJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 11);
+  messageDesc(file_gohub_v1_ingest, 12);
 
 /**
  * @generated from enum gohub.v1.GapReason
