@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/google/uuid"
@@ -31,6 +32,10 @@ const (
 type Store struct {
 	// writes serves flushes and registrations, reads everything that people ask for: a slow query never holds up ingest.
 	writes, reads *pgxpool.Pool
+
+	stop context.CancelFunc
+	// running counts the goroutines of the store, which stop ends.
+	running sync.WaitGroup
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -51,11 +56,14 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	// A server that hangs in a transaction must not hold its cursors' row locks for ever.
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
-	store := &Store{}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	store := &Store{stop: stop}
 	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
 	}
 	if store.reads, err = pgxpool.NewWithConfig(ctx, config.Copy()); err != nil {
+		stop()
 		store.writes.Close()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
 	}
@@ -64,6 +72,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		store.Close()
 		return nil, fmt.Errorf("open the database at %s: %w", where, err)
 	}
+	store.running.Go(func() { store.keepChunks(background) })
 	return store, nil
 }
 
@@ -120,6 +129,8 @@ func olderThan(version, bound string) bool {
 
 // Close implements storage.Store.
 func (s *Store) Close() error {
+	s.stop()
+	s.running.Wait()
 	s.reads.Close()
 	s.writes.Close()
 	return nil

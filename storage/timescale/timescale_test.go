@@ -152,3 +152,19 @@ func TestRowsAreWhatPostgreSQLWouldWrite(t *testing.T) {
 		require.Equal(t, copyHeader+string(tuples)+copyTrailer, out.String(), family.Name)
 	}
 }
+
+func TestChunksAreMadeAheadAndLeaveNoRows(t *testing.T) {
+	store := open(t).(*Store)
+	defer store.Close()
+	later := time.Now().Add(100 * 24 * time.Hour)
+	require.NoError(t, store.makeChunks(t.Context(), later))
+	require.NoError(t, store.makeChunks(t.Context(), later))
+	for _, family := range catalogue.Families() {
+		var chunks, rows int
+		require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = $1 AND range_end > $2",
+			family.Table, later).Scan(&chunks))
+		require.Equal(t, 2, chunks, family.Table)
+		require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT count(*) FROM "+family.Table).Scan(&rows))
+		require.Zero(t, rows, family.Table)
+	}
+}
