@@ -354,8 +354,10 @@ type Welcome struct {
 	// Sequence number of the newest batch of this epoch that is stored, 0 for none. The agent goes on after it.
 	CommittedSeq  uint64 `protobuf:"varint,2,opt,name=committed_seq,json=committedSeq,proto3" json:"committed_seq,omitempty"`
 	ServerVersion string `protobuf:"bytes,3,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The checksum that came with that batch, 0 for none.
+	CommittedChecksum uint32 `protobuf:"fixed32,4,opt,name=committed_checksum,json=committedChecksum,proto3" json:"committed_checksum,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -407,6 +409,13 @@ func (x *Welcome) GetServerVersion() string {
 		return x.ServerVersion
 	}
 	return ""
+}
+
+func (x *Welcome) GetCommittedChecksum() uint32 {
+	if x != nil {
+		return x.CommittedChecksum
+	}
+	return 0
 }
 
 // Goodbye asks the agent to half-close its stream, which then ends with this status. An agent that does not within a few
@@ -473,7 +482,11 @@ type Batch struct {
 	Seq     uint64    `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
 	Samples []*Sample `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
 	// What the agent took and could not keep.
-	Gaps          []*Gap `protobuf:"bytes,5,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	Gaps []*Gap `protobuf:"bytes,5,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Checksum of the batch's content, never 0. Two machines that number their batches alike, a copy and its original or one
+	// that was set back to a snapshot, are told apart by it: the welcome tells the checksum of the newest stored batch, and
+	// an agent that numbered another batch so must go on in a new epoch.
+	Checksum      uint32 `protobuf:"fixed32,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,6 +554,13 @@ func (x *Batch) GetGaps() []*Gap {
 		return x.Gaps
 	}
 	return nil
+}
+
+func (x *Batch) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
 }
 
 // Backlog carries batches that waited in the spool while the server was away, many at once and compressed. Each counts as
@@ -1066,20 +1086,22 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x05Hello\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12)\n" +
-	"\x05facts\x18\x03 \x01(\v2\x13.gohub.v1.HostFactsR\x05facts\"n\n" +
+	"\x05facts\x18\x03 \x01(\v2\x13.gohub.v1.HostFactsR\x05facts\"\x9d\x01\n" +
 	"\aWelcome\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12#\n" +
 	"\rcommitted_seq\x18\x02 \x01(\x04R\fcommittedSeq\x12%\n" +
-	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\"7\n" +
+	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\x12-\n" +
+	"\x12committed_checksum\x18\x04 \x01(\aR\x11committedChecksum\"7\n" +
 	"\aGoodbye\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x99\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xb5\x01\n" +
 	"\x05Batch\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12*\n" +
 	"\asamples\x18\x04 \x03(\v2\x10.gohub.v1.SampleR\asamples\x12!\n" +
-	"\x04gaps\x18\x05 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\x1d\n" +
+	"\x04gaps\x18\x05 \x03(\v2\r.gohub.v1.GapR\x04gaps\x12\x1a\n" +
+	"\bchecksum\x18\x06 \x01(\aR\bchecksum\"\x1d\n" +
 	"\aBacklog\x12\x12\n" +
 	"\x04zstd\x18\x01 \x01(\fR\x04zstd\"4\n" +
 	"\aBatches\x12)\n" +

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/ingest.proto.
  */
 export const file_gohub_v1_ingest: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UihQEKDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSAASJAoHZ29vZGJ5ZRgDIAEoCzIRLmdvaHViLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzIkkKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJIigKB0dvb2RieWUSDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJInUKBUJhdGNoEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEgsKA3NlcRgDIAEoBBIhCgdzYW1wbGVzGAQgAygLMhAuZ29odWIudjEuU2FtcGxlEhsKBGdhcHMYBSADKAsyDS5nb2h1Yi52MS5HYXAiFwoHQmFja2xvZxIMCgR6c3RkGAEgASgMIisKB0JhdGNoZXMSIAoHYmF0Y2hlcxgBIAMoCzIPLmdvaHViLnYxLkJhdGNoIisKB1ByZXZpZXcSIAoGc2FtcGxlGAEgASgLMhAuZ29odWIudjEuU2FtcGxlIm0KA0dhcBIYChBmcm9tX3VuaXhfbWlsbGlzGAEgASgDEhYKDnRvX3VuaXhfbWlsbGlzGAIgASgDEiMKBnJlYXNvbhgDIAEoDjITLmdvaHViLnYxLkdhcFJlYXNvbhIPCgdzYW1wbGVzGAQgASgNIiEKA0FjaxINCgVlcG9jaBgBIAEoBBILCgNzZXEYAiABKAQiyAIKBlNhbXBsZRIYChB0aW1lX3VuaXhfbWlsbGlzGAEgASgDEiMKBGhvc3QYAiABKAsyFS5nb2h1Yi52MS5Ib3N0TWV0cmljcxIkCgVjb3JlcxgDIAMoCzIVLmdvaHViLnYxLkNvcmVNZXRyaWNzEjAKC2ZpbGVzeXN0ZW1zGAQgAygLMhsuZ29odWIudjEuRmlsZXN5c3RlbU1ldHJpY3MSJAoFZGlza3MYBSADKAsyFS5nb2h1Yi52MS5EaXNrTWV0cmljcxIqCghuZXR3b3JrcxgGIAMoCzIYLmdvaHViLnYxLk5ldHdvcmtNZXRyaWNzEigKB3NlbnNvcnMYByADKAsyFy5nb2h1Yi52MS5TZW5zb3JNZXRyaWNzEisKCXByb2Nlc3NlcxgIIAMoCzIYLmdvaHViLnYxLlByb2Nlc3NNZXRyaWNzIocCCglIb3N0RmFjdHMSEAoIaG9zdG5hbWUYASABKAkSCgoCb3MYAiABKAkSEAoIcGxhdGZvcm0YAyABKAkSGAoQcGxhdGZvcm1fdmVyc2lvbhgEIAEoCRIWCg5rZXJuZWxfdmVyc2lvbhgFIAEoCRIMCgRhcmNoGAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIRCgljcHVfY29yZXMYCCABKA0SFAoMbWVtb3J5X2J5dGVzGAkgASgEEh4KFmJvb3RfdGltZV91bml4X3NlY29uZHMYCiABKAMSFQoNYWdlbnRfdmVyc2lvbhgLIAEoCRIXCg9pbnRlcnZhbF9taWxsaXMYDCABKA0qYAoJR2FwUmVhc29uEhoKFkdBUF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVHQVBfUkVBU09OX1NQT09MX0ZVTEwQARIcChhHQVBfUkVBU09OX1NQT09MX0RBTUFHRUQQAjJQCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAFCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_metrics]);
+  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UihQEKDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSAASJAoHZ29vZGJ5ZRgDIAEoCzIRLmdvaHViLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzImUKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJEhoKEmNvbW1pdHRlZF9jaGVja3N1bRgEIAEoByIoCgdHb29kYnllEgwKBGNvZGUYASABKA0SDwoHbWVzc2FnZRgCIAEoCSKHAQoFQmF0Y2gSEAoIYWdlbnRfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSCwoDc2VxGAMgASgEEiEKB3NhbXBsZXMYBCADKAsyEC5nb2h1Yi52MS5TYW1wbGUSGwoEZ2FwcxgFIAMoCzINLmdvaHViLnYxLkdhcBIQCghjaGVja3N1bRgGIAEoByIXCgdCYWNrbG9nEgwKBHpzdGQYASABKAwiKwoHQmF0Y2hlcxIgCgdiYXRjaGVzGAEgAygLMg8uZ29odWIudjEuQmF0Y2giKwoHUHJldmlldxIgCgZzYW1wbGUYASABKAsyEC5nb2h1Yi52MS5TYW1wbGUibQoDR2FwEhgKEGZyb21fdW5peF9taWxsaXMYASABKAMSFgoOdG9fdW5peF9taWxsaXMYAiABKAMSIwoGcmVhc29uGAMgASgOMhMuZ29odWIudjEuR2FwUmVhc29uEg8KB3NhbXBsZXMYBCABKA0iIQoDQWNrEg0KBWVwb2NoGAEgASgEEgsKA3NlcRgCIAEoBCLIAgoGU2FtcGxlEhgKEHRpbWVfdW5peF9taWxsaXMYASABKAMSIwoEaG9zdBgCIAEoCzIVLmdvaHViLnYxLkhvc3RNZXRyaWNzEiQKBWNvcmVzGAMgAygLMhUuZ29odWIudjEuQ29yZU1ldHJpY3MSMAoLZmlsZXN5c3RlbXMYBCADKAsyGy5nb2h1Yi52MS5GaWxlc3lzdGVtTWV0cmljcxIkCgVkaXNrcxgFIAMoCzIVLmdvaHViLnYxLkRpc2tNZXRyaWNzEioKCG5ldHdvcmtzGAYgAygLMhguZ29odWIudjEuTmV0d29ya01ldHJpY3MSKAoHc2Vuc29ycxgHIAMoCzIXLmdvaHViLnYxLlNlbnNvck1ldHJpY3MSKwoJcHJvY2Vzc2VzGAggAygLMhguZ29odWIudjEuUHJvY2Vzc01ldHJpY3MihwIKCUhvc3RGYWN0cxIQCghob3N0bmFtZRgBIAEoCRIKCgJvcxgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIYChBwbGF0Zm9ybV92ZXJzaW9uGAQgASgJEhYKDmtlcm5lbF92ZXJzaW9uGAUgASgJEgwKBGFyY2gYBiABKAkSEQoJY3B1X21vZGVsGAcgASgJEhEKCWNwdV9jb3JlcxgIIAEoDRIUCgxtZW1vcnlfYnl0ZXMYCSABKAQSHgoWYm9vdF90aW1lX3VuaXhfc2Vjb25kcxgKIAEoAxIVCg1hZ2VudF92ZXJzaW9uGAsgASgJEhcKD2ludGVydmFsX21pbGxpcxgMIAEoDSpgCglHYXBSZWFzb24SGgoWR0FQX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFUdBUF9SRUFTT05fU1BPT0xfRlVMTBABEhwKGEdBUF9SRUFTT05fU1BPT0xfREFNQUdFRBACMlAKDUluZ2VzdFNlcnZpY2USPwoGU3RyZWFtEhcuZ29odWIudjEuU3RyZWFtUmVxdWVzdBoYLmdvaHViLnYxLlN0cmVhbVJlc3BvbnNlKAEwAUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_metrics]);
 
 /**
  * @generated from message gohub.v1.StreamRequest
@@ -216,6 +216,13 @@ export type Welcome = Message<"gohub.v1.Welcome"> & {
    * @generated from field: string server_version = 3;
    */
   serverVersion: string;
+
+  /**
+   * The checksum that came with that batch, 0 for none.
+   *
+   * @generated from field: fixed32 committed_checksum = 4;
+   */
+  committedChecksum: number;
 };
 
 /**
@@ -240,6 +247,13 @@ export type WelcomeJson = {
    * @generated from field: string server_version = 3;
    */
   serverVersion?: string;
+
+  /**
+   * The checksum that came with that batch, 0 for none.
+   *
+   * @generated from field: fixed32 committed_checksum = 4;
+   */
+  committedChecksum?: number;
 };
 
 /**
@@ -330,6 +344,15 @@ export type Batch = Message<"gohub.v1.Batch"> & {
    * @generated from field: repeated gohub.v1.Gap gaps = 5;
    */
   gaps: Gap[];
+
+  /**
+   * Checksum of the batch's content, never 0. Two machines that number their batches alike, a copy and its original or one
+   * that was set back to a snapshot, are told apart by it: the welcome tells the checksum of the newest stored batch, and
+   * an agent that numbered another batch so must go on in a new epoch.
+   *
+   * @generated from field: fixed32 checksum = 6;
+   */
+  checksum: number;
 };
 
 /**
@@ -366,6 +389,15 @@ export type BatchJson = {
    * @generated from field: repeated gohub.v1.Gap gaps = 5;
    */
   gaps?: GapJson[];
+
+  /**
+   * Checksum of the batch's content, never 0. Two machines that number their batches alike, a copy and its original or one
+   * that was set back to a snapshot, are told apart by it: the welcome tells the checksum of the newest stored batch, and
+   * an agent that numbered another batch so must go on in a new epoch.
+   *
+   * @generated from field: fixed32 checksum = 6;
+   */
+  checksum?: number;
 };
 
 /**
