@@ -187,9 +187,9 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 		s.log.Error("can not register an agent", "agent_id", registration.AgentID, "error", err)
 		return status.Error(codes.Unavailable, "the server can not reach its database; try again later")
 	}
-	host, seq := registered.Host, registered.Seq
+	host, seq := registered.Host, registered.Cursor.Seq
 	s.options.Observer.SetHost(host)
-	welcome := &gohubv1.Welcome{HostId: uint32(host.ID), CommittedSeq: seq, ServerVersion: s.options.Version}
+	welcome := &gohubv1.Welcome{HostId: uint32(host.ID), CommittedSeq: seq, CommittedChecksum: registered.Cursor.Checksum, ServerVersion: s.options.Version}
 	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	}
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
-	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, ReceivedAt: now}
+	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
 	if err := s.readBatch(work, e, now); err != nil {
 		work.rows.Reset()
 		e.release()
@@ -133,8 +133,9 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 // batchHead is what a batch says before its samples.
 type batchHead struct {
 	agentID       string
+	checksum      uint32
 	epoch, seq    uint64
-	samples, gaps int
+	samples       int
 }
 
 func (s *session) checkHead(wire string) (head batchHead, err error) {
@@ -146,6 +147,8 @@ func (s *session) checkHead(wire string) (head batchHead, err error) {
 			head.epoch = field.Value
 		case field.Number == batchSeq && field.Type == protowire.VarintType:
 			head.seq = field.Value
+		case field.Number == batchChecksum && field.Type == protowire.Fixed32Type:
+			head.checksum = uint32(field.Value)
 		case field.Number == batchSamples && field.Type == protowire.BytesType:
 			head.samples++
 		}

@@ -6,10 +6,17 @@ type Spool struct {
 	Epoch uint64
 }
 
-// Judge decides which batches may be stored, given the stored cursors (the sequence number of the newest stored batch) of
-// their spools, which must still be the same when the caller commits. It advances the cursors in place over the batches
-// that it lets pass, and returns one outcome a batch. The batches of a spool without a cursor are fenced.
-func Judge(cursors map[Spool]uint64, batches []*Batch) []Outcome {
+// Cursor says how far a spool's batches are stored.
+type Cursor struct {
+	// Seq is the sequence number of the newest stored batch, 0 if there is none, and Checksum what came with it.
+	Seq      uint64
+	Checksum uint32
+}
+
+// Judge decides which batches may be stored, given the stored cursors of their spools, which must still be the same when the
+// caller commits. It advances the cursors in place over the batches that it lets pass, and returns one outcome a batch. The
+// batches of a spool without a cursor are fenced.
+func Judge(cursors map[Spool]Cursor, batches []*Batch) []Outcome {
 	outcomes := make([]Outcome, len(batches))
 	for i, batch := range batches {
 		spool := batch.Spool()
@@ -17,13 +24,13 @@ func Judge(cursors map[Spool]uint64, batches []*Batch) []Outcome {
 		switch {
 		case !known:
 			outcomes[i] = Fenced
-		case batch.Seq <= cursor:
+		case batch.Seq <= cursor.Seq:
 			outcomes[i] = Duplicate
-		case batch.Prev != cursor:
+		case batch.Prev != cursor.Seq:
 			outcomes[i] = Fenced
 		default:
 			outcomes[i] = Stored
-			cursors[spool] = batch.Seq
+			cursors[spool] = Cursor{batch.Seq, batch.Checksum}
 		}
 	}
 	return outcomes

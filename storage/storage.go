@@ -49,8 +49,8 @@ type Registration struct {
 // Registered answers a Registration.
 type Registered struct {
 	Host Host
-	// Seq is the cursor of the registration's epoch: the sequence number of its newest stored batch, 0 if there is none.
-	Seq uint64
+	// Cursor of the registration's epoch.
+	Cursor Cursor
 }
 
 // Batch is a unit of what one agent sends: it is stored whole or not at all.
@@ -60,6 +60,8 @@ type Batch struct {
 	// Prev is the cursor that the batch follows, and Seq the cursor after it. The batch is stored only if the stored
 	// cursor is Prev: that is what makes a redelivered batch harmless.
 	Prev, Seq uint64
+	// Checksum is what the agent says of the batch's content, 0 if nothing.
+	Checksum uint32
 	// ReceivedAt is when the server had the batch.
 	ReceivedAt time.Time
 	Rows       Rows

@@ -42,21 +42,21 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 
 // readCursors reads the cursors of the batches. The transaction holds SQLite's write lock, so they can not change until it
 // ends.
-func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map[storage.Spool]uint64, error) {
-	statement, err := tx.PrepareContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2")
+func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map[storage.Spool]storage.Cursor, error) {
+	statement, err := tx.PrepareContext(ctx, "SELECT seq, checksum FROM cursors WHERE host_id = $1 AND epoch = $2")
 	if err != nil {
 		return nil, fmt.Errorf("read cursors: %w", err)
 	}
 	defer statement.Close()
-	cursors := map[storage.Spool]uint64{}
+	cursors := map[storage.Spool]storage.Cursor{}
 	for _, batch := range batches {
 		if _, known := cursors[batch.Spool()]; known {
 			continue
 		}
-		var seq uint64
-		switch err := statement.QueryRowContext(ctx, batch.Host, int64(batch.Epoch)).Scan(&seq); {
+		var cursor storage.Cursor
+		switch err := statement.QueryRowContext(ctx, batch.Host, int64(batch.Epoch)).Scan(&cursor.Seq, &cursor.Checksum); {
 		case err == nil:
-			cursors[batch.Spool()] = seq
+			cursors[batch.Spool()] = cursor
 		case errors.Is(err, sql.ErrNoRows):
 		default:
 			return nil, fmt.Errorf("read the cursor of host %d: %w", batch.Host, err)
@@ -65,9 +65,10 @@ func readCursors(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) (map
 	return cursors, nil
 }
 
-func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.Spool]uint64) error {
-	for spool, seq := range cursors {
-		_, err := tx.ExecContext(ctx, "UPDATE cursors SET seq = $3 WHERE host_id = $1 AND epoch = $2 AND seq <> $3", spool.Host, int64(spool.Epoch), int64(seq))
+func advanceCursors(ctx context.Context, tx *sql.Tx, cursors map[storage.Spool]storage.Cursor) error {
+	for spool, cursor := range cursors {
+		_, err := tx.ExecContext(ctx, "UPDATE cursors SET seq = $3, checksum = $4 WHERE host_id = $1 AND epoch = $2 AND seq <> $3",
+			spool.Host, int64(spool.Epoch), int64(cursor.Seq), cursor.Checksum)
 		if err != nil {
 			return fmt.Errorf("advance the cursor of host %d: %w", spool.Host, err)
 		}

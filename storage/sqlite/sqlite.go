@@ -146,7 +146,8 @@ func register(ctx context.Context, tx *sql.Tx, r storage.Registration, answer *s
 	answer.Host = host
 	_, err = tx.ExecContext(ctx, "INSERT INTO cursors (host_id, epoch, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", host.ID, int64(r.Epoch))
 	if err == nil {
-		err = tx.QueryRowContext(ctx, "SELECT seq FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).Scan(&answer.Seq)
+		err = tx.QueryRowContext(ctx, "SELECT seq, checksum FROM cursors WHERE host_id = $1 AND epoch = $2", host.ID, int64(r.Epoch)).
+			Scan(&answer.Cursor.Seq, &answer.Cursor.Checksum)
 	}
 	if err != nil {
 		return fmt.Errorf("save cursor: %w", err)

@@ -102,7 +102,7 @@ func Register(t *testing.T, s storage.Store, r storage.Registration) (storage.Ho
 	answers, err := s.Register(t.Context(), []storage.Registration{r})
 	require.NoError(t, err)
 	require.Len(t, answers, 1)
-	return answers[0].Host, answers[0].Seq
+	return answers[0].Host, answers[0].Cursor.Seq
 }
 
 // Flat makes a flat sample of a generated one, which must be one that can be sent.
@@ -205,12 +205,33 @@ func registerTogether(t *testing.T, s storage.Store) {
 	require.Equal(t, old.ID, answers[1].Host.ID)
 	require.Equal(t, answers[2].Host.ID, answers[3].Host.ID)
 	for i, want := range []uint64{0, 3, 0, 0, 0} {
-		require.Equal(t, want, answers[i].Seq)
+		require.Equal(t, want, answers[i].Cursor.Seq)
 	}
 	hosts, err := s.Hosts(t.Context())
 	require.NoError(t, err)
 	require.Len(t, hosts, 3)
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, batch(answers[0].Host.ID, 0, 1, 10)))
+}
+
+// checksums: the cursor tells the checksum of the newest stored batch, and of no other.
+func checksums(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	cursor := func() storage.Cursor {
+		answers, err := s.Register(t.Context(), []storage.Registration{registration(host.AgentID, 7)})
+		require.NoError(t, err)
+		return answers[0].Cursor
+	}
+	numbered := func(prev, seq uint64, checksum uint32) *storage.Batch {
+		b := batch(host.ID, prev, seq, 10)
+		b.Checksum = checksum
+		return b
+	}
+	appendAll(t, s, numbered(0, 1, 11), numbered(1, 2, math.MaxUint32))
+	require.Equal(t, storage.Cursor{Seq: 2, Checksum: math.MaxUint32}, cursor())
+	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, numbered(1, 2, 33)))
+	require.Equal(t, storage.Cursor{Seq: 2, Checksum: math.MaxUint32}, cursor())
+	appendAll(t, s, numbered(2, 3, 0))
+	require.Equal(t, storage.Cursor{Seq: 3}, cursor())
 }
 
 func registerKeepsIDs(t *testing.T, s storage.Store) {

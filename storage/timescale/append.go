@@ -65,21 +65,21 @@ const tries = 5
 // move is the way of one cursor in a flush.
 type move struct {
 	spool      storage.Spool
-	prev, next uint64
+	prev, next storage.Cursor
 }
 
 // expect takes the batches' word for where the cursors are.
 func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
-	cursors := make(map[storage.Spool]uint64, len(batches))
+	cursors := make(map[storage.Spool]storage.Cursor, len(batches))
 	for _, batch := range batches {
 		if _, seen := cursors[batch.Spool()]; !seen {
-			cursors[batch.Spool()] = batch.Prev
+			cursors[batch.Spool()] = storage.Cursor{Seq: batch.Prev}
 		}
 	}
 	return judge(cursors, batches)
 }
 
-func judge(cursors map[storage.Spool]uint64, batches []*storage.Batch) ([]storage.Outcome, []move) {
+func judge(cursors map[storage.Spool]storage.Cursor, batches []*storage.Batch) ([]storage.Outcome, []move) {
 	before := maps.Clone(cursors)
 	outcomes := storage.Judge(cursors, batches)
 	moves := make([]move, 0, len(cursors))
@@ -144,33 +144,34 @@ func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error
 // advanceSQL is the statement that moves the cursors. It is text, because only so does the commit go in the same
 // message; it is made of numbers alone.
 func advanceSQL(moves []move) string {
-	columns := [4]strings.Builder{}
+	columns := [5]strings.Builder{}
 	for i, m := range moves {
-		for j, number := range [4]uint64{uint64(m.spool.Host), m.spool.Epoch, m.prev, m.next} {
+		for j, number := range [5]uint64{uint64(m.spool.Host), m.spool.Epoch, m.prev.Seq, m.next.Seq, uint64(m.next.Checksum)} {
 			if i > 0 {
 				columns[j].WriteByte(',')
 			}
 			columns[j].WriteString(strconv.FormatUint(number, 10))
 		}
 	}
-	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}')", columns[0].String(), columns[1].String(), columns[2].String(), columns[3].String())
+	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}', '{%s}')",
+		columns[0].String(), columns[1].String(), columns[2].String(), columns[3].String(), columns[4].String())
 }
 
-func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.Spool]uint64, error) {
+func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.Spool]storage.Cursor, error) {
 	hosts := make([]int32, 0, len(batches))
 	for _, batch := range batches {
 		hosts = append(hosts, int32(batch.Host))
 	}
 	slices.Sort(hosts)
-	rows, err := connection.Query(ctx, "SELECT host_id, epoch, seq FROM cursors WHERE host_id = ANY($1)", slices.Compact(hosts))
+	rows, err := connection.Query(ctx, "SELECT host_id, epoch, seq, checksum FROM cursors WHERE host_id = ANY($1)", slices.Compact(hosts))
 	if err != nil {
 		return nil, fmt.Errorf("read cursors: %w", err)
 	}
-	cursors := make(map[storage.Spool]uint64, len(hosts))
+	cursors := make(map[storage.Spool]storage.Cursor, len(hosts))
 	var host int32
-	var epoch, seq int64
-	_, err = pgxv5.ForEachRow(rows, []any{&host, &epoch, &seq}, func() error {
-		cursors[storage.Spool{Host: storage.HostID(host), Epoch: uint64(epoch)}] = uint64(seq)
+	var epoch, seq, check int64
+	_, err = pgxv5.ForEachRow(rows, []any{&host, &epoch, &seq, &check}, func() error {
+		cursors[storage.Spool{Host: storage.HostID(host), Epoch: uint64(epoch)}] = storage.Cursor{Seq: uint64(seq), Checksum: uint32(check)}
 		return nil
 	})
 	if err != nil {

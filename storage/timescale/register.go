@@ -38,7 +38,7 @@ var registerSQL = []string{`
 }
 
 const registeredSQL = `
-	SELECT agent_id, epoch, host_id, first_seen, seq
+	SELECT agent_id, epoch, host_id, first_seen, seq, checksum
 	FROM (SELECT DISTINCT agent_id, epoch FROM ` + given + `) AS asked JOIN hosts USING (agent_id) JOIN cursors USING (host_id, epoch)`
 
 // Register implements storage.Store.
@@ -71,10 +71,11 @@ func (s *Store) Register(ctx context.Context, registrations []storage.Registrati
 			answer  storage.Registered
 			host    int32
 			seq     int64
-			targets = []any{&one.agent, &one.epoch, &host, &answer.Host.FirstSeen, &seq}
+			check   int64
+			targets = []any{&one.agent, &one.epoch, &host, &answer.Host.FirstSeen, &seq, &check}
 		)
 		_, err := pgxv5.ForEachRow(rows, targets, func() error {
-			answer.Host.ID, answer.Host.AgentID, answer.Seq = storage.HostID(host), one.agent, uint64(seq)
+			answer.Host.ID, answer.Host.AgentID, answer.Cursor = storage.HostID(host), one.agent, storage.Cursor{Seq: uint64(seq), Checksum: uint32(check)}
 			answer.Host.FirstSeen = answer.Host.FirstSeen.UTC()
 			found[one] = answer
 			return nil
