@@ -132,10 +132,10 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 
 // batchHead is what a batch says before its samples.
 type batchHead struct {
-	agentID       string
-	checksum      uint32
-	epoch, seq    uint64
-	samples       int
+	agentID    string
+	checksum   uint32
+	epoch, seq uint64
+	samples    int
 }
 
 func (s *session) checkHead(wire string) (head batchHead, err error) {

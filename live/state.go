@@ -5,6 +5,7 @@ package live
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,10 +22,10 @@ import (
 type State struct {
 	now func() time.Time
 
-	mu   sync.RWMutex // guards the two below, not the hosts themselves
+	mu   sync.RWMutex // guards those below, not the hosts themselves
 	byID map[storage.HostID]*host
-	// sorted holds the same hosts by id. Elements that a reader may hold are never overwritten: a new host is appended
-	// behind them or the slice is made anew.
+	// sorted holds the hosts by id. It is never changed, and nil when a host has come since it was made: a whole fleet may
+	// come at once, in any order.
 	sorted []*host
 }
 
@@ -89,7 +90,16 @@ func (s *State) list(everything bool) []*gohubv1.Host {
 // all returns the hosts by id. The caller must not change the slice.
 func (s *State) all() []*host {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
+	sorted := s.sorted
+	s.mu.RUnlock()
+	if sorted != nil {
+		return sorted
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sorted == nil {
+		s.sorted = slices.SortedFunc(maps.Values(s.byID), func(a, b *host) int { return cmp.Compare(a.id, b.id) })
+	}
 	return s.sorted
 }
 
@@ -111,16 +121,8 @@ func (s *State) ensure(id storage.HostID) *host {
 	if h, ok := s.byID[id]; ok {
 		return h
 	}
-	h := newHost(id, len(s.sorted), now)
+	h := newHost(id, len(s.byID), now)
 	s.byID[id] = h
-	at, _ := slices.BinarySearchFunc(s.sorted, id, func(h *host, id storage.HostID) int { return cmp.Compare(h.id, id) })
-	if at == len(s.sorted) {
-		s.sorted = append(s.sorted, h)
-		return h
-	}
-	sorted := make([]*host, 0, len(s.sorted)+1)
-	sorted = append(sorted, s.sorted[:at]...)
-	sorted = append(sorted, h)
-	s.sorted = append(sorted, s.sorted[at:]...)
+	s.sorted = nil
 	return h
 }

@@ -173,6 +173,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		// Thousands of agents are silent most of the time: what a connection needs to write it borrows, to read it has little
 		// room (with TLS; without, it borrows that too), and their few headers are not worth a table.
 		grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(8 << 10),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.HeaderTableSize(0),
 	}

@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RegisterKeepsHostAndCursorOfSameEpoch", registerKeepsCursor},
 		{"RegisterWithNewEpochStartsAtZero", registerNewEpoch},
 		{"EpochThatComesBackStoresNothingTwice", registerOldEpoch},
+		{"RegisterTakesManyTogether", registerTogether},
+		{"RegisterTellsTheChecksum", checksums},
 		{"RegisterUsesUpNoIDs", registerKeepsIDs},
 		{"AppendAdvancesCursor", appendAdvances},
 		{"AppendTwiceStoresOnce", appendTwice},
