@@ -23,6 +23,7 @@ import (
 type Store interface {
 	Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error)
 	Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
+	Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error)
 	Describe(ctx context.Context) (storage.Description, error)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 
@@ -138,4 +139,27 @@ func TestGetServerInfo(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "sqlite", info.GetStorageDriver())
 	require.Equal(t, now, info.GetStarted().AsTime())
+}
+
+func TestListQuarantineShowsWhatWasRefusedAndWhy(t *testing.T) {
+	service, host := start(t)
+	store := service.options.Store.(*sqlite.Store)
+	wire, err := proto.Marshal(&gohubv1.Sample{TimeUnixMillis: 5, Host: &gohubv1.HostMetrics{Load1: proto.Float32(float32(math.NaN()))}})
+	require.NoError(t, err)
+	batch := &storage.Batch{Host: storage.HostID(host), Epoch: 1, Prev: 1, Seq: 2, ReceivedAt: now, Rejected: []storage.Rejected{{Wire: string(wire), Reason: "load1 is NaN"}}}
+	_, err = store.Append(t.Context(), []*storage.Batch{batch})
+	require.NoError(t, err)
+	response, err := service.ListQuarantine(t.Context(), &gohubv1.ListQuarantineRequest{HostId: host})
+	require.NoError(t, err)
+	require.Len(t, response.GetSamples(), 1)
+	one := response.GetSamples()[0]
+	require.Equal(t, "load1 is NaN", one.GetReason())
+	require.EqualValues(t, 2, one.GetSeq())
+	require.EqualValues(t, 5, one.GetSample().GetTimeUnixMillis())
+	require.True(t, math.IsNaN(float64(one.GetSample().GetHost().GetLoad1())))
+
+	_, err = service.ListQuarantine(t.Context(), &gohubv1.ListQuarantineRequest{Limit: 5000})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	_, err = service.ListQuarantine(t.Context(), &gohubv1.ListQuarantineRequest{HostId: 99})
+	require.Equal(t, codes.NotFound, status.Code(err))
 }

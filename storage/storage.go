@@ -78,6 +78,17 @@ type Rejected struct {
 	Reason string
 }
 
+// Quarantined is a rejected sample as it is kept.
+type Quarantined struct {
+	Rejected
+	Host       HostID
+	Epoch, Seq uint64
+	ReceivedAt time.Time
+}
+
+// MaxQuarantine is about how many rejected samples are kept: enough to see what is wrong, and no way to fill a disk.
+const MaxQuarantine = 100_000
+
 // Outcome says what became of an appended batch.
 type Outcome int
 
@@ -154,6 +165,9 @@ type Store interface {
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
 	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
 	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
+	// Quarantine returns rejected samples, newest first, at most limit of them; host 0 stands for all hosts. The newest
+	// MaxQuarantine are kept.
+	Quarantine(ctx context.Context, host HostID, limit int) ([]Quarantined, error)
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
 

@@ -127,6 +127,7 @@ func TestContractCannotCommandAgents(t *testing.T) {
 	}
 	walk(service.Methods().Get(0).Output())
 	require.ElementsMatch(t, []string{
-		"gohub.v1.Welcome.host_id", "gohub.v1.Welcome.committed_seq", "gohub.v1.Welcome.server_version", "gohub.v1.Ack.epoch", "gohub.v1.Ack.seq",
-	}, fields, "agents only send: the server tells them what is stored and nothing else")
+		"gohub.v1.Welcome.host_id", "gohub.v1.Welcome.committed_seq", "gohub.v1.Welcome.committed_checksum", "gohub.v1.Welcome.server_version",
+		"gohub.v1.Ack.epoch", "gohub.v1.Ack.seq", "gohub.v1.Goodbye.code", "gohub.v1.Goodbye.message",
+	}, fields, "agents only send: the server tells them what is stored, and when a stream is over")
 }

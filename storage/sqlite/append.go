@@ -126,6 +126,7 @@ func appendArgs(args []any, family *catalogue.Family, tuple storage.Tuple) []any
 }
 
 func insertQuarantine(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) error {
+	added := false
 	for _, batch := range batches {
 		for _, rejected := range batch.Rejected {
 			_, err := tx.ExecContext(ctx, "INSERT INTO quarantine (received_at, host_id, epoch, seq, reason, sample) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -133,7 +134,14 @@ func insertQuarantine(ctx context.Context, tx *sql.Tx, batches []*storage.Batch)
 			if err != nil {
 				return fmt.Errorf("quarantine a sample of host %d: %w", batch.Host, err)
 			}
+			added = true
 		}
+	}
+	if !added {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM quarantine WHERE rowid <= (SELECT max(rowid) FROM quarantine) - $1", storage.MaxQuarantine); err != nil {
+		return fmt.Errorf("prune the quarantine: %w", err)
 	}
 	return nil
 }

@@ -53,6 +53,19 @@ func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Tim
 	return gaps, classify(err)
 }
 
+// Quarantine implements storage.Store.
+func (s *Store) Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error) {
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT received_at, host_id, epoch, seq, reason, sample FROM quarantine
+		WHERE $1 = 0 OR host_id = $1 ORDER BY received_at DESC, rowid DESC LIMIT $2`, host, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list the quarantine: %w", classify(err))
+	}
+	defer rows.Close()
+	all, err := storage.CollectQuarantine(rows)
+	return all, classify(err)
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

@@ -322,6 +322,22 @@ func appendQuarantines(t *testing.T, s storage.Store) {
 	require.Equal(t, []storage.Outcome{storage.Stored}, appendAll(t, s, b))
 	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, b))
 	require.Empty(t, storedCPU(t, s, host.ID))
+
+	later := batch(host.ID, 1, 2, 10)
+	later.Rejected = []storage.Rejected{{Wire: "\x08\x02", Reason: "NaN"}}
+	appendAll(t, s, later)
+	all, err := s.Quarantine(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Quarantined{
+		{Rejected: later.Rejected[0], Host: host.ID, Epoch: 7, Seq: 2, ReceivedAt: later.ReceivedAt},
+		{Rejected: b.Rejected[0], Host: host.ID, Epoch: 7, Seq: 1, ReceivedAt: b.ReceivedAt},
+	}, all)
+	newest, err := s.Quarantine(t.Context(), host.ID, 1)
+	require.NoError(t, err)
+	require.Equal(t, all[:1], newest)
+	none, err := s.Quarantine(t.Context(), host.ID+1, 10)
+	require.NoError(t, err)
+	require.Empty(t, none)
 }
 
 func gaps(t *testing.T, s storage.Store) {

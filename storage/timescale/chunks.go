@@ -17,16 +17,18 @@ import (
 const (
 	// chunksAhead is longer than the migrations' chunk interval, so that there is always a chunk after the current one.
 	chunksAhead = 7 * time.Hour
-	chunksEvery = time.Hour
+	// upkeepEvery is often enough for both: chunks are hours long, and the quarantine grows by what is wrong.
+	upkeepEvery = 5 * time.Minute
 )
 
-// keepChunks makes chunks until ctx ends.
-func (s *Store) keepChunks(ctx context.Context) {
-	ticker := time.NewTicker(chunksEvery)
+// upkeep makes chunks and bounds the quarantine until ctx ends.
+func (s *Store) upkeep(ctx context.Context) {
+	ticker := time.NewTicker(upkeepEvery)
 	defer ticker.Stop()
 	for {
-		// Where this fails a flush makes its chunk, as ever.
+		// Where these fail, a flush makes its chunk, as ever, and the quarantine is bounded the next time.
 		_ = s.makeChunks(ctx, time.Now())
+		_ = s.pruneQuarantine(ctx)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

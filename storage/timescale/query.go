@@ -59,6 +59,30 @@ func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Tim
 	return gaps, classify(err)
 }
 
+// Quarantine implements storage.Store.
+func (s *Store) Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error) {
+	rows, err := s.reads.Query(ctx, `
+		SELECT (extract(epoch FROM received_at) * 1000)::bigint, host_id, epoch, seq, reason, sample FROM quarantine
+		WHERE $1 = 0 OR host_id = $1 ORDER BY received_at DESC LIMIT $2`, int32(host), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list the quarantine: %w", classify(err))
+	}
+	defer rows.Close()
+	all, err := storage.CollectQuarantine(rows)
+	return all, classify(err)
+}
+
+// pruneQuarantine drops what is over storage.MaxQuarantine.
+func (s *Store) pruneQuarantine(ctx context.Context) error {
+	_, err := s.writes.Exec(ctx, `
+		DELETE FROM quarantine WHERE received_at < (SELECT received_at FROM quarantine ORDER BY received_at DESC OFFSET $1 LIMIT 1)`,
+		storage.MaxQuarantine)
+	if err != nil {
+		return fmt.Errorf("prune the quarantine: %w", classify(err))
+	}
+	return nil
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

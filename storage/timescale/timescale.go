@@ -72,7 +72,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		store.Close()
 		return nil, fmt.Errorf("open the database at %s: %w", where, err)
 	}
-	store.running.Go(func() { store.keepChunks(background) })
+	store.running.Go(func() { store.upkeep(background) })
 	return store, nil
 }
 

@@ -890,6 +890,192 @@ func (x *Metric) GetPrometheusName() string {
 	return ""
 }
 
+type ListQuarantineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One host; 0 for all.
+	HostId uint32 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// How many at most: 100 if 0, and never more than 1000.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuarantineRequest) Reset() {
+	*x = ListQuarantineRequest{}
+	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuarantineRequest) ProtoMessage() {}
+
+func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
+func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListQuarantineRequest) GetHostId() uint32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
+func (x *ListQuarantineRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListQuarantineResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Samples       []*QuarantinedSample   `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuarantineResponse) Reset() {
+	*x = ListQuarantineResponse{}
+	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuarantineResponse) ProtoMessage() {}
+
+func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
+func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListQuarantineResponse) GetSamples() []*QuarantinedSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+// QuarantinedSample was sent by an agent, and is not among the stored samples.
+type QuarantinedSample struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	HostId uint32                 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// When the server had it.
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	// The batch that it came in.
+	Epoch  uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Seq    uint64 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The sample as it came.
+	Sample        *Sample `protobuf:"bytes,6,opt,name=sample,proto3" json:"sample,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantinedSample) Reset() {
+	*x = QuarantinedSample{}
+	mi := &file_gohub_v1_query_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantinedSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantinedSample) ProtoMessage() {}
+
+func (x *QuarantinedSample) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantinedSample.ProtoReflect.Descriptor instead.
+func (*QuarantinedSample) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *QuarantinedSample) GetHostId() uint32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
+func (x *QuarantinedSample) GetReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return nil
+}
+
+func (x *QuarantinedSample) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *QuarantinedSample) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *QuarantinedSample) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *QuarantinedSample) GetSample() *Sample {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -898,7 +1084,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	mi := &file_gohub_v1_query_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1096,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	mi := &file_gohub_v1_query_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1109,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{13}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{16}
 }
 
 type GetServerInfoResponse struct {
@@ -940,7 +1126,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	mi := &file_gohub_v1_query_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1138,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	mi := &file_gohub_v1_query_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1151,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{14}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1068,7 +1254,20 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x04kind\x18\x04 \x01(\x0e2\x0e.gohub.v1.KindR\x04kind\x12\x12\n" +
 	"\x04help\x18\x05 \x01(\tR\x04help\x12\x16\n" +
 	"\x06labels\x18\x06 \x03(\tR\x06labels\x12'\n" +
-	"\x0fprometheus_name\x18\a \x01(\tR\x0eprometheusName\"\x16\n" +
+	"\x0fprometheus_name\x18\a \x01(\tR\x0eprometheusName\"F\n" +
+	"\x15ListQuarantineRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"O\n" +
+	"\x16ListQuarantineResponse\x125\n" +
+	"\asamples\x18\x01 \x03(\v2\x1b.gohub.v1.QuarantinedSampleR\asamples\"\xd3\x01\n" +
+	"\x11QuarantinedSample\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12;\n" +
+	"\vreceived_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"receivedAt\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
+	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12(\n" +
+	"\x06sample\x18\x06 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xb7\x01\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -1079,13 +1278,14 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"HostStatus\x12\x1b\n" +
 	"\x17HOST_STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHOST_STATUS_UP\x10\x01\x12\x14\n" +
-	"\x10HOST_STATUS_DOWN\x10\x022\xfb\x02\n" +
+	"\x10HOST_STATUS_DOWN\x10\x022\xd0\x03\n" +
 	"\fQueryService\x12D\n" +
 	"\tListHosts\x12\x1a.gohub.v1.ListHostsRequest\x1a\x1b.gohub.v1.ListHostsResponse\x12>\n" +
 	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12G\n" +
 	"\n" +
 	"QueryRange\x12\x1b.gohub.v1.QueryRangeRequest\x1a\x1c.gohub.v1.QueryRangeResponse\x12J\n" +
-	"\vListMetrics\x12\x1c.gohub.v1.ListMetricsRequest\x1a\x1d.gohub.v1.ListMetricsResponse\x12P\n" +
+	"\vListMetrics\x12\x1c.gohub.v1.ListMetricsRequest\x1a\x1d.gohub.v1.ListMetricsResponse\x12S\n" +
+	"\x0eListQuarantine\x12\x1f.gohub.v1.ListQuarantineRequest\x1a .gohub.v1.ListQuarantineResponse\x12P\n" +
 	"\rGetServerInfo\x12\x1e.gohub.v1.GetServerInfoRequest\x1a\x1f.gohub.v1.GetServerInfoResponseB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
@@ -1101,68 +1301,77 @@ func file_gohub_v1_query_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_gohub_v1_query_proto_goTypes = []any{
-	(HostStatus)(0),               // 0: gohub.v1.HostStatus
-	(*ListHostsRequest)(nil),      // 1: gohub.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),     // 2: gohub.v1.ListHostsResponse
-	(*GetHostRequest)(nil),        // 3: gohub.v1.GetHostRequest
-	(*GetHostResponse)(nil),       // 4: gohub.v1.GetHostResponse
-	(*Host)(nil),                  // 5: gohub.v1.Host
-	(*Reading)(nil),               // 6: gohub.v1.Reading
-	(*Instance)(nil),              // 7: gohub.v1.Instance
-	(*QueryRangeRequest)(nil),     // 8: gohub.v1.QueryRangeRequest
-	(*QueryRangeResponse)(nil),    // 9: gohub.v1.QueryRangeResponse
-	(*Series)(nil),                // 10: gohub.v1.Series
-	(*ListMetricsRequest)(nil),    // 11: gohub.v1.ListMetricsRequest
-	(*ListMetricsResponse)(nil),   // 12: gohub.v1.ListMetricsResponse
-	(*Metric)(nil),                // 13: gohub.v1.Metric
-	(*GetServerInfoRequest)(nil),  // 14: gohub.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil), // 15: gohub.v1.GetServerInfoResponse
-	nil,                           // 16: gohub.v1.Reading.ValuesEntry
-	nil,                           // 17: gohub.v1.Instance.LabelsEntry
-	nil,                           // 18: gohub.v1.Instance.ValuesEntry
-	nil,                           // 19: gohub.v1.Series.LabelsEntry
-	(*HostFacts)(nil),             // 20: gohub.v1.HostFacts
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*Gap)(nil),                   // 22: gohub.v1.Gap
-	(Unit)(0),                     // 23: gohub.v1.Unit
-	(Kind)(0),                     // 24: gohub.v1.Kind
+	(HostStatus)(0),                // 0: gohub.v1.HostStatus
+	(*ListHostsRequest)(nil),       // 1: gohub.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),      // 2: gohub.v1.ListHostsResponse
+	(*GetHostRequest)(nil),         // 3: gohub.v1.GetHostRequest
+	(*GetHostResponse)(nil),        // 4: gohub.v1.GetHostResponse
+	(*Host)(nil),                   // 5: gohub.v1.Host
+	(*Reading)(nil),                // 6: gohub.v1.Reading
+	(*Instance)(nil),               // 7: gohub.v1.Instance
+	(*QueryRangeRequest)(nil),      // 8: gohub.v1.QueryRangeRequest
+	(*QueryRangeResponse)(nil),     // 9: gohub.v1.QueryRangeResponse
+	(*Series)(nil),                 // 10: gohub.v1.Series
+	(*ListMetricsRequest)(nil),     // 11: gohub.v1.ListMetricsRequest
+	(*ListMetricsResponse)(nil),    // 12: gohub.v1.ListMetricsResponse
+	(*Metric)(nil),                 // 13: gohub.v1.Metric
+	(*ListQuarantineRequest)(nil),  // 14: gohub.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil), // 15: gohub.v1.ListQuarantineResponse
+	(*QuarantinedSample)(nil),      // 16: gohub.v1.QuarantinedSample
+	(*GetServerInfoRequest)(nil),   // 17: gohub.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),  // 18: gohub.v1.GetServerInfoResponse
+	nil,                            // 19: gohub.v1.Reading.ValuesEntry
+	nil,                            // 20: gohub.v1.Instance.LabelsEntry
+	nil,                            // 21: gohub.v1.Instance.ValuesEntry
+	nil,                            // 22: gohub.v1.Series.LabelsEntry
+	(*HostFacts)(nil),              // 23: gohub.v1.HostFacts
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*Gap)(nil),                    // 25: gohub.v1.Gap
+	(Unit)(0),                      // 26: gohub.v1.Unit
+	(Kind)(0),                      // 27: gohub.v1.Kind
+	(*Sample)(nil),                 // 28: gohub.v1.Sample
 }
 var file_gohub_v1_query_proto_depIdxs = []int32{
 	5,  // 0: gohub.v1.ListHostsResponse.hosts:type_name -> gohub.v1.Host
 	5,  // 1: gohub.v1.GetHostResponse.host:type_name -> gohub.v1.Host
-	20, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
-	21, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
+	23, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
+	24, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
 	0,  // 4: gohub.v1.Host.status:type_name -> gohub.v1.HostStatus
 	6,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
-	21, // 6: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	16, // 7: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	24, // 6: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	19, // 7: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
 	7,  // 8: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	17, // 9: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	18, // 10: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	20, // 9: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	21, // 10: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
 	10, // 11: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	22, // 12: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
-	19, // 13: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	25, // 12: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	22, // 13: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
 	13, // 14: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	23, // 15: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	24, // 16: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	21, // 17: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 18: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 19: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	8,  // 20: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	11, // 21: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	14, // 22: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 23: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 24: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	9,  // 25: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	12, // 26: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	15, // 27: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	26, // 15: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	27, // 16: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	16, // 17: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
+	24, // 18: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	28, // 19: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	24, // 20: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 21: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 22: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	8,  // 23: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	11, // 24: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	14, // 25: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	17, // 26: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 27: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 28: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	9,  // 29: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	12, // 30: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	15, // 31: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	18, // 32: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }
@@ -1178,7 +1387,7 @@ func file_gohub_v1_query_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_query_proto_rawDesc), len(file_gohub_v1_query_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

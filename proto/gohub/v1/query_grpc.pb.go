@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	QueryService_ListHosts_FullMethodName     = "/gohub.v1.QueryService/ListHosts"
-	QueryService_GetHost_FullMethodName       = "/gohub.v1.QueryService/GetHost"
-	QueryService_QueryRange_FullMethodName    = "/gohub.v1.QueryService/QueryRange"
-	QueryService_ListMetrics_FullMethodName   = "/gohub.v1.QueryService/ListMetrics"
-	QueryService_GetServerInfo_FullMethodName = "/gohub.v1.QueryService/GetServerInfo"
+	QueryService_ListHosts_FullMethodName      = "/gohub.v1.QueryService/ListHosts"
+	QueryService_GetHost_FullMethodName        = "/gohub.v1.QueryService/GetHost"
+	QueryService_QueryRange_FullMethodName     = "/gohub.v1.QueryService/QueryRange"
+	QueryService_ListMetrics_FullMethodName    = "/gohub.v1.QueryService/ListMetrics"
+	QueryService_ListQuarantine_FullMethodName = "/gohub.v1.QueryService/ListQuarantine"
+	QueryService_GetServerInfo_FullMethodName  = "/gohub.v1.QueryService/GetServerInfo"
 )
 
 // QueryServiceClient is the client API for QueryService service.
@@ -40,6 +41,8 @@ type QueryServiceClient interface {
 	QueryRange(ctx context.Context, in *QueryRangeRequest, opts ...grpc.CallOption) (*QueryRangeResponse, error)
 	// The metric catalogue.
 	ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error)
+	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
+	ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error)
 	// What server this is.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -92,6 +95,16 @@ func (c *queryServiceClient) ListMetrics(ctx context.Context, in *ListMetricsReq
 	return out, nil
 }
 
+func (c *queryServiceClient) ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQuarantineResponse)
+	err := c.cc.Invoke(ctx, QueryService_ListQuarantine_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queryServiceClient) GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
@@ -116,6 +129,8 @@ type QueryServiceServer interface {
 	QueryRange(context.Context, *QueryRangeRequest) (*QueryRangeResponse, error)
 	// The metric catalogue.
 	ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error)
+	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
+	ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error)
 	// What server this is.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedQueryServiceServer()
@@ -139,6 +154,9 @@ func (UnimplementedQueryServiceServer) QueryRange(context.Context, *QueryRangeRe
 }
 func (UnimplementedQueryServiceServer) ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMetrics not implemented")
+}
+func (UnimplementedQueryServiceServer) ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQuarantine not implemented")
 }
 func (UnimplementedQueryServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
@@ -236,6 +254,24 @@ func _QueryService_ListMetrics_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueryService_ListQuarantine_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQuarantineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).ListQuarantine(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_ListQuarantine_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).ListQuarantine(ctx, req.(*ListQuarantineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _QueryService_GetServerInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetServerInfoRequest)
 	if err := dec(in); err != nil {
@@ -276,6 +312,10 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMetrics",
 			Handler:    _QueryService_ListMetrics_Handler,
+		},
+		{
+			MethodName: "ListQuarantine",
+			Handler:    _QueryService_ListQuarantine_Handler,
 		},
 		{
 			MethodName: "GetServerInfo",

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Gap, GapJson, HostFacts, HostFactsJson } from "./ingest_pb";
+import type { Gap, GapJson, HostFacts, HostFactsJson, Sample, SampleJson } from "./ingest_pb";
 import { file_gohub_v1_ingest } from "./ingest_pb";
 import type { Kind, KindJson, Unit, UnitJson } from "./metric_pb";
 import { file_gohub_v1_metric } from "./metric_pb";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/query.proto.
  */
 export const file_gohub_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiEgoQTGlzdEhvc3RzUmVxdWVzdCIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QixgEKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmciuAEKB1JlYWRpbmcSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoGdmFsdWVzGAIgAygLMh0uZ29odWIudjEuUmVhZGluZy5WYWx1ZXNFbnRyeRIlCglpbnN0YW5jZXMYAyADKAsyEi5nb2h1Yi52MS5JbnN0YW5jZRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBItgBCghJbnN0YW5jZRIOCgZmYW1pbHkYASABKAkSLgoGbGFiZWxzGAIgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuTGFiZWxzRW50cnkSLgoGdmFsdWVzGAMgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuVmFsdWVzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBInEKEVF1ZXJ5UmFuZ2VSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SDwoHbWV0cmljcxgCIAMoCRIMCgRmcm9tGAMgASgBEgoKAnRvGAQgASgBEgwKBHN0ZXAYBSABKAESEgoKbWF4X3BvaW50cxgGIAEoDSKLAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXAiqwEKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCKGAQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSFgoOc3RvcmFnZV9kcml2ZXIYAiABKAkSFwoPc3RvcmFnZV92ZXJzaW9uGAMgASgJEisKB3N0YXJ0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKlMKCkhvc3RTdGF0dXMSGwoXSE9TVF9TVEFUVVNfVU5TUEVDSUZJRUQQABISCg5IT1NUX1NUQVRVU19VUBABEhQKEEhPU1RfU1RBVFVTX0RPV04QAjL7AgoMUXVlcnlTZXJ2aWNlEkQKCUxpc3RIb3N0cxIaLmdvaHViLnYxLkxpc3RIb3N0c1JlcXVlc3QaGy5nb2h1Yi52MS5MaXN0SG9zdHNSZXNwb25zZRI+CgdHZXRIb3N0EhguZ29odWIudjEuR2V0SG9zdFJlcXVlc3QaGS5nb2h1Yi52MS5HZXRIb3N0UmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJQCg1HZXRTZXJ2ZXJJbmZvEh4uZ29odWIudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaHy5nb2h1Yi52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2VCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
+  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiEgoQTGlzdEhvc3RzUmVxdWVzdCIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QixgEKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmciuAEKB1JlYWRpbmcSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoGdmFsdWVzGAIgAygLMh0uZ29odWIudjEuUmVhZGluZy5WYWx1ZXNFbnRyeRIlCglpbnN0YW5jZXMYAyADKAsyEi5nb2h1Yi52MS5JbnN0YW5jZRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBItgBCghJbnN0YW5jZRIOCgZmYW1pbHkYASABKAkSLgoGbGFiZWxzGAIgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuTGFiZWxzRW50cnkSLgoGdmFsdWVzGAMgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuVmFsdWVzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBInEKEVF1ZXJ5UmFuZ2VSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SDwoHbWV0cmljcxgCIAMoCRIMCgRmcm9tGAMgASgBEgoKAnRvGAQgASgBEgwKBHN0ZXAYBSABKAESEgoKbWF4X3BvaW50cxgGIAEoDSKLAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXAiqwEKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QihgEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnN0b3JhZ2VfZHJpdmVyGAIgASgJEhcKD3N0b3JhZ2VfdmVyc2lvbhgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpTCgpIb3N0U3RhdHVzEhsKF0hPU1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOSE9TVF9TVEFUVVNfVVAQARIUChBIT1NUX1NUQVRVU19ET1dOEAIy0AMKDFF1ZXJ5U2VydmljZRJECglMaXN0SG9zdHMSGi5nb2h1Yi52MS5MaXN0SG9zdHNSZXF1ZXN0GhsuZ29odWIudjEuTGlzdEhvc3RzUmVzcG9uc2USPgoHR2V0SG9zdBIYLmdvaHViLnYxLkdldEhvc3RSZXF1ZXN0GhkuZ29odWIudjEuR2V0SG9zdFJlc3BvbnNlEkcKClF1ZXJ5UmFuZ2USGy5nb2h1Yi52MS5RdWVyeVJhbmdlUmVxdWVzdBocLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXNwb25zZRJKCgtMaXN0TWV0cmljcxIcLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBodLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USUwoOTGlzdFF1YXJhbnRpbmUSHy5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlcXVlc3QaIC5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlc3BvbnNlElAKDUdldFNlcnZlckluZm8SHi5nb2h1Yi52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBofLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXNwb25zZUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
@@ -734,6 +734,171 @@ export const MetricSchema: GenMessage<Metric, {jsonType: MetricJson}> = /*@__PUR
   messageDesc(file_gohub_v1_query, 12);
 
 /**
+ * @generated from message gohub.v1.ListQuarantineRequest
+ */
+export type ListQuarantineRequest = Message<"gohub.v1.ListQuarantineRequest"> & {
+  /**
+   * One host; 0 for all.
+   *
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId: number;
+
+  /**
+   * How many at most: 100 if 0, and never more than 1000.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
+};
+
+/**
+ * @generated from message gohub.v1.ListQuarantineRequest
+ */
+export type ListQuarantineRequestJson = {
+  /**
+   * One host; 0 for all.
+   *
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId?: number;
+
+  /**
+   * How many at most: 100 if 0, and never more than 1000.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit?: number;
+};
+
+/**
+ * Describes the message gohub.v1.ListQuarantineRequest.
+ * Use `create(ListQuarantineRequestSchema)` to create a new message.
+ */
+export const ListQuarantineRequestSchema: GenMessage<ListQuarantineRequest, {jsonType: ListQuarantineRequestJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 13);
+
+/**
+ * @generated from message gohub.v1.ListQuarantineResponse
+ */
+export type ListQuarantineResponse = Message<"gohub.v1.ListQuarantineResponse"> & {
+  /**
+   * @generated from field: repeated gohub.v1.QuarantinedSample samples = 1;
+   */
+  samples: QuarantinedSample[];
+};
+
+/**
+ * @generated from message gohub.v1.ListQuarantineResponse
+ */
+export type ListQuarantineResponseJson = {
+  /**
+   * @generated from field: repeated gohub.v1.QuarantinedSample samples = 1;
+   */
+  samples?: QuarantinedSampleJson[];
+};
+
+/**
+ * Describes the message gohub.v1.ListQuarantineResponse.
+ * Use `create(ListQuarantineResponseSchema)` to create a new message.
+ */
+export const ListQuarantineResponseSchema: GenMessage<ListQuarantineResponse, {jsonType: ListQuarantineResponseJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 14);
+
+/**
+ * QuarantinedSample was sent by an agent, and is not among the stored samples.
+ *
+ * @generated from message gohub.v1.QuarantinedSample
+ */
+export type QuarantinedSample = Message<"gohub.v1.QuarantinedSample"> & {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId: number;
+
+  /**
+   * When the server had it.
+   *
+   * @generated from field: google.protobuf.Timestamp received_at = 2;
+   */
+  receivedAt?: Timestamp | undefined;
+
+  /**
+   * The batch that it came in.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: uint64 seq = 4;
+   */
+  seq: bigint;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * The sample as it came.
+   *
+   * @generated from field: gohub.v1.Sample sample = 6;
+   */
+  sample?: Sample | undefined;
+};
+
+/**
+ * QuarantinedSample was sent by an agent, and is not among the stored samples.
+ *
+ * @generated from message gohub.v1.QuarantinedSample
+ */
+export type QuarantinedSampleJson = {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId?: number;
+
+  /**
+   * When the server had it.
+   *
+   * @generated from field: google.protobuf.Timestamp received_at = 2;
+   */
+  receivedAt?: TimestampJson;
+
+  /**
+   * The batch that it came in.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch?: string;
+
+  /**
+   * @generated from field: uint64 seq = 4;
+   */
+  seq?: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason?: string;
+
+  /**
+   * The sample as it came.
+   *
+   * @generated from field: gohub.v1.Sample sample = 6;
+   */
+  sample?: SampleJson;
+};
+
+/**
+ * Describes the message gohub.v1.QuarantinedSample.
+ * Use `create(QuarantinedSampleSchema)` to create a new message.
+ */
+export const QuarantinedSampleSchema: GenMessage<QuarantinedSample, {jsonType: QuarantinedSampleJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 15);
+
+/**
  * @generated from message gohub.v1.GetServerInfoRequest
  */
 export type GetServerInfoRequest = Message<"gohub.v1.GetServerInfoRequest"> & {
@@ -750,7 +915,7 @@ export type GetServerInfoRequestJson = {
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest, {jsonType: GetServerInfoRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 13);
+  messageDesc(file_gohub_v1_query, 16);
 
 /**
  * @generated from message gohub.v1.GetServerInfoResponse
@@ -815,7 +980,7 @@ export type GetServerInfoResponseJson = {
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse, {jsonType: GetServerInfoResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 14);
+  messageDesc(file_gohub_v1_query, 17);
 
 /**
  * HostStatus tells whether a host's samples arrive.
@@ -901,6 +1066,16 @@ export const QueryService: GenService<{
     methodKind: "unary";
     input: typeof ListMetricsRequestSchema;
     output: typeof ListMetricsResponseSchema;
+  },
+  /**
+   * Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
+   *
+   * @generated from rpc gohub.v1.QueryService.ListQuarantine
+   */
+  listQuarantine: {
+    methodKind: "unary";
+    input: typeof ListQuarantineRequestSchema;
+    output: typeof ListQuarantineResponseSchema;
   },
   /**
    * What server this is.
