@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -48,6 +49,24 @@ func TestOnlyStorageSpeaksSQL(t *testing.T) {
 			for _, driver := range []string{"github.com/jackc/pgx", "modernc.org/sqlite"} {
 				require.False(t, strings.HasPrefix(dependency, driver), "%s reaches %s", part, dependency)
 			}
+		}
+	}
+}
+
+// TestModulesThatAreImportedAreNotIndirect is what `go mod tidy` would find, without the network that it needs.
+func TestModulesThatAreImportedAreNotIndirect(t *testing.T) {
+	content, err := os.ReadFile("../../go.mod")
+	require.NoError(t, err)
+	var indirect []string
+	for line := range strings.Lines(string(content)) {
+		if requirement, found := strings.CutSuffix(strings.TrimSpace(line), "// indirect"); found {
+			indirect = append(indirect, strings.Fields(requirement)[0])
+		}
+	}
+	require.NotEmpty(t, indirect)
+	for _, imported := range goList(t, `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}{{"\n"}}{{join .XTestImports "\n"}}`, "./../../...") {
+		for _, path := range indirect {
+			require.False(t, imported == path || strings.HasPrefix(imported, path+"/"), "%s is imported, and go.mod says that %s is indirect: run go mod tidy", imported, path)
 		}
 	}
 }
