@@ -119,6 +119,14 @@ var grpcCalls = map[string]func(ctx context.Context, conn *grpc.ClientConn) (str
 		_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
 		return "ok", err
 	},
+	"watch": func(ctx context.Context, conn *grpc.ClientConn) (string, error) {
+		stream, err := grpc_health_v1.NewHealthClient(conn).Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
+		if err != nil {
+			return "", err
+		}
+		_, err = stream.Recv()
+		return "ok", err
+	},
 	"reflection": func(ctx context.Context, conn *grpc.ClientConn) (string, error) {
 		stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 		if err != nil {
@@ -135,9 +143,9 @@ var grpcCalls = map[string]func(ctx context.Context, conn *grpc.ClientConn) (str
 func TestGRPC(t *testing.T) {
 	here, there := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5000}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 5000}
 	const stranger = "a-token-of-somebody-else"
-	all := []string{"ingest", "query", "alert", "health", "reflection"}
-	reads := map[string]string{"query": "token", "alert": "token", "health": "ok", "reflection": "ok"}
-	localReads := map[string]string{"query": "local", "alert": "local", "health": "ok", "reflection": "ok"}
+	all := []string{"ingest", "query", "alert", "health", "watch", "reflection"}
+	reads := map[string]string{"query": "token", "alert": "token", "health": "ok", "watch": "ok", "reflection": "ok"}
+	localReads := map[string]string{"query": "local", "alert": "local", "health": "ok", "watch": "ok", "reflection": "ok"}
 	with := func(calls map[string]string, name, kind string) map[string]string {
 		more := map[string]string{name: kind}
 		for k, v := range calls {

@@ -115,7 +115,8 @@ var policy = map[Action]Permission{
 
 	"/grpc.health.v1.Health/Check": Open,
 	"/grpc.health.v1.Health/List":  Open,
-	"/grpc.health.v1.Health/Watch": Open,
+	// A watch stays open for as long as its caller likes, so it is not for anybody; probes use Check.
+	"/grpc.health.v1.Health/Watch": Read,
 
 	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      Read,
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Read,
