@@ -48,8 +48,11 @@ type Options struct {
 	// Sessions is needed with a password.
 	Sessions SessionStore
 	// SecureCookies is set where browsers reach the server by TLS, also where a proxy before it ends the TLS. The session
-	// cookie is then Secure, and answers carry Strict-Transport-Security.
+	// cookie is then Secure.
 	SecureCookies bool
+	// HSTS makes answers carry Strict-Transport-Security. A browser then takes no exception from the certificate's check and
+	// no plain text at this name for a year, whatever runs there later: it is for certificates that browsers trust.
+	HSTS bool
 	// Static tells which paths are files of the dashboard, which are open as they hold no data; StaticPaths makes one.
 	// Nil: none is. It is not asked about what lies under /api, /metrics and /debug.
 	Static func(path string) bool
@@ -123,6 +126,7 @@ type Authoriser struct {
 	static   func(path string) bool
 
 	secureCookies bool
+	hsts          bool
 	csp           string
 	now           func() time.Time
 	denials       *boundedLogger
@@ -152,6 +156,7 @@ func New(options Options) (*Authoriser, error) {
 		origins:       http.NewCrossOriginProtection(),
 		static:        options.Static,
 		secureCookies: options.SecureCookies,
+		hsts:          options.HSTS,
 		now:           options.Now,
 		denials:       newBoundedLogger(options.Logger, options.Now),
 		logins:        newBoundedLogger(options.Logger, options.Now),

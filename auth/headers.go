@@ -38,7 +38,7 @@ func (a *Authoriser) setHeaders(h http.Header, action Action) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if a.secureCookies {
+	if a.hsts {
 		h.Set("Strict-Transport-Security", hsts)
 	}
 	switch action {

@@ -235,6 +235,8 @@ func TestSecurityHeaders(t *testing.T) {
 	plain := newRig(t, options)
 	options.SecureCookies = true
 	secure := newRig(t, options)
+	options.HSTS = true
+	strict := newRig(t, options)
 	for target, status := range map[string]int{"/": 200, "/healthz": 200, "/api/v1/session": 200, "/api/v1/hosts": 401, "/metrics": 401, "/unknown": 401} {
 		h := serve(plain.Middleware(reached), request("GET", target))
 		require.Equal(t, status, h.StatusCode)
@@ -247,6 +249,8 @@ func TestSecurityHeaders(t *testing.T) {
 		require.Empty(t, h.Header.Get("Strict-Transport-Security"))
 		require.Equal(t, target != "/", h.Header.Get("Cache-Control") == "no-store", target)
 		h = serve(secure.Middleware(reached), request("GET", target))
+		require.Empty(t, h.Header.Get("Strict-Transport-Security"), "a self-signed certificate would lock its owner out")
+		h = serve(strict.Middleware(reached), request("GET", target))
 		require.Equal(t, "max-age=31536000", h.Header.Get("Strict-Transport-Security"))
 	}
 	policy := func(target string) string {

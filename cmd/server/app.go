@@ -94,7 +94,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 	authoriser, err := auth.New(auth.Options{
 		Password: config.Password, PasswordHash: config.PasswordHash, AgentToken: config.AgentToken, APIToken: config.APIToken,
-		Sessions: app.store, SecureCookies: tlsConfig != nil,
+		Sessions: app.store, SecureCookies: tlsConfig != nil, HSTS: config.HSTS,
 		Static: pages.isStatic, ContentSecurityPolicy: pages.contentSecurityPolicy,
 		Logger: log.With("part", "auth"), Registerer: registry,
 	})

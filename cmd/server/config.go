@@ -47,6 +47,7 @@ type Config struct {
 
 	TLSCertFile       string `yaml:"tls_cert_file" env:"TLS_CERT_FILE" help:"PEM file with the server's certificate chain"`
 	TLSKeyFile        string `yaml:"tls_key_file" env:"TLS_KEY_FILE" help:"PEM file with the certificate's key"`
+	HSTS              bool   `yaml:"hsts" env:"HSTS" help:"tell browsers to come by TLS only for a year; not with a self-signed certificate"`
 	InsecurePlaintext bool   `yaml:"insecure_plaintext" env:"INSECURE_PLAINTEXT" help:"allow plain text on addresses that other machines reach"`
 
 	FlushAge  time.Duration `yaml:"flush_age" env:"FLUSH_AGE" help:"how long samples wait to be stored together, 1ms to 10s"`
@@ -291,6 +292,9 @@ func (c *Config) check() error {
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		return errors.New("only one of tls_cert_file and tls_key_file is set; TLS needs both")
+	}
+	if c.HSTS && c.TLSCertFile == "" {
+		return errors.New("hsts is true without tls_cert_file and tls_key_file: browsers heed it over TLS only; where a proxy ends the TLS, set it there")
 	}
 	return nil
 }

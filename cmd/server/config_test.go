@@ -63,6 +63,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"bad address":           {file: "http_listen: nowhere\n", text: `http_listen is "nowhere"`},
 		"bad link":              {file: "public_url: ftp://x\n", text: `public_url is "ftp://x"`},
 		"half of TLS":           {file: "tls_cert_file: x\n", text: "TLS needs both"},
+		"HSTS without TLS":      {environment: []string{"GOHUB_HSTS=true"}, text: "hsts is true without tls_cert_file"},
 		"secret twice":          {environment: []string{"GOHUB_PASSWORD=x", "GOHUB_PASSWORD_FILE=/dev/null"}, text: "password and password_file are both set"},
 		"empty secret":          {environment: []string{"GOHUB_PASSWORD_FILE=/dev/null"}, text: "which is empty"},
 		"missing secret":        {environment: []string{"GOHUB_PASSWORD_FILE=/nowhere"}, text: "read password_file"},
