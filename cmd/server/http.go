@@ -123,7 +123,11 @@ func serveFiles(files fs.FS) http.Handler {
 		if name == "" {
 			name = "."
 		}
-		if _, err := fs.Stat(files, name); err != nil {
+		file := name
+		if entry, err := fs.Stat(files, name); err == nil && entry.IsDir() {
+			file = path.Join(name, "index.html") // http.FileServer would list a folder that has none
+		}
+		if _, err := fs.Stat(files, file); err != nil {
 			page, err := fs.ReadFile(files, "404.html")
 			if err != nil {
 				http.NotFound(w, r)
