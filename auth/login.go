@@ -9,6 +9,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -31,9 +33,22 @@ var cookieValueLength = base64.RawURLEncoding.EncodedLen(sessionBytes)
 // Register adds the handlers of GET /api/v1/session, POST /api/v1/login and POST /api/v1/logout. They must be behind
 // Middleware, which checks their origin.
 func (a *Authoriser) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+pathSession, a.serveSession)
-	mux.HandleFunc("POST "+pathLogin, a.serveLogin)
-	mux.HandleFunc("POST "+pathLogout, a.serveLogout)
+	mux.HandleFunc(pathSession, only(a.serveSession, http.MethodGet, http.MethodHead))
+	mux.HandleFunc(pathLogin, only(a.serveLogin, http.MethodPost))
+	mux.HandleFunc(pathLogout, only(a.serveLogout, http.MethodPost))
+}
+
+// only answers 405 to other methods than those.
+func only(next http.HandlerFunc, methods ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains(methods, r.Method) {
+			next(w, r)
+			return
+		}
+		allow := strings.Join(methods, ", ")
+		w.Header().Set("Allow", allow)
+		answer{status: http.StatusMethodNotAllowed, code: codes.Unimplemented, message: printable(r.Method) + " is not allowed here; allowed is " + allow}.write(w)
+	}
 }
 
 // serveSession tells a dashboard whether it must ask for a password.

@@ -77,6 +77,9 @@ func (s *Service) GetHost(_ context.Context, request *gohubv1.GetHostRequest) (*
 }
 
 func (s *Service) host(id uint32) (*gohubv1.Host, error) {
+	if id == 0 { // what is not given reads as 0, and no host has that id
+		return nil, status.Error(codes.InvalidArgument, "hostId is required: the id of a host, as GET /api/v1/hosts lists them")
+	}
 	host, known := s.options.Fleet.Host(storage.HostID(id))
 	if !known {
 		return nil, status.Errorf(codes.NotFound, "there is no host with id %d; GET /api/v1/hosts lists them", id)

@@ -94,6 +94,7 @@ func TestQueryRangeRefuses(t *testing.T) {
 		"unknown metric": {&gohubv1.QueryRangeRequest{HostId: host, Metrics: []string{"cpu_use_percent"}}, codes.InvalidArgument, "the nearest are cpu_user_percent"},
 		"injection":      {&gohubv1.QueryRangeRequest{HostId: host, Metrics: []string{"load1) FROM hosts; DROP TABLE hosts; --"}}, codes.InvalidArgument, "there is no metric"},
 		"many metrics":   {&gohubv1.QueryRangeRequest{HostId: host, Metrics: make([]string, 65)}, codes.InvalidArgument, "limit of 64"},
+		"no host":        {&gohubv1.QueryRangeRequest{Metrics: cpu}, codes.InvalidArgument, "hostId is required"},
 		"unknown host":   {&gohubv1.QueryRangeRequest{HostId: 99, Metrics: cpu}, codes.NotFound, "no host with id 99"},
 		"bad range":      {&gohubv1.QueryRangeRequest{HostId: host, Metrics: cpu, From: 2, To: 1}, codes.InvalidArgument, "is not before"},
 	} {

@@ -46,21 +46,37 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	if err := gateway.RegisterAlertServiceHandlerServer(ctx, rest, o.alerts); err != nil {
 		return nil, fmt.Errorf("serve the alert service over REST: %w", err)
 	}
+	gate, err := openapi.Gate(rest)
+	if err != nil {
+		return nil, err
+	}
+	api := gzhttp.GzipHandler(gate)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", readiness(o.store))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{
+	mux.Handle("/healthz", read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })))
+	mux.Handle("/readyz", read(readiness(o.store)))
+	mux.Handle("/metrics", read(promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
-	}))
-	mux.Handle("GET /api/v1/live", o.live)
-	mux.Handle("GET /api/v1/openapi.json", gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	})))
+	mux.Handle("/api/v1/live", read(o.live))
+	mux.Handle("/api/v1/openapi.json", gzhttp.GzipHandler(read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openapi.JSON) // the client is gone, no one to tell
-	})))
+	}))))
 	o.authoriser.Register(mux)
-	mux.Handle("/api/", gzhttp.GzipHandler(rest))
-	mux.Handle("/", gzhttp.GzipHandler(o.dashboard))
+	mux.Handle("/api", api)
+	mux.Handle("/api/", api)
+	mux.Handle("/", gzhttp.GzipHandler(read(o.dashboard)))
 	return o.authoriser.Middleware(mux), nil
+}
+
+// read answers 405 to methods that would change something. The patterns above have no methods, as one that has one lets
+// the others fall through to the dashboard.
+func read(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if openapi.Allowed(w, r, http.MethodGet, http.MethodHead) {
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // readiness answers whether the database does.

@@ -1,4 +1,4 @@
-// Package openapi holds the description of the REST API that is generated from the contract.
+// Package openapi holds the description of the REST API that is generated from the contract, and holds requests against it.
 package openapi
 
 import _ "embed"

@@ -1,0 +1,283 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// gate holds requests against the description before the gateway reads them. The gateway overlooks parameters that it does
+// not know, tells of a value that it can not read in Go's words, and takes a wrong method for a method to be written.
+type gate struct {
+	routes []route
+	next   http.Handler
+}
+
+// route is one path of the description.
+type route struct {
+	// path is split at the slashes; a segment as {hostId} stands for any value.
+	path []string
+	// methods that the description has, and HEAD where it has GET.
+	methods []string
+	// parameters of GET. There is no other method in the contract yet, and newGate refuses one.
+	parameters []parameter
+}
+
+// parameter is one of a route, as the document describes it.
+type parameter struct {
+	Name string `json:"name"`
+	// In is "path" or "query".
+	In     string `json:"in"`
+	Type   string `json:"type"`
+	Format string `json:"format"`
+	Items  struct {
+		Type string `json:"type"`
+	} `json:"items"`
+}
+
+// Gate returns a handler that passes on to the gateway what the description allows:
+//
+//   - HEAD as the GET that it is; other methods get 405 and what is allowed.
+//   - Parameters that the route has, each once. One with several values may have them separated by commas too.
+//   - Values of the right type. A time may also be written as RFC 3339 has it.
+//
+// What it refuses is answered as JSON, by Refuse.
+func Gate(gateway http.Handler) (http.Handler, error) {
+	return newGate(JSON, gateway)
+}
+
+func newGate(document []byte, gateway http.Handler) (*gate, error) {
+	var description struct {
+		Paths map[string]map[string]struct {
+			Parameters []parameter `json:"parameters"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(document, &description); err != nil {
+		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
+	}
+	g := &gate{next: gateway}
+	for path, operations := range description.Paths {
+		one := route{path: strings.Split(path, "/")}
+		for method, operation := range operations {
+			if method != "get" {
+				return nil, fmt.Errorf("the OpenAPI document has %s %s: the gate before the gateway knows the parameters of GET only", strings.ToUpper(method), path)
+			}
+			one.methods = append(one.methods, http.MethodGet, http.MethodHead)
+			one.parameters = operation.Parameters
+		}
+		g.routes = append(g.routes, one)
+	}
+	return g, nil
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	found, inPath := g.find(r.URL.Path)
+	if found == nil {
+		message := fmt.Sprintf("there is no %s; GET /api/v1/openapi.json describes what there is", clip(r.URL.Path))
+		if without, _ := g.find(strings.TrimRight(r.URL.Path, "/")); without != nil {
+			message = fmt.Sprintf("there is no %s; leave the slash at its end out", clip(r.URL.Path))
+		}
+		Refuse(w, http.StatusNotFound, codes.NotFound, message)
+		return
+	}
+	if !Allowed(w, r, found.methods...) {
+		return
+	}
+	query, err := found.check(inPath, r.URL.RawQuery)
+	if err != nil {
+		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
+		return
+	}
+	read := r.WithContext(r.Context()) // a copy: those who gave r may still look at it
+	address := *r.URL
+	address.RawQuery = query.Encode()
+	// net/http leaves the body out of the answer by the method of the request that it has read.
+	read.URL, read.Method = &address, http.MethodGet
+	g.next.ServeHTTP(w, read)
+}
+
+// find returns the path's route, nil if there is none, and the values in the path by their names.
+func (g *gate) find(path string) (*route, url.Values) {
+	segments := strings.Split(path, "/")
+	for i := range g.routes {
+		if values, ok := g.routes[i].match(segments); ok {
+			return &g.routes[i], values
+		}
+	}
+	return nil, nil
+}
+
+func (r *route) match(segments []string) (url.Values, bool) {
+	if len(segments) != len(r.path) {
+		return nil, false
+	}
+	values := url.Values{}
+	for i, segment := range segments {
+		name, variable := strings.CutPrefix(r.path[i], "{")
+		if variable && segment != "" {
+			values.Set(strings.TrimSuffix(name, "}"), segment)
+		} else if segment != r.path[i] {
+			return nil, false
+		}
+	}
+	return values, true
+}
+
+// check returns the query as the gateway reads it.
+func (r *route) check(inPath url.Values, rawQuery string) (url.Values, error) {
+	for name, values := range inPath {
+		if known := r.parameter("path", name); known != nil {
+			if _, err := known.read(values); err != nil {
+				return nil, err
+			}
+		}
+	}
+	given, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("the query is malformed: %w", err)
+	}
+	query := url.Values{}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		known := r.parameter("query", name)
+		if known == nil {
+			return nil, fmt.Errorf("there is no parameter %q; %s takes %s", clip(name), strings.Join(r.path, "/"), r.takes())
+		}
+		read, err := known.read(given[name])
+		if err != nil {
+			return nil, err
+		}
+		if query.Has(known.Name) || known.Type != "array" && len(read) > 1 {
+			return nil, fmt.Errorf("%s is given more than once", known.Name)
+		}
+		query[known.Name] = read
+	}
+	return query, nil
+}
+
+// parameter finds one by its name here, as hostId, or by that in the contract, as host_id.
+func (r *route) parameter(in, name string) *parameter {
+	for i := range r.parameters {
+		if one := &r.parameters[i]; one.In == in && (one.Name == name || snakeCase(one.Name) == name) {
+			return one
+		}
+	}
+	return nil
+}
+
+func (r *route) takes() string {
+	var names []string
+	for _, one := range r.parameters {
+		if one.In == "query" {
+			names = append(names, one.Name)
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// read checks the values' type, and writes them as the gateway reads them.
+func (p *parameter) read(values []string) ([]string, error) {
+	if p.Type == "array" {
+		var split []string
+		for _, value := range values {
+			split = append(split, strings.Split(value, ",")...)
+		}
+		return split, nil
+	}
+	read := slices.Clone(values)
+	for i, value := range values {
+		var err error
+		switch {
+		case p.isTime():
+			if at, ok := parseTime(value); ok {
+				read[i] = at
+				continue
+			}
+			if _, err = strconv.ParseFloat(value, 64); err != nil {
+				return nil, fmt.Errorf("%s is %q; a time is given in Unix seconds, as 1779019200, or by RFC 3339, as 2026-05-17T12:00:00Z", p.Name, clip(value))
+			}
+		case p.Type == "integer":
+			// The contract's integers in requests are uint32, which the document, having no such type, calls int64.
+			if _, err = strconv.ParseUint(value, 10, 32); err != nil {
+				return nil, fmt.Errorf("%s is %q, which is no whole number from 0 to %d", p.Name, clip(value), uint32(1<<32-1))
+			}
+		case p.Type == "number":
+			if _, err = strconv.ParseFloat(value, 64); err != nil {
+				return nil, fmt.Errorf("%s is %q, which is no number", p.Name, clip(value))
+			}
+		}
+	}
+	return read, nil
+}
+
+// isTime tells whether the number is a time, which the document does not.
+func (p *parameter) isTime() bool { return p.Type == "number" && (p.Name == "from" || p.Name == "to") }
+
+// parseTime reads a time as RFC 3339 has it into Unix seconds, and returns false if it is none.
+func parseTime(value string) (string, bool) {
+	// The + of a zone stands for a blank in a URL, where no time has one.
+	at, err := time.Parse(time.RFC3339, strings.ReplaceAll(value, " ", "+"))
+	if err != nil {
+		return "", false
+	}
+	// 0 would mean that no time is given.
+	millis := at.UnixMilli()
+	if millis == 0 {
+		millis = 1
+	}
+	return strconv.FormatFloat(float64(millis)/1000, 'f', -1, 64), true
+}
+
+// Allowed answers 405 to a request of another method than those, and then returns false.
+func Allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	if slices.Contains(methods, r.Method) {
+		return true
+	}
+	allow := strings.Join(methods, ", ")
+	w.Header().Set("Allow", allow)
+	Refuse(w, http.StatusMethodNotAllowed, codes.Unimplemented, fmt.Sprintf("%s is not allowed on %s; allowed is %s", clip(r.Method), clip(r.URL.Path), allow))
+	return false
+}
+
+// Refuse answers as the gateway tells of an error.
+func Refuse(w http.ResponseWriter, status int, code codes.Code, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // it is never shown as HTML, and people read it in a terminal
+	_ = encoder.Encode(struct {
+		Code    codes.Code `json:"code"`
+		Message string     `json:"message"`
+	}{code, message}) // the client is gone, no one to tell
+}
+
+// clip shortens what comes from outside for an error message.
+func clip(text string) string {
+	const longest = 100 // twice the longest name that there is
+	if len(text) > longest {
+		text = text[:longest] + "…"
+	}
+	return strings.ToValidUTF8(text, "�")
+}
+
+func snakeCase(name string) string {
+	var snake strings.Builder
+	for _, letter := range name {
+		if 'A' <= letter && letter <= 'Z' {
+			snake.WriteByte('_')
+			letter += 'a' - 'A'
+		}
+		snake.WriteRune(letter)
+	}
+	return snake.String()
+}

@@ -1,0 +1,102 @@
+package openapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pass sends a request through the gate, and returns what reached the gateway, nil if nothing did.
+func pass(t *testing.T, method, target string) (*httptest.ResponseRecorder, *http.Request) {
+	t.Helper()
+	var reached *http.Request
+	gate, err := Gate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r }))
+	require.NoError(t, err)
+	recorder := httptest.NewRecorder()
+	gate.ServeHTTP(recorder, httptest.NewRequest(method, target, nil))
+	return recorder, reached
+}
+
+func TestGatePassesOnWhatTheDescriptionAllows(t *testing.T) {
+	for target, want := range map[string]url.Values{
+		"/api/v1/hosts":   {},
+		"/api/v1/hosts/7": {},
+		"/api/v1/range?hostId=1&metrics=a&metrics=b&step=60": {"hostId": {"1"}, "metrics": {"a", "b"}, "step": {"60"}},
+		"/api/v1/range?metrics=a,b&metrics=c":                {"metrics": {"a", "b", "c"}},
+		"/api/v1/range?host_id=1&max_points=5":               {"hostId": {"1"}, "maxPoints": {"5"}},
+		"/api/v1/range?from=1779019200.5&to=-1":              {"from": {"1779019200.5"}, "to": {"-1"}},
+		"/api/v1/range?from=2026-05-17T12:00:00Z":            {"from": {"1779019200"}},
+		"/api/v1/range?from=2026-05-17T14:00:00.25%2B02:00":  {"from": {"1779019200.25"}},
+		"/api/v1/range?from=2026-05-17T14:00:00+02:00":       {"from": {"1779019200"}},
+		"/api/v1/range?from=1970-01-01T00:00:00Z":            {"from": {"0.001"}}, // 0 would be no start at all
+	} {
+		t.Run(target, func(t *testing.T) {
+			recorder, reached := pass(t, http.MethodGet, target)
+			require.NotNil(t, reached, recorder.Body.String())
+			require.Equal(t, want, reached.URL.Query())
+		})
+	}
+}
+
+func TestGateRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, target string
+		status         int
+		text           string
+	}{
+		"unknown path":             {"GET", "/api/v1/host", 404, "there is no /api/v1/host; GET /api/v1/openapi.json"},
+		"slash at the end":         {"GET", "/api/v1/hosts/", 404, "leave the slash at its end out"},
+		"above":                    {"GET", "/api", 404, "there is no /api"},
+		"POST":                     {"POST", "/api/v1/hosts", 405, "POST is not allowed on /api/v1/hosts; allowed is GET, HEAD"},
+		"OPTIONS":                  {"OPTIONS", "/api/v1/hosts/1", 405, "allowed is GET, HEAD"},
+		"unknown parameter":        {"GET", "/api/v1/range?metric=a", 400, `no parameter "metric"; /api/v1/range takes hostId, metrics, from, to, step, maxPoints`},
+		"parameter where is none":  {"GET", "/api/v1/hosts?status=up", 400, `no parameter "status"; /api/v1/hosts takes none`},
+		"path's own, in the query": {"GET", "/api/v1/hosts/1?hostId=2", 400, "takes none"},
+		"given twice":              {"GET", "/api/v1/range?hostId=1&hostId=2", 400, "hostId is given more than once"},
+		"given by both names":      {"GET", "/api/v1/range?hostId=1&host_id=2", 400, "hostId is given more than once"},
+		"malformed":                {"GET", "/api/v1/range?step=%zz", 400, "the query is malformed"},
+		"no id":                    {"GET", "/api/v1/hosts/web-1", 400, `hostId is "web-1", which is no whole number`},
+		"id too large":             {"GET", "/api/v1/range?hostId=4294967296", 400, `hostId is "4294967296", which is no whole number from 0 to 4294967295`},
+		"no number":                {"GET", "/api/v1/range?step=1m", 400, `step is "1m", which is no number`},
+		"nothing":                  {"GET", "/api/v1/range?step=", 400, `step is ""`},
+		"no time":                  {"GET", "/api/v1/range?from=yesterday", 400, `from is "yesterday"; a time is given in Unix seconds, as 1779019200, or by RFC 3339`},
+		"long":                     {"GET", "/api/v1/range?" + strings.Repeat("a", 10_000) + "=1", 400, "aaa…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorder, reached := pass(t, c.method, c.target)
+			require.Nil(t, reached)
+			require.Equal(t, c.status, recorder.Code)
+			require.Equal(t, "application/json", recorder.Header().Get("Content-Type"))
+			var answer struct {
+				Code    int
+				Message string
+			}
+			require.NoError(t, json.Unmarshal(recorder.Body.Bytes(), &answer))
+			require.NotZero(t, answer.Code)
+			require.Contains(t, answer.Message, c.text)
+			require.Less(t, len(answer.Message), 400)
+			require.Equal(t, c.status == 405, recorder.Header().Get("Allow") == "GET, HEAD")
+		})
+	}
+}
+
+func TestGateReadsHEADAsGET(t *testing.T) {
+	request := httptest.NewRequest(http.MethodHead, "/api/v1/hosts", nil)
+	var reached *http.Request
+	gate, err := Gate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r }))
+	require.NoError(t, err)
+	gate.ServeHTTP(httptest.NewRecorder(), request)
+	require.Equal(t, http.MethodGet, reached.Method)
+	require.Equal(t, http.MethodHead, request.Method, "the request that was given is not changed")
+}
+
+// TestGateKnowsTheMethodsOfTheContract: a POST in the contract needs a gate that reads bodies.
+func TestGateKnowsTheMethodsOfTheContract(t *testing.T) {
+	_, err := newGate([]byte(`{"paths": {"/api/v1/rules": {"post": {}}}}`), nil)
+	require.ErrorContains(t, err, "POST /api/v1/rules")
+}
