@@ -40,14 +40,43 @@ type Options struct {
 	Store   Store
 	Fleet   Fleet
 	Version string
+	Limits  Limits
 	Now     func() time.Time
 	Logger  *slog.Logger
+}
+
+// Limits bound what range queries take together. Zero fields take their default.
+type Limits struct {
+	// Values that one answer may have, 500,000 by default: buckets times metrics times instances. It is a day at 10 s of 57
+	// interfaces, or the most points of 45 metrics of a host, far more than any screen shows, and makes 16 MB in memory
+	// and some 30 MB of JSON.
+	Values int
+	// Concurrent queries that run, 8 by default: a page of the dashboard asks for some six at once, and each keeps a
+	// core of the database busy.
+	Concurrent int
+	// Wait is how long one more waits for its turn, 5 s by default: a burst of pages passes in that, and an overload is
+	// told before the asker has given up.
+	Wait time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Values <= 0 {
+		l.Values = 500_000
+	}
+	if l.Concurrent <= 0 {
+		l.Concurrent = 8
+	}
+	if l.Wait <= 0 {
+		l.Wait = 5 * time.Second
+	}
+	return l
 }
 
 // Service implements the contract's QueryService. It is safe for concurrent use.
 type Service struct {
 	gohubv1.UnimplementedQueryServiceServer
 	options Options
+	slots   *slots
 	started time.Time
 }
 
@@ -59,7 +88,8 @@ func NewService(options Options) *Service {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Service{options: options, started: options.Now()}
+	options.Limits = options.Limits.withDefaults()
+	return &Service{options: options, slots: newSlots(options.Limits.Concurrent, options.Limits.Wait), started: options.Now()}
 }
 
 // ListHosts implements the contract.
@@ -102,11 +132,15 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
+	release, err := s.slots.take(ctx)
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	series, err := s.options.Store.Range(ctx, storage.RangeQuery{
-		Host: storage.HostID(request.GetHostId()), Metrics: metrics,
-		From: window.from, To: window.to, Step: window.step, MaxRows: maxRows,
+	series, err := s.readSeries(ctx, storage.RangeQuery{
+		Host: storage.HostID(request.GetHostId()), Metrics: metrics, From: window.from, To: window.to, Step: window.step,
 	})
 	if err != nil {
 		return nil, s.statusOf(err)
@@ -119,6 +153,25 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 		return nil, s.statusOf(err)
 	}
 	return response, nil
+}
+
+// readSeries reads the query's series, and fails with storage.ErrTooManyRows as soon as they have more values than an
+// answer may. It asks one family at a time, as a row of each makes another number of values.
+func (s *Service) readSeries(ctx context.Context, query storage.RangeQuery) ([]storage.Series, error) {
+	var all []storage.Series
+	left := s.options.Limits.Values
+	for _, selection := range query.Selections() {
+		query.Metrics, query.MaxRows = selection.Metrics, left/len(selection.Metrics)
+		series, err := s.options.Store.Range(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range series {
+			left -= len(one.Times)
+		}
+		all = append(all, series...)
+	}
+	return all, nil
 }
 
 // findMetrics looks the names up, and for an unknown one says which are like it.
@@ -186,7 +239,10 @@ func (s *Service) statusOf(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.Errorf(codes.DeadlineExceeded, "the query took longer than %s; ask for a shorter range or fewer metrics", timeout)
 	case errors.Is(err, storage.ErrTooManyRows):
-		return status.Errorf(codes.ResourceExhausted, "the answer has over %d rows, the limit of one query; ask for a longer step, a shorter range or fewer metrics", maxRows)
+		// Not RESOURCE_EXHAUSTED: asking again does not help.
+		return status.Errorf(codes.InvalidArgument, "the answer has over %d values (buckets × metrics × instances), the limit of one query; ask for a longer step, a shorter range or fewer metrics", s.options.Limits.Values)
+	case errors.Is(err, errBusy):
+		return status.Errorf(codes.ResourceExhausted, "%v; try again later, or ask for fewer ranges at once", err)
 	case errors.Is(err, storage.ErrUnavailable):
 		return status.Error(codes.Unavailable, "the database can not be reached; try again later")
 	default:

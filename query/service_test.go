@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,7 +38,9 @@ func (f fleet) Host(id storage.HostID) (*gohubv1.Host, bool) {
 }
 
 // start returns a service on a real store in which one host has a sample a second over the last minute.
-func start(t *testing.T) (*Service, uint32) {
+func start(t *testing.T) (*Service, uint32) { return startWith(t, Limits{}) }
+
+func startWith(t *testing.T, limits Limits) (*Service, uint32) {
 	t.Helper()
 	store, err := sqlite.Open(t.TempDir())
 	require.NoError(t, err)
@@ -59,7 +62,7 @@ func start(t *testing.T) (*Service, uint32) {
 	_, err = store.Append(t.Context(), []*storage.Batch{batch})
 	require.NoError(t, err)
 	return NewService(Options{
-		Store: store, Fleet: fleet{host.ID: {HostId: uint32(host.ID), Facts: facts}}, Version: "test",
+		Store: store, Fleet: fleet{host.ID: {HostId: uint32(host.ID), Facts: facts}}, Version: "test", Limits: limits,
 		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	}), uint32(host.ID)
 }
@@ -106,11 +109,96 @@ func TestQueryRangeRefuses(t *testing.T) {
 	}
 }
 
+// TestQueryRangeBoundsTheValuesOfAnAnswer: the limit is on all series together, of several metrics, instances and families.
+func TestQueryRangeBoundsTheValuesOfAnAnswer(t *testing.T) {
+	const points = 60
+	for name, c := range map[string]struct {
+		metrics []string
+		series  int
+	}{
+		"one metric":            {[]string{"cpu_usage_percent"}, 1},
+		"instances of a metric": {[]string{"network_receive_bytes_total"}, 2},
+		"several families":      {[]string{"cpu_usage_percent", "network_receive_bytes_total"}, 3},
+		"families, other order": {[]string{"network_receive_bytes_total", "cpu_usage_percent"}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := &gohubv1.QueryRangeRequest{Metrics: c.metrics, Step: 1}
+			service, host := startWith(t, Limits{Values: c.series * points})
+			request.HostId = host
+			response, err := service.QueryRange(t.Context(), request)
+			require.NoError(t, err)
+			require.Len(t, response.GetSeries(), c.series)
+
+			service, _ = startWith(t, Limits{Values: c.series*points - 1})
+			_, err = service.QueryRange(t.Context(), request)
+			require.Equal(t, codes.InvalidArgument, status.Code(err))
+			require.ErrorContains(t, err, fmt.Sprintf("over %d values", c.series*points-1))
+		})
+	}
+}
+
+// slowStore answers a range only when it is told to.
+type slowStore struct {
+	Store
+	proceed chan struct{}
+}
+
+func (s slowStore) Range(ctx context.Context, _ storage.RangeQuery) ([]storage.Series, error) {
+	select {
+	case <-s.proceed:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (slowStore) Gaps(context.Context, storage.HostID, time.Time, time.Time, int) ([]*gohubv1.Gap, error) {
+	return nil, nil
+}
+
+func TestQueryRangeBoundsTheQueriesThatRun(t *testing.T) {
+	request := &gohubv1.QueryRangeRequest{HostId: 1, Metrics: []string{"load1"}}
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		service := NewService(Options{
+			Store: slowStore{proceed: proceed}, Fleet: fleet{1: {HostId: 1}}, Limits: Limits{Concurrent: 2, Wait: 5 * time.Second},
+		})
+		results := make(chan error, 3)
+		query := func(ctx context.Context) {
+			_, err := service.QueryRange(ctx, request)
+			results <- err
+		}
+		go query(t.Context())
+		go query(t.Context())
+		synctest.Wait()
+
+		begin := time.Now()
+		_, err := service.QueryRange(t.Context(), request)
+		require.Equal(t, codes.ResourceExhausted, status.Code(err))
+		require.ErrorContains(t, err, "2 range queries run already")
+		require.ErrorContains(t, err, "try again later")
+		require.Equal(t, 5*time.Second, time.Since(begin))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = service.QueryRange(ctx, request)
+		require.Equal(t, codes.Canceled, status.Code(err), "who is gone does not wait")
+
+		go query(t.Context())
+		synctest.Wait()
+		close(proceed) // two end, and the one that waits gets its turn
+		for range 3 {
+			require.NoError(t, <-results)
+		}
+	})
+}
+
 func TestStorageErrorsBecomeStatuses(t *testing.T) {
 	service, _ := start(t)
 	for want, err := range map[codes.Code]error{
 		codes.Unavailable:       fmt.Errorf("dial: %w", storage.ErrUnavailable),
-		codes.ResourceExhausted: fmt.Errorf("range: %w", storage.ErrTooManyRows),
+		codes.InvalidArgument:   fmt.Errorf("range: %w", storage.ErrTooManyRows),
+		codes.ResourceExhausted: fmt.Errorf("take a slot: %w", errBusy),
 		codes.Canceled:          context.Canceled,
 		codes.DeadlineExceeded:  fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded),
 		codes.Internal:          fmt.Errorf("secret detail"),

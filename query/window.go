@@ -13,11 +13,9 @@ const (
 	maxMetrics    = 64
 	maxPoints     = 11_000 // a point a minute for a week, and some
 	defaultPoints = 500    // about one in two pixels of a wide chart
-	// maxRows bounds what the database returns for one family: a day at 10 s of 50 instances.
-	maxRows      = 500_000
-	maxGaps      = 1000 // more could not be told apart on a chart
-	longestRange = 10 * 366 * 24 * time.Hour
-	shortestStep = time.Second
+	maxGaps       = 1000   // more could not be told apart on a chart
+	longestRange  = 10 * 366 * 24 * time.Hour
+	shortestStep  = time.Second
 )
 
 // niceSteps are the widths of buckets that are picked for a number of points: they divide what people count in.
