@@ -25,6 +25,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gohub-io/gohub/agent"
+	"github.com/gohub-io/gohub/cmd/settings"
 )
 
 // configVariable names the variable that holds the configuration file's path.
@@ -38,7 +39,7 @@ type config struct {
 	Interval          time.Duration `yaml:"interval" env:"GOHUB_INTERVAL"`
 	TLSCAFile         string        `yaml:"tls_ca_file" env:"GOHUB_TLS_CA_FILE"`
 	TLSServerName     string        `yaml:"tls_server_name" env:"GOHUB_TLS_SERVER_NAME"`
-	InsecurePlaintext *bool         `yaml:"insecure_plaintext" env:"GOHUB_INSECURE_PLAINTEXT"`
+	InsecurePlaintext *bool         `yaml:"insecure_plaintext" env:"GOHUB_AGENT_INSECURE_PLAINTEXT"`
 	StateDir          string        `yaml:"state_dir" env:"GOHUB_STATE_DIR"`
 	SpoolMaxBytes     int64         `yaml:"spool_max_bytes" env:"GOHUB_SPOOL_MAX_BYTES"`
 	BufferBytes       int64         `yaml:"buffer_bytes" env:"GOHUB_BUFFER_BYTES"`
@@ -60,8 +61,9 @@ type config struct {
 	SysDir  string `yaml:"sys_dir" env:"HOST_SYS"`
 	RootDir string `yaml:"root_dir" env:"HOST_ROOT"`
 
-	json    bool     // of the command once
-	unknown []string // GOHUB_AGENT_… variables that nothing reads
+	json bool // of the command once
+	// othersPlaintext: the server's variable for plain text is set, which does nothing here.
+	othersPlaintext bool
 }
 
 func defaults(environment map[string]string) config {
@@ -111,7 +113,7 @@ func bind(flags *flag.FlagSet, c *config) (path *string) {
 	flags.DurationVar(&c.Interval, "interval", c.Interval, "`time` from sample to sample, 1s to 1h (GOHUB_INTERVAL)")
 	flags.StringVar(&c.TLSCAFile, "tls-ca-file", c.TLSCAFile, "PEM `file` of the authority to trust instead of the system's (GOHUB_TLS_CA_FILE)")
 	flags.StringVar(&c.TLSServerName, "tls-server-name", c.TLSServerName, "`name` that the server's certificate must hold, if not the address (GOHUB_TLS_SERVER_NAME)")
-	flags.BoolFunc("insecure-plaintext", "send everything, the token too, without TLS; default only to this machine itself (GOHUB_INSECURE_PLAINTEXT)", func(text string) error {
+	flags.BoolFunc("insecure-plaintext", "true: send everything, the token too, without TLS; false: never; default only to this machine itself (GOHUB_AGENT_INSECURE_PLAINTEXT)", func(text string) error {
 		value, err := strconv.ParseBool(text)
 		c.InsecurePlaintext = &value
 		return err
@@ -202,19 +204,14 @@ func (c *config) readFile(path string) error {
 	if err == nil || errors.Is(err, io.EOF) { // an empty file
 		return nil
 	}
-	var mistakes *yaml.TypeError
-	if !errors.As(err, &mistakes) {
-		return fmt.Errorf("configuration file %s: %w", path, err)
-	}
-	message := strings.Join(mistakes.Errors, "; ")
-	if strings.Contains(message, " not found in type ") {
-		message = strings.ReplaceAll(message, " not found in type main.config", " is not a known key") +
-			"; the keys are " + strings.Join(tagsOf("yaml"), ", ")
-	}
-	return fmt.Errorf("configuration file %s: %s", path, message)
+	return fmt.Errorf("configuration file %s: %s", path, settings.InWords(err, "is not a known key; the keys are "+strings.Join(tagsOf("yaml"), ", ")))
 }
 
 func (c *config) readEnvironment(environment map[string]string) error {
+	if err := settings.CheckEnvironment(environment, settings.Agent); err != nil {
+		return err
+	}
+	c.othersPlaintext, _ = strconv.ParseBool(environment["GOHUB_INSECURE_PLAINTEXT"]) // the server checks it
 	err := env.ParseWithOptions(c, env.Options{Environment: environment})
 	var all env.AggregateError
 	if errors.As(err, &all) {
@@ -227,20 +224,13 @@ func (c *config) readEnvironment(environment map[string]string) error {
 			}
 			field, _ := reflect.TypeFor[config]().FieldByName(parse.Name)
 			variable := field.Tag.Get("env")
-			problems = append(problems, fmt.Errorf("environment variable %s: %q is not a %s", variable, environment[variable], kindOf(field.Type)))
+			problems = append(problems, fmt.Errorf("environment variable %s: %q is no %s", variable, environment[variable], settings.TypeName(field.Type)))
 		}
 		return errors.Join(problems...)
 	}
 	if err != nil {
 		return fmt.Errorf("read environment: %w", err)
 	}
-	known := append(tagsOf("env"), configVariable)
-	for name := range environment {
-		if strings.HasPrefix(name, "GOHUB_AGENT_") && !slices.Contains(known, name) {
-			c.unknown = append(c.unknown, name)
-		}
-	}
-	slices.Sort(c.unknown)
 	return nil
 }
 
@@ -252,18 +242,6 @@ func tagsOf(key string) []string {
 		}
 	}
 	return tags
-}
-
-// kindOf names a field's type to a person.
-func kindOf(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[time.Duration]():
-		return "time, as 10s or 1m"
-	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Bool:
-		return "truth value: true or false"
-	default:
-		return "whole number"
-	}
 }
 
 // check looks at the values, whatever set them.
@@ -367,9 +345,10 @@ func (c *config) transport(log *slog.Logger) (*tls.Config, error) {
 		return nil, nil
 	case !asked && local && c.TLSCAFile == "" && c.TLSServerName == "":
 		return nil, nil
-	default:
-		return agent.ClientTLS(c.TLSCAFile, c.TLSServerName)
+	case !asked && c.othersPlaintext && c.TLSCAFile == "" && c.TLSServerName == "":
+		log.Warn("GOHUB_INSECURE_PLAINTEXT is the server's and does nothing here; the agent uses TLS unless GOHUB_AGENT_INSECURE_PLAINTEXT is true", "server", c.Server)
 	}
+	return agent.ClientTLS(c.TLSCAFile, c.TLSServerName)
 }
 
 func isLoopback(server string) bool {

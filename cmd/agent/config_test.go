@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gohub-io/gohub/agent"
+	"github.com/gohub-io/gohub/cmd/settings"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,18 +61,21 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 		want    []string
 	}{
 		{name: "unknown key", file: "sever: x:1\n", want: []string{"sever", "not a known key", "server", "agent.yaml"}},
-		{name: "wrong type in the file", file: "top_processes: many\n", want: []string{"many", "line 1"}},
+		{name: "wrong type in the file", file: "top_processes: many\n", want: []string{`line 1: "many" is no whole number`}},
+		{name: "duration without a unit in the file", file: "interval: 5\n", want: []string{`line 1: "5" is no duration such as "10s"`}},
+		{name: "unknown variable", environ: []string{"GOHUB_INTERVALL=3s"}, want: []string{"GOHUB_INTERVALL is not known; the nearest are GOHUB_INTERVAL", "allowed are"}},
+		{name: "unknown agent variable", environ: []string{"GOHUB_AGENT_INTERVAL=3s"}, want: []string{"GOHUB_AGENT_INTERVAL is not known", "GOHUB_INTERVAL"}},
 		{name: "interval in the file", file: "interval: 10ms\n", want: []string{"interval", "10ms", "1s to 1h"}},
-		{name: "interval in the environment", environ: []string{"GOHUB_INTERVAL=soon"}, want: []string{"GOHUB_INTERVAL", "soon", "time"}},
+		{name: "interval in the environment", environ: []string{"GOHUB_INTERVAL=soon"}, want: []string{"GOHUB_INTERVAL", "soon", `no duration such as "10s"`}},
 		{name: "interval as a flag", args: []string{"--interval", "2h"}, want: []string{"interval", "2h0m0s", "1h"}},
 		{name: "number in the environment", environ: []string{"GOHUB_TOP_PROCESSES=x"}, want: []string{"GOHUB_TOP_PROCESSES", "whole number"}},
-		{name: "truth value in the environment", environ: []string{"GOHUB_INSECURE_PLAINTEXT=perhaps"}, want: []string{"GOHUB_INSECURE_PLAINTEXT", "true or false"}},
+		{name: "truth value in the environment", environ: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT=perhaps"}, want: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT", "true or false"}},
 		{name: "server", args: []string{"--server", "nowhere"}, want: []string{"server", "nowhere", "host:port"}},
 		{name: "spool", environ: []string{"GOHUB_SPOOL_MAX_BYTES=1000"}, want: []string{"spool_max_bytes", "1000", "1048576 to 68719476736"}},
 		{name: "expression", environ: []string{"GOHUB_DISK_EXCLUDE=("}, want: []string{"disk_exclude", "("}},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: []string{"log_level", "loud", "debug"}},
 		{name: "two tokens", environ: []string{"GOHUB_TOKEN=a", "GOHUB_TOKEN_FILE=/b"}, want: []string{"token_file"}},
-		{name: "plaintext and TLS", environ: []string{"GOHUB_INSECURE_PLAINTEXT=true", "GOHUB_TLS_CA_FILE=/x"}, want: []string{"insecure_plaintext", "tls_ca_file"}},
+		{name: "plaintext and TLS", environ: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT=true", "GOHUB_TLS_CA_FILE=/x"}, want: []string{"insecure_plaintext", "tls_ca_file"}},
 		{name: "stray argument", args: []string{"now"}, want: []string{"now"}},
 		{name: "unknown flag", args: []string{"--sever", "x"}, want: []string{"sever"}},
 	} {
@@ -92,13 +97,28 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestUnknownAgentVariableIsNoticed(t *testing.T) {
-	c, err := load(nil, []string{"HOME=/home/x", "GOHUB_AGENT_INTERVALL=3s", "GOHUB_DATABASE_URL=of-the-server"})
+// TestServersVariablesAreNoMistake: both programs are tried out in one environment.
+func TestServersVariablesAreNoMistake(t *testing.T) {
+	c, err := load(nil, []string{"HOME=/home/x", "GOHUB_DATABASE_URL=x", "GOHUB_INSECURE_PLAINTEXT=false"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.unknown) != 1 || c.unknown[0] != "GOHUB_AGENT_INTERVALL" {
-		t.Errorf("unknown %q", c.unknown)
+	if c.InsecurePlaintext != nil {
+		t.Error("the server's variable decides on the agent's TLS")
+	}
+}
+
+// TestListOfVariablesIsComplete: settings lists the agent's variables, so that the server knows them too.
+func TestListOfVariablesIsComplete(t *testing.T) {
+	variables := []string{configVariable}
+	for _, name := range tagsOf("env") {
+		if strings.HasPrefix(name, settings.Prefix) {
+			variables = append(variables, name)
+		}
+	}
+	slices.Sort(variables)
+	if listed := slices.Sorted(slices.Values(settings.Agent)); !slices.Equal(variables, listed) {
+		t.Errorf("read are %q, listed %q", variables, listed)
 	}
 }
 
@@ -124,6 +144,8 @@ func TestTransport(t *testing.T) {
 		{"this machine, a name to check", config{Server: "127.0.0.1:1", TLSServerName: "x"}, true, false},
 		{"elsewhere", config{Server: "monitor.example.com:1"}, true, false},
 		{"elsewhere, plaintext asked for", config{Server: "10.0.0.1:1", InsecurePlaintext: &yes}, false, true},
+		{"elsewhere, the server's variable", config{Server: "10.0.0.1:1", othersPlaintext: true}, true, true},
+		{"this machine, the server's variable", config{Server: "127.0.0.1:1", othersPlaintext: true}, false, false},
 		{"a name that looks local", config{Server: "127.0.0.1.example.com:1"}, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

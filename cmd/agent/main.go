@@ -88,9 +88,6 @@ func execute(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return exitUsage
 	}
 	log := newLogger(c, stderr)
-	for _, name := range c.unknown {
-		log.Warn("environment variable is not known; is it misspelt?", "variable", name)
-	}
 	if command == "once" {
 		err = once(ctx, c, log, stdout)
 	} else {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gohub-io/gohub/alert"
+	"github.com/gohub-io/gohub/cmd/settings"
 )
 
 // Config is everything that can be set. A flag goes over an environment variable, that over config.yaml, and that over
@@ -83,8 +83,8 @@ func defaultDataDir() string {
 	return "gohub-data"
 }
 
-// environmentPrefix begins the names of the variables that are read.
-const environmentPrefix = "GOHUB_"
+// configVariable names the variable that holds the configuration file's path.
+const configVariable = settings.Prefix + "CONFIG"
 
 // loadConfig merges defaults, config.yaml, environment and flags, and checks the result. Its errors name the key, the
 // value (unless it is a secret) and what is allowed. It returns pflag.ErrHelp when help was asked for and printed.
@@ -101,7 +101,7 @@ func loadConfig(args, environ []string, output io.Writer) (Config, error) {
 	}
 	// The flags' values must win, so read them last: start again from the defaults.
 	config = defaultConfig()
-	if file := cmp.Or(*path, environment[environmentPrefix+"CONFIG"]); file != "" {
+	if file := cmp.Or(*path, environment[configVariable]); file != "" {
 		if err := config.readFile(file); err != nil {
 			return config, err
 		}
@@ -154,7 +154,7 @@ type configField struct {
 }
 
 func (f configField) flag() string     { return strings.ReplaceAll(f.key, "_", "-") }
-func (f configField) variable() string { return environmentPrefix + strings.ToUpper(f.key) }
+func (f configField) variable() string { return settings.Prefix + strings.ToUpper(f.key) }
 
 // fields lists the settings that have a flag or a variable.
 func (c *Config) fields() []configField {
@@ -177,51 +177,26 @@ func (c *Config) readFile(path string) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		// The decoder names Go's types, which mean nothing to whoever wrote the file.
-		text := goType.ReplaceAllString(err.Error(), "is no key here; docs/configuration.md lists them")
-		return fmt.Errorf("read the configuration %s: %s", path, text)
+		return fmt.Errorf("read the configuration %s: %s", path, settings.InWords(err, "is no key here; docs/configuration.md lists them"))
 	}
 	return nil
 }
 
-var goType = regexp.MustCompile(`not found in type [\w.]+`)
-
-// otherVariables are names with the prefix that belong to the agent, to tests and scripts, or that Kubernetes makes up
-// for a service called gohub.
-var otherVariables = regexp.MustCompile(`^GOHUB_((CONFIG|SERVER|TOKEN|TOKEN_FILE|INTERVAL|STATE_DIR|TLS_CA_FILE|TLS_SERVER_NAME|TOP_PROCESSES)$|` +
-	`(AGENT|BUFFER|SPOOL|TEST|CACHE|TIMESCALEDB|FILESYSTEM|INTERFACE|DISK)|.*_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)|PORT(_|$)|SERVICE_)`)
-
 func (c *Config) readEnvironment(environment map[string]string) error {
-	known := map[string]bool{}
-	for _, field := range c.fields() {
-		known[field.variable()] = true
+	if err := settings.CheckEnvironment(environment, settings.Server); err != nil {
+		return err
 	}
-	for name := range environment {
-		if strings.HasPrefix(name, environmentPrefix) && !known[name] && !otherVariables.MatchString(name) {
-			return fmt.Errorf("the environment variable %s is not known; known are %s", name, strings.Join(slices.Sorted(keys(known)), ", "))
-		}
-	}
-	err := env.ParseWithOptions(c, env.Options{Environment: environment, Prefix: environmentPrefix})
+	err := env.ParseWithOptions(c, env.Options{Environment: environment, Prefix: settings.Prefix})
 	var several env.AggregateError
 	if errors.As(err, &several) {
 		var parse env.ParseError
 		if errors.As(several.Errors[0], &parse) {
 			field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-			name := environmentPrefix + field.Tag.Get("env")
-			return fmt.Errorf("the environment variable %s is %q, which is no %s: %s", name, environment[name], parse.Type, field.Tag.Get("help"))
+			name := settings.Prefix + field.Tag.Get("env")
+			return fmt.Errorf("the environment variable %s is %q, which is no %s: %s", name, environment[name], settings.TypeName(parse.Type), field.Tag.Get("help"))
 		}
 	}
 	return err
-}
-
-func keys(set map[string]bool) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for key := range set {
-			if !yield(key) {
-				return
-			}
-		}
-	}
 }
 
 // readSecrets takes secrets from the files that stand for them.
