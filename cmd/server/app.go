@@ -262,6 +262,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return err
 	})
+	if err := a.announce(); err != nil {
+		cancel(err)
+	}
 	a.log.Info("serving", "dashboard", a.scheme()+"://"+a.HTTPAddr()+"/", "grpc", a.GRPCAddr(), "version", version, "storage", a.storageName())
 
 	<-running.Done()

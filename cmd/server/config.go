@@ -31,6 +31,7 @@ type Config struct {
 	GRPCListen string `yaml:"grpc_listen" env:"GRPC_LISTEN" help:"address for agents and gRPC queries"`
 
 	PublicURL string `yaml:"public_url" env:"PUBLIC_URL" help:"address at which people reach the dashboard, for links in notifications"`
+	ReadyFile string `yaml:"ready_file" env:"READY_FILE" help:"file that tells scripts, once the server serves, where"`
 
 	DataDir         string `yaml:"data_dir" env:"DATA_DIR" help:"directory of the SQLite file, used when there is no database URL"`
 	DatabaseURL     string `yaml:"database_url" env:"DATABASE_URL" help:"PostgreSQL URL of a TimescaleDB; empty stores into SQLite" secret:"true"`

@@ -173,10 +173,7 @@ func healthcheck(ctx context.Context, config Config) error {
 	if config.TLSCertFile != "" {
 		scheme = "https"
 	}
-	address := config.HTTPListen
-	if strings.HasPrefix(address, ":") || strings.HasPrefix(address, "0.0.0.0:") || strings.HasPrefix(address, "[::]:") {
-		address = "127.0.0.1" + address[strings.LastIndex(address, ":"):]
-	}
+	address := reachable(config.HTTPListen)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/healthz", nil)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", address, err)

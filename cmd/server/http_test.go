@@ -14,13 +14,10 @@ import (
 )
 
 // startApp runs a server on SQLite and free ports of this machine until the test ends, and returns its address.
-func startApp(t *testing.T, change ...func(*Config)) (httpAddress string) {
+func startApp(t *testing.T) (httpAddress string) {
 	t.Helper()
 	config := defaultConfig()
 	config.HTTPListen, config.GRPCListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
-	for _, f := range change {
-		f(&config)
-	}
 	app, err := NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
