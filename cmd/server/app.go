@@ -133,7 +133,8 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 
 	handler, err := newHandler(handlerOptions{
 		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
-		dashboard: pages.handler, registry: registry, store: app.store, log: log,
+		dashboard: pages.handler, registry: registry, log: log,
+		ready: []readinessSource{{check: app.store.Ping, problem: "the database does not answer"}},
 	})
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type handlerOptions struct {
 	authoriser *auth.Authoriser
 	dashboard  http.Handler
 	registry   *prometheus.Registry
-	store      interface{ Ping(context.Context) error }
+	ready      []readinessSource
 	log        *slog.Logger
 }
 
@@ -53,7 +53,7 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	api := gzhttp.GzipHandler(gate)
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })))
-	mux.Handle("/readyz", read(readiness(o.store)))
+	mux.Handle("/readyz", read(readiness(o.ready, o.log)))
 	mux.Handle("/metrics", read(promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
 	})))
@@ -79,14 +79,25 @@ func read(next http.Handler) http.Handler {
 	})
 }
 
-// readiness answers whether the database does.
-func readiness(store interface{ Ping(context.Context) error }) http.HandlerFunc {
+// readinessSource is a part without which the server does not do its work.
+type readinessSource struct {
+	// check returns why the part does not work. It must heed its context.
+	check func(context.Context) error
+	// problem is what the asker is told then. It may be anybody, so it does not hear the error itself.
+	problem string
+}
+
+// readiness answers whether all sources work.
+func readiness(sources []readinessSource, log *slog.Logger) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		if err := store.Ping(ctx); err != nil {
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
+		for _, source := range sources {
+			if err := source.check(ctx); err != nil {
+				log.DebugContext(r.Context(), "not ready", "problem", source.problem, "error", err)
+				http.Error(w, source.problem, http.StatusServiceUnavailable)
+				return
+			}
 		}
 		fmt.Fprintln(w, "ready")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -93,6 +94,26 @@ func TestHEADWorksWhereGETDoes(t *testing.T) {
 		require.Equal(t, got.Header.Get("Content-Type"), response.Header.Get("Content-Type"), target)
 		require.Empty(t, body)
 	}
+}
+
+func TestReadyzNamesThePartThatDoesNotWork(t *testing.T) {
+	var flusher error
+	handler := readiness([]readinessSource{
+		{check: func(context.Context) error { return nil }, problem: "the database does not answer"},
+		{check: func(context.Context) error { return flusher }, problem: "samples can not be stored"},
+	}, slog.New(slog.DiscardHandler))
+	answer := func() (int, string) {
+		recorder := httptest.NewRecorder()
+		handler(recorder, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return recorder.Code, recorder.Body.String()
+	}
+	status, body := answer()
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "ready\n", body)
+	flusher = errors.New("permission denied for table host_metrics")
+	status, body = answer()
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, "samples can not be stored\n", body, "the cause is for the log")
 }
 
 func TestFoldersOfTheDashboardAreNotListed(t *testing.T) {
