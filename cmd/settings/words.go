@@ -35,10 +35,10 @@ var (
 
 // whatIs tells of a value, or of its kind where it is not on one line.
 func whatIs(tag, value string) string {
-	switch {
-	case tag == "!!map":
+	switch tag {
+	case "!!map":
 		return "what has keys of its own"
-	case tag == "!!seq":
+	case "!!seq":
 		return "a list"
 	default:
 		return `"` + value + `"`
