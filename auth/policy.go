@@ -104,11 +104,12 @@ const (
 var policy = map[Action]Permission{
 	gohubv1.IngestService_Stream_FullMethodName: Ingest,
 
-	gohubv1.QueryService_ListHosts_FullMethodName:     Read,
-	gohubv1.QueryService_GetHost_FullMethodName:       Read,
-	gohubv1.QueryService_QueryRange_FullMethodName:    Read,
-	gohubv1.QueryService_ListMetrics_FullMethodName:   Read,
-	gohubv1.QueryService_GetServerInfo_FullMethodName: Read,
+	gohubv1.QueryService_ListHosts_FullMethodName:      Read,
+	gohubv1.QueryService_GetHost_FullMethodName:        Read,
+	gohubv1.QueryService_QueryRange_FullMethodName:     Read,
+	gohubv1.QueryService_ListQuarantine_FullMethodName: Read,
+	gohubv1.QueryService_ListMetrics_FullMethodName:    Read,
+	gohubv1.QueryService_GetServerInfo_FullMethodName:  Read,
 
 	gohubv1.AlertService_ListAlerts_FullMethodName: Read,
 	gohubv1.AlertService_ListRules_FullMethodName:  Read,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -34,7 +35,8 @@ type flusher struct {
 
 	entries []*entry
 	batches []*storage.Batch
-	failing bool
+	// failing is why nothing could be stored the last time, nil if it could. Others read it.
+	failing atomic.Pointer[error]
 }
 
 // The first and the longest pause between two tries of a flush that the database could not take, and the bound of a try.
@@ -198,15 +200,14 @@ func rejectAll(wire string, rejected []storage.Rejected, reason string) []storag
 
 // failed and recovered log once a change, not once a try.
 func (f *flusher) failed(err error) {
-	if !f.failing {
-		f.failing = true
+	if f.failing.Swap(&err) == nil {
 		f.log.Error("can not store samples; they are kept and tried again, and agents are held back", "error", err)
 	}
 }
 
 func (f *flusher) recovered() {
-	if f.failing {
-		f.failing = false
+	if f.failing.Load() != nil {
+		f.failing.Store(nil)
 		f.log.Info("storing samples again")
 	}
 }

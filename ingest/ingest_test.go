@@ -396,6 +396,7 @@ func TestNothingIsAcknowledgedWhileTheDatabaseIsAway(t *testing.T) {
 		"the ring is full and its stream is held back")
 	require.Empty(t, acked)
 	require.Empty(t, h.stored(t, p.hostID))
+	require.ErrorIs(t, h.server.Ready(t.Context()), storage.ErrUnavailable)
 
 	h.sink.fail(nil)
 	newest := uint64(0)
@@ -403,6 +404,7 @@ func TestNothingIsAcknowledgedWhileTheDatabaseIsAway(t *testing.T) {
 		newest = <-acked
 	}
 	require.Equal(t, upTo(count), h.stored(t, p.hostID))
+	require.NoError(t, h.server.Ready(t.Context()))
 	p.close()
 	for range acked { // until the reader has ended
 	}

@@ -82,7 +82,8 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	giveUp   context.CancelFunc
-	flushers sync.WaitGroup
+	flushers []*flusher
+	flushing sync.WaitGroup // counts the goroutines of flushers and registrar
 	speakers *speakers
 
 	mu sync.Mutex
@@ -126,9 +127,10 @@ func NewServer(options Options) *Server {
 			shard: one, sink: options.Sink, gathering: newGathering(options.FlushRows, options.RingSlots, options.FlushAge), budget: &s.budget,
 			metrics: s.metrics, log: s.log.With("shard", i),
 		}
-		s.flushers.Go(func() { f.run(s.stopping, give) })
+		s.flushers = append(s.flushers, f)
+		s.flushing.Go(func() { f.run(s.stopping, give) })
 	}
-	s.flushers.Go(func() { s.registrar.run(s.stopping) })
+	s.flushing.Go(func() { s.registrar.run(s.stopping) })
 	return s
 }
 
@@ -138,7 +140,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.stop()
 	done := make(chan struct{})
 	go func() {
-		s.flushers.Wait()
+		s.flushing.Wait()
 		close(done)
 	}()
 	var err error
@@ -157,6 +159,16 @@ func (s *Server) Close(ctx context.Context) error {
 		one.end(errStopping)
 	}
 	return err
+}
+
+// Ready returns why samples can not be stored at the moment, nil if they can.
+func (s *Server) Ready(context.Context) error {
+	for i, f := range s.flushers {
+		if err := f.failing.Load(); err != nil {
+			return fmt.Errorf("shard %d: %w", i, *err)
+		}
+	}
+	return nil
 }
 
 // Wait returns when no goroutine of the server is left. Call it once, after Close and after the gRPC server has stopped.

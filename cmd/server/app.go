@@ -134,7 +134,10 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	handler, err := newHandler(handlerOptions{
 		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
 		dashboard: pages.handler, registry: registry, log: log,
-		ready: []readinessSource{{check: app.store.Ping, problem: "the database does not answer"}},
+		ready: []readinessSource{
+			{check: app.store.Ping, problem: "the database does not answer"},
+			{check: app.ingest.Ready, problem: "samples can not be stored"},
+		},
 	})
 	if err != nil {
 		return nil, err
