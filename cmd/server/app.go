@@ -258,6 +258,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	start(&parts, "live", func() error { return a.hub.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
+	start(&parts, "memory", func() error { returnMemory(background); return nil })
 	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.grpcListener) })
 	start(&serving, "HTTP", func() error {
 		err := a.serveHTTP()

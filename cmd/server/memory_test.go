@@ -1,0 +1,28 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadMemoryFindsWhatCanBeGivenBack(t *testing.T) {
+	const size = 64 << 20
+	ballast := make([]byte, size)
+	for i := range ballast { // so that the system has really given it
+		ballast[i] = 1
+	}
+	runtime.GC()
+	used, before := readMemory()
+	require.GreaterOrEqual(t, used, uint64(size))
+	runtime.KeepAlive(ballast)
+	ballast = nil
+	runtime.GC()
+	_, peak := readMemory()
+	require.GreaterOrEqual(t, peak, before+size/2)
+	debug.FreeOSMemory()
+	_, after := readMemory()
+	require.Less(t, after, peak-size/2)
+}
