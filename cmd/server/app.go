@@ -53,6 +53,10 @@ type App struct {
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
 	grpcListener net.Listener
+	// secure: both listeners speak TLS.
+	secure bool
+	// limited is grpcListener with a bound on connections.
+	limited net.Listener
 	httpListener net.Listener
 
 	// closers undo what NewApp started, last first.
@@ -118,7 +122,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: app.store, Observer: state, Version: version,
-		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge,
+		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: config.IngestBufferBytes,
 		Logger: log.With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
@@ -142,6 +146,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
+	app.secure = tlsConfig != nil
 	app.httpServer = &http.Server{
 		Handler: handler, TLSConfig: tlsConfig, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
@@ -151,6 +156,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		return nil, err
 	}
 	app.closers = append(app.closers, ignoreClosed(app.grpcListener.Close))
+	app.limited = newLimitedListener(app.grpcListener, config.ConnectionsPerAddress, registry)
 	if app.httpListener, err = listen("http_listen", config.HTTPListen); err != nil {
 		return nil, err
 	}
@@ -171,7 +177,8 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
 		// Agents behind a NAT or a dead network are found by pings; an agent may ping too.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+		// A connection without a stream is of no use to an agent.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time: what a connection needs to write it borrows, to read it has little
@@ -259,7 +266,7 @@ func (a *App) Run(ctx context.Context) error {
 	start(&parts, "live", func() error { return a.hub.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
-	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.grpcListener) })
+	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })
 	start(&serving, "HTTP", func() error {
 		err := a.serveHTTP()
 		if errors.Is(err, http.ErrServerClosed) {
@@ -300,7 +307,7 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) serveHTTP() error {
-	if a.httpServer.TLSConfig != nil {
+	if a.secure {
 		return a.httpServer.ServeTLS(a.httpListener, "", "")
 	}
 	return a.httpServer.Serve(a.httpListener)
@@ -344,7 +351,7 @@ func ignoreClosed(closer func() error) func() error {
 }
 
 func (a *App) scheme() string {
-	if a.httpServer.TLSConfig != nil {
+	if a.secure {
 		return "https"
 	}
 	return "http"

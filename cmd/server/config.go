@@ -54,6 +54,9 @@ type Config struct {
 	FlushAge  time.Duration `yaml:"flush_age" env:"FLUSH_AGE" help:"how long samples wait to be stored together, 1ms to 10s"`
 	FlushRows int           `yaml:"flush_rows" env:"FLUSH_ROWS" help:"rows that are stored together at most, 1 to 1000000"`
 	RingSlots int           `yaml:"ring_slots" env:"RING_SLOTS" help:"batches that each ring buffer holds, 16 to 1048576"`
+	// IngestBufferBytes bounds what is on its way to storage.
+	IngestBufferBytes     int64 `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
+	ConnectionsPerAddress int   `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 
 	LogLevel        string        `yaml:"log_level" env:"LOG_LEVEL" help:"debug, info, warn or error"`
 	LogFormat       string        `yaml:"log_format" env:"LOG_FORMAT" help:"text or json"`
@@ -65,7 +68,8 @@ type Config struct {
 func defaultConfig() Config {
 	return Config{
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
-		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 4096,
+		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
+		IngestBufferBytes: 256 << 20, ConnectionsPerAddress: 8192,
 		LogLevel: "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
 	}
 }
@@ -258,6 +262,12 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := between("ring_slots", c.RingSlots, 16, 1<<20); err != nil {
+		return err
+	}
+	if err := between("ingest_buffer_bytes", c.IngestBufferBytes, 16<<20, 64<<30); err != nil {
+		return err
+	}
+	if err := between("connections_per_address", c.ConnectionsPerAddress, 1, 1_000_000); err != nil {
 		return err
 	}
 	if err := between("shutdown_timeout", c.ShutdownTimeout, time.Second, 10*time.Minute); err != nil {
