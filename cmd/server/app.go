@@ -53,10 +53,10 @@ type App struct {
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
 	grpcListener net.Listener
-	// secure: both listeners speak TLS.
-	secure bool
+	// tls is what both listeners speak, nil for plain text. net/http changes its own copy.
+	tls *tls.Config
 	// limited is grpcListener with a bound on connections.
-	limited net.Listener
+	limited      net.Listener
 	httpListener net.Listener
 
 	// closers undo what NewApp started, last first.
@@ -122,7 +122,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: app.store, Observer: state, Version: version,
-		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: config.IngestBufferBytes,
+		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
 		Logger: log.With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
@@ -146,9 +146,9 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	app.secure = tlsConfig != nil
+	app.tls = tlsConfig
 	app.httpServer = &http.Server{
-		Handler: handler, TLSConfig: tlsConfig, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: handler, TLSConfig: tlsConfig.Clone(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
@@ -307,7 +307,7 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) serveHTTP() error {
-	if a.secure {
+	if a.tls != nil {
 		return a.httpServer.ServeTLS(a.httpListener, "", "")
 	}
 	return a.httpServer.Serve(a.httpListener)
@@ -351,7 +351,7 @@ func ignoreClosed(closer func() error) func() error {
 }
 
 func (a *App) scheme() string {
-	if a.secure {
+	if a.tls != nil {
 		return "https"
 	}
 	return "http"

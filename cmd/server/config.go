@@ -55,8 +55,8 @@ type Config struct {
 	FlushRows int           `yaml:"flush_rows" env:"FLUSH_ROWS" help:"rows that are stored together at most, 1 to 1000000"`
 	RingSlots int           `yaml:"ring_slots" env:"RING_SLOTS" help:"batches that each ring buffer holds, 16 to 1048576"`
 	// IngestBufferBytes bounds what is on its way to storage.
-	IngestBufferBytes     int64 `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
-	ConnectionsPerAddress int   `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
+	IngestBufferBytes     int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
+	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 
 	LogLevel        string        `yaml:"log_level" env:"LOG_LEVEL" help:"debug, info, warn or error"`
 	LogFormat       string        `yaml:"log_format" env:"LOG_FORMAT" help:"text or json"`

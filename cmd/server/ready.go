@@ -21,12 +21,12 @@ func (a *App) announce() error {
 	var text strings.Builder
 	grpc := reachable(a.GRPCAddr())
 	fmt.Fprintf(&text, "dashboard=%s://%s/\ngrpc=%s\n", a.scheme(), reachable(a.HTTPAddr()), grpc)
-	if a.httpServer.TLSConfig != nil {
+	if a.tls != nil {
 		certificate, err := filepath.Abs(a.config.TLSCertFile)
 		if err != nil {
 			return fmt.Errorf("write ready_file: %w", err)
 		}
-		fmt.Fprintf(&text, "certificate=%s\ncertificate_name=%s\n", certificate, nameFor(a.httpServer.TLSConfig.Certificates[0].Leaf, grpc))
+		fmt.Fprintf(&text, "certificate=%s\ncertificate_name=%s\n", certificate, nameFor(a.tls.Certificates[0].Leaf, grpc))
 	}
 	// Whoever waits for the file must not see a part of it.
 	if err := os.WriteFile(path+".new", []byte(text.String()), 0o644); err != nil {
