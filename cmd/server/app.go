@@ -176,14 +176,14 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.MaxRecvMsgSize(4 << 20),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
-		// Agents behind a NAT or a dead network are found by pings; an agent may ping too.
+		// Agents behind a NAT or a dead network are found by pings, where they have nothing to send for so long; an agent may
+		// ping too.
 		// A connection without a stream is of no use to an agent.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time: what a connection needs to write it borrows, to read it has little
 		// room (with TLS; without, it borrows that too), and their few headers are not worth a table.
-		grpc.SharedWriteBuffer(true),
 		grpc.WriteBufferSize(8 << 10),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.HeaderTableSize(0),

@@ -14,8 +14,8 @@ import (
 const (
 	memoryEvery = time.Minute
 	// unusedShare and unusedLeast: at least so much, and more than this share of what is used, must be there to gain.
-	unusedShare = 0.2
-	unusedLeast = 32 << 20
+	unusedShare = 0.1
+	unusedLeast = 16 << 20
 )
 
 // returnMemory gives unused memory back until ctx ends.
