@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -35,8 +34,6 @@ type flusher struct {
 
 	entries []*entry
 	batches []*storage.Batch
-	// failing is why nothing could be stored the last time, nil if it could. Others read it.
-	failing atomic.Pointer[error]
 }
 
 // The first and the longest pause between two tries of a flush that the database could not take, and the bound of a try.
@@ -200,14 +197,14 @@ func rejectAll(wire string, rejected []storage.Rejected, reason string) []storag
 
 // failed and recovered log once a change, not once a try.
 func (f *flusher) failed(err error) {
-	if f.failing.Swap(&err) == nil {
+	if f.shard.failing.Swap(&err) == nil {
 		f.log.Error("can not store samples; they are kept and tried again, and agents are held back", "error", err)
 	}
 }
 
 func (f *flusher) recovered() {
-	if f.failing.Load() != nil {
-		f.failing.Store(nil)
+	if f.shard.failing.Load() != nil {
+		f.shard.failing.Store(nil)
 		f.log.Info("storing samples again")
 	}
 }

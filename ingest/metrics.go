@@ -22,7 +22,7 @@ type metrics struct {
 	lag          prometheus.Histogram
 }
 
-func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
+func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budget) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -50,6 +50,12 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
 		}),
 	}
 	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.dropped, m.clones, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	registerer.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffered_bytes", Help: "Memory of samples that wait to be stored."},
+			func() float64 { return float64(budget.used.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffer_limit_bytes", Help: "Memory that samples that wait to be stored may take."},
+			func() float64 { return float64(budget.limit) }),
+	)
 	for i, s := range shards {
 		labels := prometheus.Labels{"shard": strconv.Itoa(i)}
 		registerer.MustRegister(
@@ -57,6 +63,13 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard) *metrics {
 				func() float64 { return float64(s.ring.depth()) }),
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_ring_slots", Help: "Batches that a shard's ring has room for.", ConstLabels: labels},
 				func() float64 { return float64(len(s.ring.slots)) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_failing", Help: "Whether a shard can not store what it has (1): it tries again, and holds its agents back.", ConstLabels: labels},
+				func() float64 {
+					if s.failing.Load() != nil {
+						return 1
+					}
+					return 0
+				}),
 		)
 	}
 	return m

@@ -82,8 +82,7 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	giveUp   context.CancelFunc
-	flushers []*flusher
-	flushing sync.WaitGroup // counts the goroutines of flushers and registrar
+	flushers sync.WaitGroup // and the registrar
 	speakers *speakers
 
 	mu sync.Mutex
@@ -118,7 +117,7 @@ func NewServer(options Options) *Server {
 	for range options.Shards {
 		s.shards = append(s.shards, newShard(options.RingSlots))
 	}
-	s.metrics = newMetrics(options.Registerer, s.shards)
+	s.metrics = newMetrics(options.Registerer, s.shards, &s.budget)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	give, giveUp := context.WithCancel(context.Background())
 	s.giveUp = giveUp
@@ -127,10 +126,9 @@ func NewServer(options Options) *Server {
 			shard: one, sink: options.Sink, gathering: newGathering(options.FlushRows, options.RingSlots, options.FlushAge), budget: &s.budget,
 			metrics: s.metrics, log: s.log.With("shard", i),
 		}
-		s.flushers = append(s.flushers, f)
-		s.flushing.Go(func() { f.run(s.stopping, give) })
+		s.flushers.Go(func() { f.run(s.stopping, give) })
 	}
-	s.flushing.Go(func() { s.registrar.run(s.stopping) })
+	s.flushers.Go(func() { s.registrar.run(s.stopping) })
 	return s
 }
 
@@ -140,7 +138,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.stop()
 	done := make(chan struct{})
 	go func() {
-		s.flushing.Wait()
+		s.flushers.Wait()
 		close(done)
 	}()
 	var err error
@@ -163,8 +161,8 @@ func (s *Server) Close(ctx context.Context) error {
 
 // Ready returns why samples can not be stored at the moment, nil if they can.
 func (s *Server) Ready(context.Context) error {
-	for i, f := range s.flushers {
-		if err := f.failing.Load(); err != nil {
+	for i, one := range s.shards {
+		if err := one.failing.Load(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, *err)
 		}
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,8 @@ import (
 type shard struct {
 	ring  *ring[*entry]
 	space gate
+	// failing is why the flusher could store nothing the last time, nil if it could. Others read it.
+	failing atomic.Pointer[error]
 }
 
 func newShard(slots int) *shard { return &shard{ring: newRing[*entry](slots)} }
