@@ -182,9 +182,10 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
-		// Thousands of agents are silent most of the time: what a connection needs to write it borrows, to read it has little
-		// room (with TLS; without, it borrows that too), and their few headers are not worth a table.
-		grpc.WriteBufferSize(8 << 10),
+		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a
+		// buffer for each while it waits whether more comes: a round of pings would take as much memory as the streams. To
+		// read there is little room (with TLS; without, it is borrowed), and their few headers are not worth a table.
+		grpc.WriteBufferSize(0),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.HeaderTableSize(0),
 	}
