@@ -300,6 +300,13 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 			err = receiveErr
 		}
 	}
+	select {
+	case parting := <-flight.parting:
+		if err != nil && !errors.Is(err, ErrEpochDone) { // how else it ended follows from the goodbye
+			err = parting
+		}
+	default:
+	}
 	end.err, end.unacked = err, flight.unacked()
 	end.drained, end.epoch = err == nil, errors.Is(err, ErrEpochDone)
 	if errors.Is(err, io.EOF) {
@@ -324,6 +331,9 @@ func (c *client) open(ctx context.Context, conn *grpc.ClientConn, epoch uint64) 
 	if err != nil {
 		return nil, nil, err
 	}
+	if goodbye := response.GetGoodbye(); goodbye != nil {
+		return nil, nil, farewell(goodbye)
+	}
 	welcome := response.GetWelcome()
 	if welcome == nil {
 		return nil, nil, fmt.Errorf("%w: it sent %T first", errNoWelcome, response.GetMessage())
@@ -336,6 +346,11 @@ func (c *client) open(ctx context.Context, conn *grpc.ClientConn, epoch uint64) 
 func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamClient, f *flight, received <-chan error) (ended bool, err error) {
 	stopping := c.stopping
 	for {
+		select {
+		case err := <-f.parting:
+			return c.part(stream, received, err)
+		default:
+		}
 		window := c.window
 		if f.ackedThrough() < c.suspectThrough {
 			window = 1
@@ -367,6 +382,8 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 		select {
 		case err := <-received:
 			return true, err
+		case err := <-f.parting:
+			return c.part(stream, received, err)
 		case <-f.progress:
 		case <-c.spool.Appended():
 		case <-stopping:
@@ -377,7 +394,23 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 	}
 }
 
-// leave ends a stream that has nothing left to send, and gives the server a moment to end its side.
+// part ends a stream that the server has said goodbye on; err is what it said. Acks that come meanwhile still count.
+func (c *client) part(stream gohubv1.IngestService_StreamClient, received <-chan error, err error) (ended bool, _ error) {
+	ended, _ = c.leave(stream, received) // the stream ends for the reason given, even if it breaks before
+	return ended, err
+}
+
+// farewell is a goodbye as the status that the stream would have ended with.
+func farewell(goodbye *gohubv1.Goodbye) error {
+	code := codes.Code(goodbye.GetCode())
+	if code == codes.OK { // the server wants the stream ended, the agent has more to say
+		code = codes.Unavailable
+	}
+	return status.Error(code, goodbye.GetMessage())
+}
+
+// leave half-closes a stream on which nothing more is sent, and gives the server a moment to end its side. It is called by
+// the goroutine that sends: gRPC forbids a CloseSend beside a Send.
 func (c *client) leave(stream gohubv1.IngestService_StreamClient, received <-chan error) (ended bool, err error) {
 	if err := stream.CloseSend(); err != nil {
 		return false, err
@@ -385,7 +418,7 @@ func (c *client) leave(stream gohubv1.IngestService_StreamClient, received <-cha
 	timer := time.NewTimer(leaveTimeout)
 	defer timer.Stop()
 	select {
-	case <-received: // whatever it says, everything was acknowledged
+	case <-received: // whatever it says, the stream ends for another reason
 		return true, nil
 	case <-timer.C:
 		return false, nil
@@ -398,6 +431,7 @@ type flight struct {
 	epoch    uint64
 	last     uint64        // sent last, or the server's cursor; the sender's own
 	progress chan struct{} // capacity 1, never closed: the receiver got an ack
+	parting  chan error    // capacity 1, never closed: the receiver got a goodbye, as a status
 
 	mu     sync.Mutex
 	seqs   []uint64 // not acknowledged, in order
@@ -406,7 +440,7 @@ type flight struct {
 }
 
 func newFlight(spool Spool, epoch, cursor uint64) *flight {
-	return &flight{spool: spool, epoch: epoch, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1)}
+	return &flight{spool: spool, epoch: epoch, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1), parting: make(chan error, 1)}
 }
 
 func (f *flight) sent(seq uint64) {
@@ -434,12 +468,19 @@ func (f *flight) unacked() []uint64 {
 	return f.seqs
 }
 
-// receive takes acks until the stream ends, and returns why it did.
+// receive takes acks, and a goodbye, until the stream ends, and returns why it did.
 func (f *flight) receive(stream gohubv1.IngestService_StreamClient) error {
 	for {
 		response, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if goodbye := response.GetGoodbye(); goodbye != nil {
+			select {
+			case f.parting <- farewell(goodbye):
+			default: // the first one counts
+			}
+			continue // acks may follow; the sender makes the stream end
 		}
 		ack := response.GetAck()
 		if ack == nil {

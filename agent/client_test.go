@@ -32,6 +32,11 @@ type fakeServer struct {
 	received map[uint64]int // how often each batch came
 	hellos   []*gohubv1.Hello
 	holdAcks bool
+	// goodbye is said after that many batches of a stream, which then waits for the agent's half-close.
+	goodbye    *gohubv1.Goodbye
+	goodbyeAt  int
+	halfClosed int // streams that the agent half-closed after a goodbye
+	afterwards int // batches that came after a goodbye
 	// onBatch may end the stream with a status instead of storing the batch.
 	onBatch func(seq uint64) error
 	changed chan struct{} // capacity 1: something above changed
@@ -76,7 +81,7 @@ func (f *fakeServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
-	for {
+	for n := 1; ; n++ {
 		request, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -86,6 +91,11 @@ func (f *fakeServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 		}
 		batch := request.GetBatch()
 		f.mu.Lock()
+		if goodbye := f.goodbye; goodbye != nil && n == f.goodbyeAt {
+			f.goodbye = nil
+			f.mu.Unlock()
+			return f.part(stream, goodbye)
+		}
 		f.received[batch.GetSeq()]++
 		onBatch, hold := f.onBatch, f.holdAcks
 		f.mu.Unlock()
@@ -106,6 +116,26 @@ func (f *fakeServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 			return err
 		}
 		f.note()
+	}
+}
+
+// part says goodbye and waits for the half-close, as a server does.
+func (f *fakeServer) part(stream gohubv1.IngestService_StreamServer, goodbye *gohubv1.Goodbye) error {
+	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Goodbye{Goodbye: goodbye}}); err != nil {
+		return err
+	}
+	for {
+		_, err := stream.Recv()
+		f.mu.Lock()
+		if errors.Is(err, io.EOF) {
+			f.halfClosed++
+		} else if err == nil {
+			f.afterwards++
+		}
+		f.mu.Unlock()
+		if err != nil {
+			return status.Error(codes.Code(goodbye.GetCode()), goodbye.GetMessage())
+		}
 	}
 }
 
@@ -299,6 +329,37 @@ func TestReconnectResendsExactlyTheUnacknowledged(t *testing.T) {
 	}
 	if server.received[1] != 1 || server.received[2] != 1 || server.received[3] != 2 {
 		t.Errorf("received %v: only what was not stored may come again", server.received)
+	}
+}
+
+func TestGoodbyeHalfClosesAndCountsAsTheStatusItTells(t *testing.T) {
+	for _, one := range []struct {
+		code codes.Code
+		hint string
+	}{
+		{codes.Aborted, "was this machine cloned?"},
+		{codes.Unavailable, "tried again by itself"},
+		{codes.Unauthenticated, "refuses this agent's token"},
+		{codes.OK, "tried again by itself"},
+	} {
+		t.Run(one.code.String(), func(t *testing.T) {
+			server := newFakeServer()
+			server.goodbye, server.goodbyeAt = &gohubv1.Goodbye{Code: uint32(one.code), Message: "farewell to you"}, 3
+			address, _ := serve(t, server, "127.0.0.1:0")
+			c := startClient(t, address, "")
+			c.append(t, 20)
+			c.log.until(t, "farewell to you")
+			c.drain(t)
+			if !slices.Equal(server.stored, sequence(1, 20)) {
+				t.Errorf("stored %v, want each batch once and in order", server.stored)
+			}
+			if server.halfClosed != 1 || server.afterwards > c.window {
+				t.Errorf("%d streams were half-closed, %d batches came after the goodbye", server.halfClosed, server.afterwards)
+			}
+			if c.log.count(one.hint) != 1 {
+				t.Errorf("no hint %q in the log", one.hint)
+			}
+		})
 	}
 }
 
