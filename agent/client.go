@@ -121,18 +121,25 @@ type streamEnd struct {
 	unacked  []uint64  // sent on this stream and not acknowledged
 	drained  bool      // ended by the agent, which has nothing left to send
 	epoch    bool      // ended by the agent, which goes on with its next epoch
+	moved    bool      // ended by the agent, which made a new epoch, as the old one is another's
 }
 
 // run streams until the context ends, or the agent stops and everything is stored.
 func (c *client) run(ctx context.Context) {
+	moved := 0 // streams in a row that ended so
 	for ctx.Err() == nil {
 		end := c.stream(ctx)
 		if end.drained || ctx.Err() != nil || c.nothingLeft() {
 			return
 		}
-		if end.epoch {
+		if end.epoch || end.moved {
 			c.suspectThrough = 0
-			continue
+		}
+		if moved++; !end.moved {
+			moved = 0
+		}
+		if end.epoch || moved == 1 {
+			continue // at once; but a server to which every epoch is foreign must not make this a busy loop
 		}
 		if !end.welcomed.IsZero() && time.Since(end.welcomed) >= c.healthy {
 			c.backoff.reset()
@@ -280,8 +287,11 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 	}
 	late.Stop()
 	end.welcomed = time.Now()
-	if err := c.spool.Resume(welcome.GetCommittedSeq()); err != nil {
-		end.err, end.epoch = fmt.Errorf("resume from spool: %w", err), errors.Is(err, ErrEpochDone)
+	if err := c.spool.Resume(welcome.GetCommittedSeq(), welcome.GetCommittedChecksum()); err != nil {
+		end.err, end.moved = fmt.Errorf("resume from spool: %w", err), errors.Is(err, ErrEpochDone)
+		if end.moved {
+			end.err = fmt.Errorf("%w: %w", errForeignEpoch, end.err)
+		}
 		return end
 	}
 	c.complaints.connected("server_version", welcome.GetServerVersion(), "host_id", welcome.GetHostId(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -222,6 +223,21 @@ func (b *logBuffer) count(part string) int {
 	return strings.Count(b.text.String(), part)
 }
 
+// newTestClient is a client with short waits that is not told to stop.
+func newTestClient(server string, spool Spool, log *slog.Logger) *client {
+	return &client{
+		server: server, spool: spool, log: log, window: 4,
+		token: func() (string, error) { return "", nil },
+		hello: func(_ context.Context, epoch uint64) *gohubv1.Hello {
+			return &gohubv1.Hello{AgentId: testAgentID, Epoch: epoch}
+		},
+		backoff:    backoff{base: time.Millisecond, ceiling: 20 * time.Millisecond},
+		slowRetry:  20 * time.Millisecond,
+		healthy:    time.Hour,
+		complaints: complaints{log: log, server: server, now: time.Now},
+	}
+}
+
 func startClient(t *testing.T, server, token string) *testClient {
 	t.Helper()
 	spool := newTestSpool(t, 1<<20)
@@ -229,27 +245,15 @@ func startClient(t *testing.T, server, token string) *testClient {
 	ctx, kill := context.WithCancel(t.Context())
 	log, logger := newTestLog()
 	c := &testClient{
-		client: &client{
-			server: server,
-			token:  func() (string, error) { return token, nil },
-			hello: func(_ context.Context, epoch uint64) *gohubv1.Hello {
-				return &gohubv1.Hello{AgentId: testAgentID, Epoch: epoch}
-			},
-			spool:      spool,
-			log:        logger,
-			window:     4,
-			backoff:    backoff{base: time.Millisecond, ceiling: 20 * time.Millisecond},
-			slowRetry:  20 * time.Millisecond,
-			healthy:    time.Hour,
-			stopping:   stopping,
-			complaints: complaints{log: logger, server: server, now: time.Now},
-		},
+		client:   newTestClient(server, spool, logger),
 		spool:    spool,
 		stop:     sync.OnceFunc(func() { close(stopping) }),
 		kill:     kill,
 		finished: make(chan struct{}),
 		log:      log,
 	}
+	c.token = func() (string, error) { return token, nil }
+	c.stopping = stopping
 	go func() {
 		defer close(c.finished)
 		c.run(ctx)

@@ -52,6 +52,7 @@ type DiskSpoolOptions struct {
 	noSync  bool
 	segment int64
 	writeAt func(*os.File, []byte, int64) (int, error)
+	step    func() // runs after each step that changes the state
 }
 
 // DiskSpool is a Spool in a directory, for one process at a time.
@@ -82,16 +83,28 @@ type DiskSpoolOptions struct {
 //
 // # Restored copies
 //
-// A directory may come back from an older copy, of the same epoch, behind what the server has stored. Then
+// A directory may come back from an older copy, behind what the server has stored, and two machines may run with copies of
+// one directory. Then the same epoch and numbers name different samples. Each stream begins with the server's word which
+// batch it stored last, and what its checksum was. The batches here are not the continuation of that if
 //
-//	1 … acked … atOpen        in the copy: the same batches that the original sent, or would have
-//	atOpen+1 … newest         taken since this process opened it: new samples under numbers the original gave too
+//   - the batch with that number is here, or was the last that was acknowledged, and its checksum is another one; or
+//   - nothing is known of its content, and no batch of that number can have been sent from here: it is beyond the newest,
+//     or beyond both what was here when this process opened the directory and what it has given to a stream since.
 //
-// Of the second kind, those up to handed were given to a stream after a Welcome, and are this process's. So a server that
-// says committed > max(atOpen, handed) talks of the original's batches. Resume then takes everything up to that bound for
-// stored, which it is, and moves everything after it, unsent so far, into a new epoch under its old numbers: a relabel in
-// the state file, written before anything else. A server that says less confirms this spool's own batches. What is not told
-// apart: a copy of the running process (a live snapshot) with unsent batches sends those a second time in the new epoch.
+// Everything goes on in a new epoch then. Of the batches here,
+//
+//	1 … acked … committed … atOpen    inherited: up to committed, the server has those that the original sent, and they are
+//	                                  dropped; those after it are sent in the new epoch
+//	atOpen+1 … newest                 taken by this process, so unknown to the server: all are sent in the new epoch. Only
+//	                                  if the server tells no checksum, those that were given to a stream count as stored
+//
+// They keep their numbers, as in every change of the epoch: the server is used to numbers that are missing. So no segment is
+// written anew; the change is one write of the state, which sets the cursor and gives segments another label, and is durable
+// before the new epoch is told to a server. A kill leaves the state from before it or from after it.
+//
+// What is not told apart: a copy of the running process, or of its disk, with unsent batches of its own sends those a second
+// time in the new epoch. And a copy that takes samples, is started again, and only then hears from the server takes the
+// first process's samples for inherited.
 type DiskSpool struct {
 	options  DiskSpoolOptions
 	log      *slog.Logger
@@ -134,7 +147,8 @@ type DiskSpool struct {
 	gapOnDisk uint64
 	sending   uint64 // epoch of the stream
 	atOpen    uint64
-	handed    uint64 // newest number given to the stream in the epoch sending
+	handed    uint64    // newest number given to the stream in the epoch sending
+	onTheWay  []checked // given to the stream in the epoch sending and not acknowledged
 	tail      []tailRecord
 	tailSize  int64
 	refused   map[uint64]struct{} // discarded
@@ -167,6 +181,9 @@ func (s *DiskSpool) Appended() <-chan struct{} { return s.appended }
 func (s *DiskSpool) writeState() {
 	if err := s.state.write(&s.st); err != nil {
 		s.diskFails(fmt.Errorf("write spool state: %w", err))
+	}
+	if s.options.step != nil {
+		s.options.step()
 	}
 }
 
@@ -202,6 +219,12 @@ func (s *DiskSpool) trim(through uint64) {
 		return
 	}
 	s.st.Acked = through
+	for len(s.onTheWay) > 0 && s.onTheWay[0].Seq <= through {
+		s.st.Stored, s.onTheWay = s.onTheWay[0], s.onTheWay[1:]
+	}
+	if len(s.onTheWay) == 0 {
+		s.onTheWay = nil // give the memory of a backlog back
+	}
 	for seq := range s.refused {
 		if seq <= through {
 			delete(s.refused, seq)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
@@ -25,6 +24,8 @@ type cursorServer struct {
 	mu     sync.Mutex
 	model  modelServer
 	hellos []uint64
+
+	noChecksums bool // as an older server
 }
 
 func serveCursor(t *testing.T) *cursorServer {
@@ -49,7 +50,10 @@ func (f *cursorServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 	f.mu.Lock()
 	epoch := first.GetHello().GetEpoch()
 	f.hellos = append(f.hellos, epoch)
-	welcome := &gohubv1.Welcome{CommittedSeq: f.model.hello(epoch)}
+	welcome := &gohubv1.Welcome{CommittedSeq: f.model.hello(epoch), CommittedChecksum: f.model.sum}
+	if f.noChecksums {
+		welcome.CommittedChecksum = 0
+	}
 	f.mu.Unlock()
 	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
@@ -78,20 +82,11 @@ func (f *cursorServer) drainTo(s Spool) {
 	stopping := make(chan struct{})
 	close(stopping)
 	_, log := newTestLog()
-	c := &client{
-		server: "passthrough:///spool", spool: s, log: log, window: 4, stopping: stopping,
-		token: func() (string, error) { return "", nil },
-		hello: func(_ context.Context, epoch uint64) *gohubv1.Hello {
-			return &gohubv1.Hello{AgentId: testAgentID, Epoch: epoch}
-		},
-		backoff:    backoff{base: time.Millisecond, ceiling: 20 * time.Millisecond},
-		slowRetry:  20 * time.Millisecond,
-		healthy:    time.Hour,
-		complaints: complaints{log: log, server: "spool", now: time.Now},
-		dialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return f.listener.DialContext(ctx)
-		})},
-	}
+	c := newTestClient("passthrough:///spool", s, log)
+	c.stopping = stopping
+	c.dialOptions = []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return f.listener.DialContext(ctx)
+	})}
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
 	c.run(ctx)
@@ -153,7 +148,7 @@ func TestRestoredCopyKilledWhileItMovesOn(t *testing.T) {
 	s := openDisk(t, o)
 	appendRange(t, s, 0, 5)
 	epoch, _ := s.Begin()
-	if err := s.Resume(0); err != nil {
+	if err := s.Resume(0, 0); err != nil {
 		t.Fatal(err)
 	}
 	s.crash()
@@ -162,7 +157,7 @@ func TestRestoredCopyKilledWhileItMovesOn(t *testing.T) {
 	if again, err := s.Begin(); again != epoch || err != nil {
 		t.Fatal(again, err)
 	}
-	if err := s.Resume(9); !errors.Is(err, ErrEpochDone) {
+	if err := s.Resume(9, 0); !errors.Is(err, ErrEpochDone) {
 		t.Fatalf("resume: %v", err)
 	}
 	s.crash()

@@ -81,6 +81,10 @@ func parseSegmentHeader(b []byte) (segmentInfo, error) {
 	return segmentInfo{epoch: u(16), first: u(24), gap: u(32), time: int64(u(40)), before: u(48)}, nil
 }
 
+// batchChecksum is a batch's checksum as the server is told it: CRC-32C of its encoded samples and gaps, which are a record's
+// payload. A record never changes, so neither does this. 0 means that there is none.
+func batchChecksum(payload []byte) uint32 { return max(crc32.Checksum(payload, castagnoli), 1) }
+
 // putRecordHeader fills the header in front of a payload: b is both.
 func putRecordHeader(b []byte, r *record) {
 	binary.LittleEndian.PutUint32(b, recordMagic)

@@ -32,9 +32,9 @@ type Spool interface {
 	// Begin returns the epoch of the oldest batch held, for a stream to begin with. What Next, Resume and Trim mean by a
 	// number is of that epoch until the next Begin.
 	Begin() (epoch uint64, err error)
-	// Resume takes the server's word, given in answer to the epoch, that the batches up to committed are stored. It
-	// returns ErrEpochDone if the stream must begin anew.
-	Resume(committed uint64) error
+	// Resume takes the server's word, given in answer to the epoch, that the batches up to committed are stored, and that
+	// checksum came with the last of them, 0 for not known. It returns ErrEpochDone if the stream must begin anew.
+	Resume(committed uint64, checksum uint32) error
 	// Append numbers the samples as the next batch and keeps it.
 	Append(samples ...*gohubv1.Sample) (seq uint64, err error)
 	// Next returns the oldest batch held whose number is greater than after, nil if there is none. It returns ErrEpochDone
@@ -88,7 +88,7 @@ type MemorySpool struct {
 
 type heldBatch struct {
 	seq     uint64
-	encoded []byte
+	encoded []byte // without what the spool knows by itself: agent id, epoch, seq, checksum
 }
 
 // relogDrops is how often a spool that stays full says so.
@@ -128,10 +128,17 @@ func newEpoch() (uint64, error) {
 // Begin implements Spool.
 func (s *MemorySpool) Begin() (uint64, error) { return s.epoch, nil }
 
-// Resume implements Spool.
-func (s *MemorySpool) Resume(committed uint64) error {
-	if newest := s.Newest(); committed > newest {
-		return fmt.Errorf("%w: it has stored up to batch %d, the newest here is %d", errForeignEpoch, committed, newest)
+// Resume implements Spool. A spool that ends with its process has no copies, but where a whole running machine was copied.
+func (s *MemorySpool) Resume(committed uint64, checksum uint32) error {
+	s.mu.Lock()
+	newest, ours := s.newest, uint32(0)
+	if i := s.from(committed); i < len(s.held) && s.held[i].seq == committed {
+		ours = batchChecksum(s.held[i].encoded)
+	}
+	s.mu.Unlock()
+	if committed > newest || ours != 0 && checksum != 0 && ours != checksum {
+		return fmt.Errorf("%w: it has stored up to batch %d (checksum %08x), here are batches up to %d (its checksum is %08x)",
+			errForeignEpoch, committed, checksum, newest, ours)
 	}
 	return s.Trim(committed)
 }
@@ -147,7 +154,7 @@ func (s *MemorySpool) Append(samples ...*gohubv1.Sample) (uint64, error) {
 		return 0, ErrSpoolClosed
 	}
 	seq := s.newest + 1
-	encoded, err := proto.Marshal(&gohubv1.Batch{AgentId: s.options.AgentID, Epoch: s.epoch, Seq: seq, Samples: samples})
+	encoded, err := proto.Marshal(&gohubv1.Batch{Samples: samples})
 	if err != nil {
 		return 0, fmt.Errorf("encode batch %d: %w", seq, err)
 	}
@@ -214,6 +221,8 @@ func (s *MemorySpool) Next(after uint64) (*gohubv1.Batch, error) {
 	if err := proto.Unmarshal(s.held[i].encoded, batch); err != nil {
 		return nil, fmt.Errorf("decode batch %d: %w", s.held[i].seq, err)
 	}
+	batch.AgentId, batch.Epoch, batch.Seq = s.options.AgentID, s.epoch, s.held[i].seq
+	batch.Checksum = batchChecksum(s.held[i].encoded)
 	return batch, nil
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"sort"
 )
@@ -68,7 +69,7 @@ func (s *DiskSpool) Begin() (uint64, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sending, s.handed = epoch, 0
+	s.sending, s.handed, s.onTheWay = epoch, 0, nil
 	return epoch, nil
 }
 
@@ -78,33 +79,52 @@ func (s *DiskSpool) writeStateTwice() {
 	s.writeState()
 }
 
-// Resume implements Spool; the type's comment says how a restored copy is told.
-func (s *DiskSpool) Resume(committed uint64) error {
+// Resume implements Spool; the type's comment says how a copy is told, and what becomes of it.
+func (s *DiskSpool) Resume(committed uint64, checksum uint32) error {
+	ours := s.checksumOf(committed)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return ErrSpoolClosed
 	}
-	bound := max(s.atOpen, s.handed)
-	if s.sending != s.st.Epoch || committed <= bound {
+	foreign := false
+	if ours != 0 && checksum != 0 {
+		foreign = ours != checksum
+	} else if s.sending == s.st.Epoch {
+		foreign = committed > max(s.atOpen, s.handed)
+	}
+	if !foreign {
 		s.trim(committed)
+		if committed > 0 && checksum != 0 {
+			s.st.Stored = checked{s.sending, committed, checksum}
+			s.writeState()
+		}
 		s.mu.Unlock()
 		return nil
 	}
+	bound := min(committed, s.atOpen)
+	if checksum == 0 {
+		bound = min(committed, max(s.atOpen, s.handed))
+	}
+	bound = max(bound, s.st.Acked)
+	from, old := s.st.Acked, s.sending
 	err := s.moveOn(bound)
+	kept := s.st.Newest - bound
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	s.log.Warn("the server has stored more of this spool than was ever sent from here: it is an older copy; what is new here goes on under a new epoch",
-		"stored_through", committed, "newest_ours", bound)
+	s.log.Warn("the server has stored other batches than these under the same numbers: the spool was set back to an older copy, or another machine runs with a copy of it; what is new here goes on under a new epoch",
+		"stored_through", committed, "old_epoch", old, "dropped_as_stored_already", bound-from, "go_on", kept,
+		"hint", "if this machine is a copy of another one, stop the agent, delete its state directory (the one that holds the spool), and start it: it is a host of its own then",
+		"directory", s.options.Directory)
 	if err := s.syncState(); err != nil {
 		return fmt.Errorf("sync spool state: %w", err)
 	}
 	return ErrEpochDone
 }
 
-// moveOn gives every batch over the bound to a new epoch.
+// moveOn gives every batch of the epoch that is being sent over the bound to a new epoch, and the others up.
 func (s *DiskSpool) moveOn(bound uint64) error {
 	if len(s.st.relabels) == maxRelabels {
 		return fmt.Errorf("%w, again: the spool has changed its epoch %d times without getting empty", errForeignEpoch, maxRelabels)
@@ -113,14 +133,63 @@ func (s *DiskSpool) moveOn(bound uint64) error {
 	if err != nil {
 		return err
 	}
-	if i := s.after(bound); i < len(s.segments) {
-		s.st.relabels = append(s.st.relabels, relabel{s.segments[i].id, s.last().id, epoch})
-	} else {
-		s.retire() // it is all of the old epoch
+	first := s.after(bound)
+	end := first
+	for end < len(s.segments) && s.epochOf(s.segments[end]) == s.sending {
+		end++
 	}
-	s.st.Epoch, s.sending, s.handed = epoch, epoch, 0
-	s.st.Acked = max(s.st.Acked, bound)
+	if end > first {
+		s.st.relabels = append(s.st.relabels, relabel{s.segments[first].id, s.segments[end-1].id, epoch})
+	}
+	if s.sending == s.st.Epoch {
+		if end == first {
+			s.retire() // it is all of the old epoch
+		}
+		s.st.Epoch = epoch
+	}
+	s.sending, s.handed, s.onTheWay = epoch, 0, nil
+	s.st.Acked, s.st.Stored = max(s.st.Acked, bound), checked{}
 	s.writeStateTwice()
 	s.trim(bound)
 	return nil
+}
+
+// checksumOf is that of a batch of the epoch that is being sent, 0 if it is not known. It reads the disk.
+func (s *DiskSpool) checksumOf(seq uint64) uint32 {
+	s.mu.Lock()
+	if s.st.Stored.Epoch == s.sending && s.st.Stored.Seq == seq {
+		defer s.mu.Unlock()
+		return s.st.Stored.Checksum
+	}
+	for i := range s.tail {
+		if s.tail[i].seq == seq {
+			defer s.mu.Unlock()
+			return batchChecksum(s.tail[i].bytes[recordHeader:])
+		}
+	}
+	i := len(s.segments)
+	if seq > 0 {
+		i = s.after(seq - 1)
+	}
+	if i == len(s.segments) || s.epochOf(s.segments[i]) != s.sending {
+		s.mu.Unlock()
+		return 0
+	}
+	in := *s.segments[i]
+	s.mu.Unlock()
+	file, err := os.Open(s.path(in.id))
+	if err != nil {
+		return 0
+	}
+	reader := segmentReader{file: file, id: in.id, at: segmentHeader}
+	defer reader.close()
+	for {
+		r, err := reader.next(in.epoch, in.size)
+		if err != nil || r.seq > seq {
+			return 0
+		}
+		if r.seq == seq {
+			return batchChecksum(r.payload)
+		}
+	}
 }

@@ -15,19 +15,20 @@ import (
 // modelServer is what a server keeps of one agent: one cursor.
 type modelServer struct {
 	epoch, seq uint64
+	sum        uint32 // of the newest batch that is stored
 	stored     delivery
 }
 
 func (m *modelServer) hello(epoch uint64) uint64 {
 	if m.epoch != epoch {
-		m.epoch, m.seq = epoch, 0
+		m.epoch, m.seq, m.sum = epoch, 0, 0
 	}
 	return m.seq
 }
 
 func (m *modelServer) store(t testing.TB, batch *gohubv1.Batch) {
 	if batch.GetEpoch() == m.epoch && batch.GetSeq() > m.seq {
-		m.seq = batch.GetSeq()
+		m.seq, m.sum = batch.GetSeq(), batch.GetChecksum()
 		m.stored.take(t, batch)
 	}
 }
@@ -84,7 +85,7 @@ func modelRun(t *testing.T, seed uint64) {
 					t.Fatal(err)
 				}
 				cursor = server.hello(epoch)
-				if err := s.Resume(cursor); err != nil {
+				if err := s.Resume(cursor, server.sum); err != nil {
 					t.Fatal(err) // this spool is no copy
 				}
 				streaming = true
@@ -163,7 +164,7 @@ func modelRun(t *testing.T, seed uint64) {
 			t.Fatal(err)
 		}
 		last := server.hello(epoch)
-		if err := s.Resume(last); err != nil {
+		if err := s.Resume(last, server.sum); err != nil {
 			t.Fatal(err)
 		}
 		for {

@@ -141,11 +141,14 @@ func (s *DiskSpool) decode(seq, epoch uint64, payload []byte) (*gohubv1.Batch, e
 	if err := proto.Unmarshal(payload, batch); err != nil {
 		return nil, fmt.Errorf("decode batch %d: %w", seq, err)
 	}
-	batch.AgentId, batch.Epoch, batch.Seq = s.options.AgentID, epoch, seq
+	batch.AgentId, batch.Epoch, batch.Seq, batch.Checksum = s.options.AgentID, epoch, seq, batchChecksum(payload)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if epoch == s.sending {
+	if epoch == s.sending && seq > s.st.Acked {
 		s.handed = max(s.handed, seq)
+		if n := len(s.onTheWay); n == 0 || s.onTheWay[n-1].Seq < seq { // or it is sent again
+			s.onTheWay = append(s.onTheWay, checked{epoch, seq, batch.Checksum})
+		}
 	}
 	return batch, nil
 }

@@ -101,10 +101,24 @@ type damage struct{ Segment, Missing uint64 }
 // relabel gives segments another epoch than their headers say: see Resume.
 type relabel struct{ From, Through, Epoch uint64 }
 
+// stateTail is what was added to the state since its first version. A state without it is read as if all were zero.
+type stateTail struct {
+	Stored checked
+	_      uint32
+	Owner  [16]byte // digest of the id of the agent whose batches these are, zero if that is not known
+}
+
+// checked names a batch and its content.
+type checked struct {
+	Epoch, Seq uint64
+	Checksum   uint32
+}
+
 type spoolState struct {
 	stateHead
 	damaged  []damage
 	relabels []relabel
+	stateTail
 }
 
 func (s *spoolState) encode(dst []byte) []byte {
@@ -112,7 +126,7 @@ func (s *spoolState) encode(dst []byte) []byte {
 	dst = append(dst[:0], stateMagic...)
 	dst = binary.LittleEndian.AppendUint32(dst, stateVersion)
 	dst = binary.LittleEndian.AppendUint32(dst, 0) // length, below
-	for _, part := range []any{&s.stateHead, s.damaged, s.relabels} {
+	for _, part := range []any{&s.stateHead, s.damaged, s.relabels, &s.stateTail} {
 		var err error
 		if dst, err = binary.Append(dst, binary.LittleEndian, part); err != nil {
 			panic("spool state has a part of no fixed size: " + err.Error())
@@ -136,6 +150,9 @@ func parseState(b []byte) (s spoolState, ok bool) {
 	}
 	s.damaged, s.relabels = make([]damage, s.stateHead.Damaged), make([]relabel, s.stateHead.Relabels)
 	ok = binary.Read(r, binary.LittleEndian, s.damaged) == nil && binary.Read(r, binary.LittleEndian, s.relabels) == nil
+	if ok && r.Len() > 0 {
+		ok = binary.Read(r, binary.LittleEndian, &s.stateTail) == nil
+	}
 	return s, ok
 }
 
