@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -132,41 +129,6 @@ func TestNewRefusesOptionsThatCannotWork(t *testing.T) {
 	}
 	if _, err := New(good); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestIdentityIsMadeOnceAndKept(t *testing.T) {
-	directory := filepath.Join(t.TempDir(), "a", "b")
-	first, err := LoadIdentity(directory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := LoadIdentity(directory)
-	if err != nil || again != first || len(first) != 36 {
-		t.Errorf("first %q, then %q (%v)", first, again, err)
-	}
-	info, err := os.Stat(filepath.Join(directory, identityFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
-	}
-	if entries, err := os.ReadDir(directory); err != nil || len(entries) != 1 {
-		t.Errorf("left behind: %v (%v)", entries, err)
-	}
-}
-
-func TestIdentityProblemsNameTheFile(t *testing.T) {
-	directory := t.TempDir()
-	if err := os.WriteFile(filepath.Join(directory, identityFile), []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadIdentity(directory); !errors.Is(err, ErrStateDir) {
-		t.Errorf("a broken file: %v", err)
-	}
-	if _, err := LoadIdentity(filepath.Join(directory, identityFile, "below-a-file")); !errors.Is(err, ErrStateDir) {
-		t.Errorf("a directory that cannot be made: %v", err)
 	}
 }
 

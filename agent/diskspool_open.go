@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 )
 
 // OpenDiskSpool opens the spool in a directory, which is made if need be, and cuts off or works round what is damaged. It
-// fails with ErrSpoolLocked if another process has it open, and if the directory can not be used at all.
+// fails with ErrSpoolLocked if another process has it open, and if the directory can not be used at all. What it holds of
+// another agent id is dropped: it was taken on another machine, which still has it.
 func OpenDiskSpool(o DiskSpoolOptions) (spool *DiskSpool, err error) {
 	if o.AgentID == "" || o.Directory == "" || o.MaxBytes < MinSpoolBytes && o.segment == 0 || o.MaxBytes > MaxSpoolBytes || o.SyncEvery < 0 {
 		return nil, fmt.Errorf("disk spool needs an agent id, a directory and %d to %d bytes, got %q, %q and %d",
@@ -63,6 +65,12 @@ func OpenDiskSpool(o DiskSpoolOptions) (spool *DiskSpool, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool state: %w", err)
 	}
+	if known {
+		if err := s.disinherit(); err != nil {
+			return nil, errors.Join(err, s.state.file.Close())
+		}
+	}
+	s.st.Owner = ownerOf(o.AgentID)
 	if err := s.recover(known); err != nil {
 		return nil, errors.Join(err, s.state.file.Close())
 	}
@@ -73,6 +81,45 @@ func OpenDiskSpool(o DiskSpoolOptions) (spool *DiskSpool, err error) {
 	}
 	signal(s.kick)
 	return s, nil
+}
+
+// ownerOf is a digest of an agent id.
+func ownerOf(agentID string) (owner [16]byte) {
+	sum := sha256.Sum256([]byte(agentID))
+	copy(owner[:], sum[:])
+	return owner
+}
+
+// disinherit gives up what another agent id has left, and begins a new epoch. The batches are that agent's, which still has
+// them where this directory is a copy. The files go when the state that says so is durable.
+func (s *DiskSpool) disinherit() error {
+	if s.st.Owner == ownerOf(s.options.AgentID) || s.st.Owner == [16]byte{} {
+		return nil
+	}
+	ids, err := s.segmentIDs()
+	if err != nil {
+		return err
+	}
+	epoch, err := newEpoch()
+	if err != nil {
+		return err
+	}
+	unsent := s.st.Newest - min(s.st.Acked, s.st.Newest)
+	s.st.Epoch, s.st.Acked, s.st.Clean = epoch, s.st.Newest, 1
+	if n := len(ids); n > 0 {
+		s.st.Removed = max(s.st.Removed, ids[n-1])
+	}
+	s.st.Pending, s.st.Taken, s.st.damaged, s.st.relabels, s.st.Stored = lost{}, lost{}, nil, nil, checked{}
+	s.st.Owner = ownerOf(s.options.AgentID)
+	s.writeStateTwice()
+	if err := s.syncState(); err != nil {
+		return fmt.Errorf("sync spool state: %w", err)
+	}
+	if unsent > 0 {
+		s.log.Warn("dropped the unsent samples that were taken under another agent id; the machine that this one is a copy of still has them",
+			"batches", unsent, "directory", s.options.Directory)
+	}
+	return nil
 }
 
 // recover makes sense of the files. known says that the state was found.
@@ -144,13 +191,12 @@ func (s *DiskSpool) recover(known bool) error {
 	return errors.Join(s.syncState(), syncDirectory(s.options.Directory))
 }
 
-// listSegments finds the segments, oldest first, by their headers. damaged says that one was not whole.
-func (s *DiskSpool) listSegments(known bool) (damaged bool, err error) {
+// segmentIDs are the numbers of the segment files, in order.
+func (s *DiskSpool) segmentIDs() (ids []uint64, err error) {
 	entries, err := os.ReadDir(s.options.Directory)
 	if err != nil {
-		return false, fmt.Errorf("read spool directory: %w", err)
+		return nil, fmt.Errorf("read spool directory: %w", err)
 	}
-	var ids []uint64
 	for _, entry := range entries {
 		name, isSegment := strings.CutSuffix(entry.Name(), ".seg")
 		if id, err := strconv.ParseUint(name, 16, 64); isSegment && err == nil && len(name) == 16 {
@@ -158,6 +204,15 @@ func (s *DiskSpool) listSegments(known bool) (damaged bool, err error) {
 		}
 	}
 	slices.Sort(ids)
+	return ids, nil
+}
+
+// listSegments finds the segments, oldest first, by their headers. damaged says that one was not whole.
+func (s *DiskSpool) listSegments(known bool) (damaged bool, err error) {
+	ids, err := s.segmentIDs()
+	if err != nil {
+		return false, err
+	}
 	for _, id := range ids {
 		path := s.path(id)
 		if id <= s.st.Removed || id == 0 {

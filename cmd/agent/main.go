@@ -126,7 +126,7 @@ func run(ctx context.Context, c *config, log *slog.Logger) error {
 		}
 		log.Log(ctx, level, "no token is set; the server will refuse this agent unless it takes agents without one", "set", "GOHUB_TOKEN or GOHUB_TOKEN_FILE")
 	}
-	id, err := agent.LoadIdentity(c.StateDir)
+	id, err := agent.LoadIdentity(c.StateDir, agent.ReadFingerprint(ctx, c.sampling()), log)
 	if errors.Is(err, agent.ErrStateDir) {
 		return fmt.Errorf("%w\nThe state directory is %s; make it writable for this user, or set another one with --state-dir or GOHUB_STATE_DIR", err, c.StateDir)
 	}
