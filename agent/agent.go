@@ -153,6 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	s := schedule{interval: a.options.Interval, log: a.log}
 	s.every(ctx, a.options.clock, func(date time.Time) {
 		sample := a.sampler.Sample(date)
+		a.client.newest.Store(sample)
 		if _, err := a.spool.Append(sample); err != nil {
 			a.log.Error("keep sample", "time", date, "error", err)
 		}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +80,8 @@ func ClientTLS(caFile, serverName string) (*tls.Config, error) {
 // When nothing is left of an epoch, the next stream begins at once with the epoch after it.
 //
 // Batches go in the order of their numbers, as the server's cursor wants it: after an outage a new sample waits behind the
-// backlog, which drains a window ahead of the acks.
+// backlog, which goes many batches a message (see bundler). So that a dashboard need not wait, each new sample is then shown
+// to the server at once, as a Preview.
 //
 // A refused batch does not block those behind it. The status that ends a stream does not say which batch it means, so
 // after the first refusal the batches that were on the way are sent again one by one; the one that is refused alone, and
@@ -104,6 +104,8 @@ type client struct {
 	stopping <-chan struct{}
 
 	refused atomic.Uint64 // batches given up because the server refuses them
+	// newest is the sample taken last, until it was sent as a preview. Set it before the sample is appended to the spool.
+	newest atomic.Pointer[gohubv1.Sample]
 
 	// Owned by run's goroutine.
 	complaints     complaints
@@ -361,33 +363,21 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 			return c.part(stream, received, err)
 		default:
 		}
-		window := c.window
-		if f.ackedThrough() < c.suspectThrough {
-			window = 1
-		}
-		if f.size() < window {
-			batch, err := c.spool.Next(f.last)
-			done := errors.Is(err, ErrEpochDone)
-			if done && f.size() == 0 {
-				ended, leaveErr := c.leave(stream, received)
-				if leaveErr != nil {
-					err = leaveErr
-				}
-				return ended, err
+		sent, err := c.sendNext(stream, f)
+		done := errors.Is(err, ErrEpochDone)
+		switch {
+		case done && f.size() == 0:
+			ended, leaveErr := c.leave(stream, received)
+			if leaveErr != nil {
+				err = leaveErr
 			}
-			if err != nil && !done {
-				return false, fmt.Errorf("read spool: %w", err)
-			}
-			if batch != nil {
-				f.sent(batch.GetSeq())
-				if err := stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}}); err != nil {
-					return false, err
-				}
-				continue
-			}
-			if stopping == nil && f.size() == 0 {
-				return c.leave(stream, received)
-			}
+			return ended, err
+		case err != nil && !done:
+			return false, err
+		case sent:
+			continue
+		case stopping == nil && f.size() == 0:
+			return c.leave(stream, received)
 		}
 		select {
 		case err := <-received:
@@ -402,6 +392,43 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 			return false, context.Cause(ctx)
 		}
 	}
+}
+
+// sendNext sends the next message, if there is one and it may be on the way. It returns ErrEpochDone if there never will be.
+func (c *client) sendNext(stream gohubv1.IngestService_StreamClient, f *flight) (sent bool, err error) {
+	onTheWay, bundles := f.size(), f.bundles()
+	unsent := c.spool.Stats().Batches - onTheWay
+	window := c.window
+	switch {
+	case f.ackedThrough() < c.suspectThrough:
+		window = 1
+	case f.bundler == nil && unsent > backlogBatches:
+		if f.bundler, err = newBundler(); err != nil {
+			return false, err
+		}
+	case f.bundler != nil && unsent <= backlogBatches && bundles == 0:
+		f.bundler = nil // caught up; its memory goes back
+	}
+	if f.bundler != nil {
+		return c.sendBacklog(stream, f, bundles)
+	}
+	if onTheWay >= window {
+		return false, nil
+	}
+	batch, err := c.spool.Next(f.last)
+	if batch == nil || err != nil {
+		return false, readSpool(err)
+	}
+	f.sent(batch.GetSeq())
+	return true, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}})
+}
+
+// readSpool says what failed; ErrEpochDone is no failure.
+func readSpool(err error) error {
+	if err == nil || errors.Is(err, ErrEpochDone) {
+		return err
+	}
+	return fmt.Errorf("read spool: %w", err)
 }
 
 // part ends a stream that the server has said goodbye on; err is what it said. Acks that come meanwhile still count.
@@ -433,95 +460,4 @@ func (c *client) leave(stream gohubv1.IngestService_StreamClient, received <-cha
 	case <-timer.C:
 		return false, nil
 	}
-}
-
-// flight is the batches that are on the way on one stream. The sender adds to it, the receiver takes away.
-type flight struct {
-	spool    Spool
-	epoch    uint64
-	last     uint64        // sent last, or the server's cursor; the sender's own
-	progress chan struct{} // capacity 1, never closed: the receiver got an ack
-	parting  chan error    // capacity 1, never closed: the receiver got a goodbye, as a status
-
-	mu     sync.Mutex
-	seqs   []uint64 // not acknowledged, in order
-	newest uint64   // sent last, for the receiver
-	acked  uint64
-}
-
-func newFlight(spool Spool, epoch, cursor uint64) *flight {
-	return &flight{spool: spool, epoch: epoch, last: cursor, newest: cursor, acked: cursor, progress: make(chan struct{}, 1), parting: make(chan error, 1)}
-}
-
-func (f *flight) sent(seq uint64) {
-	f.last = seq
-	f.mu.Lock()
-	f.seqs, f.newest = append(f.seqs, seq), seq
-	f.mu.Unlock()
-}
-
-func (f *flight) size() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.seqs)
-}
-
-func (f *flight) ackedThrough() uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.acked
-}
-
-func (f *flight) unacked() []uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.seqs
-}
-
-// receive takes acks, and a goodbye, until the stream ends, and returns why it did.
-func (f *flight) receive(stream gohubv1.IngestService_StreamClient) error {
-	for {
-		response, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		if goodbye := response.GetGoodbye(); goodbye != nil {
-			select {
-			case f.parting <- farewell(goodbye):
-			default: // the first one counts
-			}
-			continue // acks may follow; the sender makes the stream end
-		}
-		ack := response.GetAck()
-		if ack == nil {
-			continue // a message of a newer server
-		}
-		if err := f.ack(ack); err != nil {
-			return err
-		}
-	}
-}
-
-func (f *flight) ack(ack *gohubv1.Ack) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if ack.GetEpoch() != f.epoch || ack.GetSeq() > f.newest {
-		return fmt.Errorf("%w: it acknowledged batch %d of epoch %d, sent was up to %d of %d",
-			errForeignEpoch, ack.GetSeq(), ack.GetEpoch(), f.newest, f.epoch)
-	}
-	if ack.GetSeq() <= f.acked {
-		return nil
-	}
-	if err := f.spool.Trim(ack.GetSeq()); err != nil {
-		return fmt.Errorf("trim spool: %w", err)
-	}
-	f.acked = ack.GetSeq()
-	for len(f.seqs) > 0 && f.seqs[0] <= f.acked {
-		f.seqs = f.seqs[1:]
-	}
-	select {
-	case f.progress <- struct{}{}:
-	default: // the sender has not looked since the last one
-	}
-	return nil
 }

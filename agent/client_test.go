@@ -12,10 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
@@ -31,6 +33,8 @@ type fakeServer struct {
 	token    string
 	stored   []uint64       // in the order of arrival
 	received map[uint64]int // how often each batch came
+	bundles  []bundleFrame
+	previews []int64 // their times
 	hellos   []*gohubv1.Hello
 	holdAcks bool
 	// goodbye is said after that many batches of a stream, which then waits for the agent's half-close.
@@ -90,34 +94,97 @@ func (f *fakeServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 		if err != nil {
 			return err
 		}
-		batch := request.GetBatch()
 		f.mu.Lock()
 		if goodbye := f.goodbye; goodbye != nil && n == f.goodbyeAt {
 			f.goodbye = nil
 			f.mu.Unlock()
 			return f.part(stream, goodbye)
 		}
-		f.received[batch.GetSeq()]++
-		onBatch, hold := f.onBatch, f.holdAcks
 		f.mu.Unlock()
-		f.note()
-		if onBatch != nil {
-			if err := onBatch(batch.GetSeq()); err != nil {
+		batches, err := f.open(request)
+		if err != nil {
+			return err
+		}
+		for _, batch := range batches {
+			if err := f.take(stream, batch); err != nil {
 				return err
 			}
 		}
-		if hold {
-			continue
-		}
-		f.mu.Lock()
-		f.stored = append(f.stored, batch.GetSeq())
-		f.mu.Unlock()
-		ack := &gohubv1.Ack{Epoch: batch.GetEpoch(), Seq: batch.GetSeq()}
-		if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}}); err != nil {
-			return err
-		}
 		f.note()
 	}
+}
+
+// open returns the batches of a message, and notes what else it is.
+func (f *fakeServer) open(request *gohubv1.StreamRequest) ([]*gohubv1.Batch, error) {
+	batches, frame, err := openRequest(request)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if frame != nil {
+		f.bundles = append(f.bundles, *frame)
+	}
+	if preview := request.GetPreview(); preview != nil {
+		f.previews = append(f.previews, preview.GetSample().GetTimeUnixMillis())
+	}
+	return batches, err
+}
+
+// bundleFrame is what a server sees of a Backlog.
+type bundleFrame struct {
+	header  zstd.Header
+	bytes   int // decompressed
+	batches int
+}
+
+// openRequest decompresses a Backlog under the contract's limits; a Batch is returned as it is.
+func openRequest(request *gohubv1.StreamRequest) ([]*gohubv1.Batch, *bundleFrame, error) {
+	backlog := request.GetBacklog()
+	switch {
+	case request.GetBatch() != nil:
+		return []*gohubv1.Batch{request.GetBatch()}, nil, nil
+	case backlog == nil:
+		return nil, nil, nil
+	}
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(4<<20), zstd.WithDecoderMaxWindow(1<<20))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer decoder.Close()
+	frame := &bundleFrame{}
+	if err := frame.header.Decode(backlog.GetZstd()); err != nil {
+		return nil, nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	content, err := decoder.DecodeAll(backlog.GetZstd(), nil)
+	if err != nil {
+		return nil, nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	batches := &gohubv1.Batches{}
+	if err := proto.Unmarshal(content, batches); err != nil {
+		return nil, nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	frame.bytes, frame.batches = len(content), len(batches.GetBatches())
+	return batches.GetBatches(), frame, nil
+}
+
+// take stores one batch, or does what the test wants.
+func (f *fakeServer) take(stream gohubv1.IngestService_StreamServer, batch *gohubv1.Batch) error {
+	f.mu.Lock()
+	f.received[batch.GetSeq()]++
+	onBatch, hold := f.onBatch, f.holdAcks
+	f.mu.Unlock()
+	f.note()
+	if onBatch != nil {
+		if err := onBatch(batch.GetSeq()); err != nil {
+			return err
+		}
+	}
+	if hold {
+		return nil
+	}
+	f.mu.Lock()
+	f.stored = append(f.stored, batch.GetSeq())
+	f.mu.Unlock()
+	ack := &gohubv1.Ack{Epoch: batch.GetEpoch(), Seq: batch.GetSeq()}
+	return stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}})
 }
 
 // part says goodbye and waits for the half-close, as a server does.
@@ -301,9 +368,9 @@ func TestWindowBoundsWhatIsOnTheWay(t *testing.T) {
 	server.holdAcks = true
 	address, _ := serve(t, server, "127.0.0.1:0")
 	c := startClient(t, address, "")
-	c.append(t, 20)
+	c.append(t, 12)
 	server.until(t, "a full window", func() bool { return len(server.received) == c.window })
-	if s := c.spool.Stats(); s.Batches != 20 {
+	if s := c.spool.Stats(); s.Batches != 12 {
 		t.Errorf("the spool holds %d batches, nothing was acknowledged", s.Batches)
 	}
 	c.kill()
@@ -351,10 +418,10 @@ func TestGoodbyeHalfClosesAndCountsAsTheStatusItTells(t *testing.T) {
 			server.goodbye, server.goodbyeAt = &gohubv1.Goodbye{Code: uint32(one.code), Message: "farewell to you"}, 3
 			address, _ := serve(t, server, "127.0.0.1:0")
 			c := startClient(t, address, "")
-			c.append(t, 20)
+			c.append(t, 12)
 			c.log.until(t, "farewell to you")
 			c.drain(t)
-			if !slices.Equal(server.stored, sequence(1, 20)) {
+			if !slices.Equal(server.stored, sequence(1, 12)) {
 				t.Errorf("stored %v, want each batch once and in order", server.stored)
 			}
 			if server.halfClosed != 1 || server.afterwards > c.window {

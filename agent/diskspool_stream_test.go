@@ -67,7 +67,13 @@ func (f *cursorServer) Stream(stream gohubv1.IngestService_StreamServer) error {
 			return err
 		}
 		f.mu.Lock()
-		f.model.store(f.t, request.GetBatch())
+		batches, _, err := openRequest(request)
+		if err != nil {
+			f.t.Error(err)
+		}
+		for _, batch := range batches {
+			f.model.store(f.t, batch)
+		}
 		ack := &gohubv1.Ack{Epoch: epoch, Seq: f.model.seq}
 		f.mu.Unlock()
 		if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}}); err != nil {
