@@ -81,19 +81,19 @@ func (b *bundler) next(spool Spool, after uint64) (*gohubv1.StreamRequest, error
 	return &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Backlog{Backlog: &gohubv1.Backlog{Zstd: b.packed}}}, nil
 }
 
-// sendBacklog sends a preview if there is one, or else a bundle if one may be on the way.
-func (c *client) sendBacklog(stream gohubv1.IngestService_StreamClient, f *flight, bundles int) (sent bool, err error) {
+// sendBacklog is sendNext while a backlog drains: a preview goes before the next bundle.
+func (c *client) sendBacklog(stream gohubv1.IngestService_StreamClient, f *flight, bundles int) (sent, all bool, err error) {
 	if sample := c.newest.Swap(nil); sample != nil {
 		preview := &gohubv1.Preview{Sample: sample}
-		return true, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Preview{Preview: preview}})
+		return true, false, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Preview{Preview: preview}})
 	}
 	if bundles >= maxBundles {
-		return false, nil
+		return false, false, nil
 	}
 	message, err := f.bundler.next(c.spool, f.last)
 	if message == nil || err != nil {
-		return false, readSpool(err)
+		return false, err == nil, readSpool(err)
 	}
 	f.sentBundle(f.bundler.seqs)
-	return true, stream.Send(message)
+	return true, false, stream.Send(message)
 }

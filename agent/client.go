@@ -363,7 +363,7 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 			return c.part(stream, received, err)
 		default:
 		}
-		sent, err := c.sendNext(stream, f)
+		sent, all, err := c.sendNext(stream, f)
 		done := errors.Is(err, ErrEpochDone)
 		switch {
 		case done && f.size() == 0:
@@ -376,7 +376,7 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 			return false, err
 		case sent:
 			continue
-		case stopping == nil && f.size() == 0:
+		case all && stopping == nil && f.size() == 0:
 			return c.leave(stream, received)
 		}
 		select {
@@ -394,8 +394,9 @@ func (c *client) send(ctx context.Context, stream gohubv1.IngestService_StreamCl
 	}
 }
 
-// sendNext sends the next message, if there is one and it may be on the way. It returns ErrEpochDone if there never will be.
-func (c *client) sendNext(stream gohubv1.IngestService_StreamClient, f *flight) (sent bool, err error) {
+// sendNext sends the next message, if there is one and it may be on the way; all says that there is none. It returns
+// ErrEpochDone if there never will be.
+func (c *client) sendNext(stream gohubv1.IngestService_StreamClient, f *flight) (sent, all bool, err error) {
 	onTheWay, bundles := f.size(), f.bundles()
 	unsent := c.spool.Stats().Batches - onTheWay
 	window := c.window
@@ -404,7 +405,7 @@ func (c *client) sendNext(stream gohubv1.IngestService_StreamClient, f *flight) 
 		window = 1
 	case f.bundler == nil && unsent > backlogBatches:
 		if f.bundler, err = newBundler(); err != nil {
-			return false, err
+			return false, false, err
 		}
 	case f.bundler != nil && unsent <= backlogBatches && bundles == 0:
 		f.bundler = nil // caught up; its memory goes back
@@ -413,14 +414,14 @@ func (c *client) sendNext(stream gohubv1.IngestService_StreamClient, f *flight) 
 		return c.sendBacklog(stream, f, bundles)
 	}
 	if onTheWay >= window {
-		return false, nil
+		return false, false, nil
 	}
 	batch, err := c.spool.Next(f.last)
 	if batch == nil || err != nil {
-		return false, readSpool(err)
+		return false, err == nil, readSpool(err)
 	}
 	f.sent(batch.GetSeq())
-	return true, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}})
+	return true, false, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}})
 }
 
 // readSpool says what failed; ErrEpochDone is no failure.
