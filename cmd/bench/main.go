@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gohub-io/gohub/bench"
+	"github.com/gohub-io/gohub/bench/chaos"
 	"github.com/gohub-io/gohub/bench/measure"
 )
 
@@ -30,6 +31,7 @@ Usage:
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
   gohub-bench all     [flags]   all of these
   gohub-bench agents  [flags]   only a fleet, against a server that runs
+  gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
 
 `
 
@@ -49,6 +51,7 @@ func main() {
 type settings struct {
 	options  bench.Options
 	agents   bench.AgentsOptions
+	faults   chaosSettings
 	jsonFile string
 	sqlite   bool
 }
@@ -78,7 +81,11 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
 	flags.IntVar(&o.Checkpoints, "checkpoints", 2, "ingest: checkpoints asked for while each side runs")
-	flags.StringVar(&o.Only, "only", "", "ingest: one workload of batched, single, values")
+	flags.StringVar(&o.Only, "only", "", "ingest: one workload of batched, single, values; chaos: one scenario")
+	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 30 of a short run)")
+	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
+	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
+	flags.IntVar(&s.faults.port, "cluster-port", 55471, "chaos: port on 127.0.0.1 of the TimescaleDB that it makes, kills and removes")
 	flags.DurationVar(&o.Duration, "duration", 30*time.Second, "latency: how long to measure; storm: how long to stream between kills")
 	flags.DurationVar(&o.Settle, "settle", 20*time.Second, "idle: how long to wait before memory is read")
 	flags.DurationVar(&o.Limit, "limit", 30*time.Minute, "end a mode that takes longer")
@@ -89,6 +96,13 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 2 && args[0] == chaos.AgentCommand { // the agents of a chaos run, for whom nobody types
+		if err := chaos.RunAgents(ctx, args[1], os.Stdin, stdout); err != nil {
+			fmt.Fprintln(stderr, "gohub-bench:", err)
+			return exitFailed
+		}
+		return 0
+	}
 	var s settings
 	flags := newFlags(&s, stderr)
 	if err := flags.Parse(args); err != nil {
@@ -113,6 +127,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.Writer) error {
 	s.options.Progress = stderr
+	if mode == "chaos" {
+		return s.chaos(ctx, stdout, stderr)
+	}
 	if mode == "agents" {
 		s.agents.Options = s.options
 		return bench.RunAgents(ctx, s.agents, os.Stdin, stdout)

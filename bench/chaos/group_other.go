@@ -1,0 +1,8 @@
+//go:build !linux
+
+package chaos
+
+import "syscall"
+
+// ownGroup does nothing here.
+func ownGroup() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,95 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// scenarios are all there are, in the order in which they run.
+var scenarios = []scenario{
+	{name: "kills", redelivers: true, run: randomKills(0.55, true)},
+	{name: "kills-sqlite", sqlite: true, redelivers: true, run: randomKills(0.25, false)},
+}
+
+// randomKills kills agents, server and database at random moments, sometimes several at once, sometimes the server again
+// while it starts.
+func randomKills(share float64, database bool) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error {
+		for goal := w.options.kills(share); w.faults < goal; {
+			if err := w.progress(ctx, w.random.IntN(40)); err != nil {
+				return fmt.Errorf("after %d kills: %w", w.faults, err)
+			}
+			w.moment(ctx, 100*time.Millisecond)
+			if err := w.killSome(ctx, database && w.options.Cluster != nil); err != nil {
+				return fmt.Errorf("after %d kills: %w", w.faults, err)
+			}
+		}
+		return nil
+	}
+}
+
+// killSome kills one to three processes at once, and starts them again.
+func (w *world) killSome(ctx context.Context, database bool) error {
+	// Agents and servers take turns at about the same rate; a database takes the longest to come back.
+	agents, server, cluster := false, false, false
+	switch dice := w.random.IntN(20); {
+	case dice < 8:
+		agents = true
+	case dice < 15 || !database:
+		server = true
+	default:
+		cluster = true
+	}
+	if w.random.IntN(5) == 0 {
+		agents = true
+	}
+	if w.random.IntN(8) == 0 {
+		server = true
+	}
+	if server {
+		w.note(ctx, w.servers[0])
+		w.killServer(0)
+	}
+	if agents {
+		w.killAgents()
+	}
+	if cluster {
+		if err := w.killDatabase(ctx); err != nil {
+			return err
+		}
+	}
+	if agents {
+		if err := w.startAgents(); err != nil {
+			return err
+		}
+	}
+	if !server {
+		return nil
+	}
+	if w.random.IntN(4) == 0 { // while it starts
+		if err := w.launchServer(w.servers[0]); err != nil {
+			return err
+		}
+		w.moment(ctx, 300*time.Millisecond)
+		w.killServer(0)
+	}
+	return w.startServer(ctx, 0)
+}
+
+// killDatabase kills every process of the database at once, and starts it again.
+func (w *world) killDatabase(ctx context.Context) error {
+	w.faults++
+	if err := w.options.Cluster.kill(ctx); err != nil {
+		return err
+	}
+	w.moment(ctx, 200*time.Millisecond)
+	return w.options.Cluster.start(ctx)
+}
+
+// spread leads each agent to a server.
+func (w *world) spread() {
+	for i, relay := range w.relays {
+		relay.point(w.servers[i%len(w.servers)].grpc)
+	}
+}

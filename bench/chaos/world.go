@@ -1,0 +1,404 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gohub-io/gohub/bench/oracle"
+)
+
+// world is what a scenario runs: agents in a process of their own, servers, a database, and relays between them.
+//
+//	agent 0 ─ relay ─┐
+//	agent 1 ─ relay ─┼─▶ server 0 ─ relay ─▶ database
+//	  …              └─▶ server 1 ─ relay ──────▲
+//
+// Its methods are for the scenario's goroutine.
+type world struct {
+	options *Options
+	// directory of everything that is left in files.
+	directory string
+	random    *rand.Rand
+	plan      oracle.Plan
+	store     *store
+	servers   []*server
+	relays    []*relay // of the agents
+	traps     traps    // at those
+	config    producerConfig
+	agents    *producers
+
+	faults int
+	// past counts what ended agent processes did, duplicates what ended servers saw.
+	past       producerStatus
+	duplicates float64
+}
+
+// server is a place for gohub-server, which comes and goes.
+type server struct {
+	process    *process
+	http, grpc string
+	database   *relay // nil with SQLite
+	traps      traps  // at it
+}
+
+// producers is a running agent process.
+type producers struct {
+	*process
+	stdin  io.WriteCloser
+	status atomic.Pointer[producerStatus]
+	read   chan struct{} // closed when all that it said is read
+}
+
+// The patience of waits: far above what is usual, so that only what never comes is called missing.
+const (
+	readyPatience   = time.Minute
+	storedPatience  = time.Minute
+	drainedPatience = 2 * time.Minute
+	stopPatience    = 40 * time.Second
+)
+
+// startServer runs server i and leads agents to it, all of them where it is the only one.
+func (w *world) startServer(ctx context.Context, i int) error {
+	s := w.servers[i]
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	for {
+		if err := w.launchServer(s); err != nil {
+			return err
+		}
+		err := s.ready(ctx)
+		if err == nil {
+			break
+		}
+		s.process.kill()
+		// It may have met a database that was not there yet.
+		if ctx.Err() != nil || !pause(ctx, 100*time.Millisecond) {
+			return err
+		}
+	}
+	if len(w.servers) == 1 {
+		for _, relay := range w.relays {
+			relay.point(s.grpc)
+		}
+	}
+	return nil
+}
+
+func (w *world) launchServer(s *server) error {
+	var err error
+	for _, address := range []*string{&s.http, &s.grpc} {
+		if *address, err = freeAddress(w.random); err != nil {
+			return err
+		}
+	}
+	command := exec.Command(w.options.ServerBinary, "--http-listen", s.http, "--grpc-listen", s.grpc,
+		"--data-dir", w.store.directory, "--log-level", "warn", "--flush-age", "20ms")
+	// Nothing of the caller's own settings may change what is tested.
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.directory}
+	if s.database != nil {
+		url, err := w.store.url(s.database.address())
+		if err != nil {
+			return err
+		}
+		command.Env = append(command.Env, "GOHUB_DATABASE_URL="+url)
+	}
+	s.process, err = startProcess("gohub-server", command, nil)
+	return err
+}
+
+// freeAddress finds a free port below those that systems give to outgoing connections (Linux: from 32768), so that nobody
+// who looks for a server that was killed meets itself.
+func freeAddress(random *rand.Rand) (string, error) {
+	const first, ports, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+random.IntN(ports))); err == nil {
+			defer listener.Close()
+			return listener.Addr().String(), nil
+		}
+	}
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+func (s *server) ready(ctx context.Context) error {
+	for {
+		if _, err := s.get(ctx, "/readyz"); err == nil {
+			return nil
+		}
+		select {
+		case <-s.process.ended:
+			return fmt.Errorf("the server ended: %w; it said:\n%s", s.process.err, s.process.log)
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready: %w; it said:\n%s", ctx.Err(), s.process.log)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// get reads a page of the server. Connections are not kept: the server may be another one by then.
+func (s *server) get(ctx context.Context, path string) (string, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.http+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s says %s", path, response.Status)
+	}
+	return string(body), err
+}
+
+// duplicatesMetric counts the batches that came although they were stored.
+const duplicatesMetric = "gohub_ingest_duplicate_batches_total"
+
+// note adds up the duplicates of a server that is about to end. One that does not answer any more tells none.
+func (w *world) note(ctx context.Context, s *server) {
+	page, err := s.get(ctx, "/metrics")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(page) {
+		if text, found := strings.CutPrefix(line, duplicatesMetric+" "); found {
+			if count, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil {
+				w.duplicates += count
+			}
+		}
+	}
+}
+
+// killServer kills server i at once.
+func (w *world) killServer(i int) {
+	w.servers[i].process.kill()
+	w.faults++
+}
+
+// startAgents runs the agent process, on the journal and the spools of the one before.
+func (w *world) startAgents() error {
+	agents, err := w.launchAgents(w.config)
+	w.agents = agents
+	return err
+}
+
+func (w *world) launchAgents(config producerConfig) (*producers, error) {
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("write the agents' configuration: %w", err)
+	}
+	p := &producers{read: make(chan struct{})}
+	command := exec.Command(w.options.AgentBinary, AgentCommand, string(text))
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.directory}
+	if p.stdin, err = command.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start the agents: %w", err)
+	}
+	// A pipe of our own: StdoutPipe's would be closed by Wait before all is read.
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the agents: %w", err)
+	}
+	p.status.Store(&producerStatus{})
+	p.process, err = startProcess("the agents", command, writer)
+	writer.Close()
+	if err != nil {
+		reader.Close()
+		return nil, err
+	}
+	go func() { // ends with the process; who kills or stops it waits for read
+		defer close(p.read)
+		defer reader.Close()
+		for lines := bufio.NewScanner(reader); lines.Scan(); {
+			status := &producerStatus{}
+			if json.Unmarshal(lines.Bytes(), status) == nil { // the last line may be torn
+				p.status.Store(status)
+			}
+		}
+	}()
+	return p, nil
+}
+
+// killAgents kills the agent process at once.
+func (w *world) killAgents() {
+	w.agents.kill()
+	w.faults++
+	w.agentsEnded()
+}
+
+func (w *world) agentsEnded() {
+	<-w.agents.read
+	status := w.agents.status.Load()
+	w.past.Acked += status.Acked
+	w.past.Resent += status.Resent
+	w.past.Taken += status.Taken
+	w.agents.status.Store(&producerStatus{})
+}
+
+// acked is how many batches were acknowledged so far.
+func (w *world) acked() uint64 { return w.past.Acked + w.agents.status.Load().Acked }
+
+func (w *world) resent() uint64 { return w.past.Resent + w.agents.status.Load().Resent }
+
+// until waits for a condition. It fails when that takes too long, or a process ends that must not.
+func (w *world) until(ctx context.Context, what string, patience time.Duration, condition func() bool) error {
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		select {
+		case <-w.agents.ended:
+			return fmt.Errorf("the agents ended by themselves: %w; they said:\n%s", w.agents.err, w.agents.log)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: not within %s; %+v; servers said:\n%s", what, patience, *w.agents.status.Load(), w.serverLogs())
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (w *world) serverLogs() string {
+	var logs []string
+	for _, s := range w.servers {
+		if s.process != nil {
+			logs = append(logs, s.process.log.String())
+		}
+	}
+	return strings.Join(logs, "\n--\n")
+}
+
+// progress waits until so many more batches are acknowledged.
+func (w *world) progress(ctx context.Context, batches int) error {
+	goal := w.acked() + uint64(batches)
+	return w.until(ctx, fmt.Sprintf("store %d more batches", batches), storedPatience, func() bool { return w.acked() >= goal })
+}
+
+// moment waits for a random time up to most, so that what follows comes at any point of a flush.
+func (w *world) moment(ctx context.Context, most time.Duration) {
+	pause(ctx, time.Duration(w.random.Int64N(int64(most))))
+}
+
+// drain has the agents end, and waits until everything they have is stored.
+func (w *world) drain(ctx context.Context) error {
+	if _, err := io.WriteString(w.agents.stdin, "stop\n"); err != nil {
+		return fmt.Errorf("stop the agents: %w; they said:\n%s", err, w.agents.log)
+	}
+	err := w.until(ctx, "store everything after the faults", drainedPatience, func() bool {
+		status := w.agents.status.Load()
+		return status.Ended && status.Held == 0
+	})
+	if err != nil {
+		return err
+	}
+	return w.endAgents()
+}
+
+// endAgents stops the agent process in good order.
+func (w *world) endAgents() error {
+	if err := w.agents.stdin.Close(); err != nil {
+		return fmt.Errorf("stop the agents: %w", err)
+	}
+	err := w.agents.wait(stopPatience)
+	w.agentsEnded()
+	return err
+}
+
+// probe has a new agent send a few samples to each server: all must still be well.
+func (w *world) probe(ctx context.Context, ledger *oracle.Ledger) error {
+	const ticks, patience = 6, 30 * time.Second
+	config := w.config
+	config.First, config.Ticks, config.Samples = probeAgent, ticks, 1
+	config.Servers = nil
+	for _, s := range w.servers {
+		config.Servers = append(config.Servers, s.grpc)
+	}
+	config.Directory, config.Journal = filepath.Join(w.directory, "probe"), filepath.Join(w.directory, "probe.journal")
+	agents, err := w.launchAgents(config)
+	if err != nil {
+		return err
+	}
+	defer agents.kill()
+	w.agents = agents
+	err = w.until(ctx, "store a fresh probe", patience, func() bool {
+		status := agents.status.Load()
+		return status.Ended && status.Held == 0
+	})
+	if err == nil {
+		err = w.endAgents()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = readJournal(config.Journal, ledger)
+	return err
+}
+
+// probeAgent is the number of the first agent of the probe, above those of all others.
+const probeAgent = 200
+
+// finish ends the faults' time: all must be stored, a fresh agent must be served, the servers must stop in good order, and
+// the oracle reads what is there.
+func (w *world) finish(ctx context.Context) (*oracle.Report, error) {
+	if err := w.drain(ctx); err != nil {
+		return nil, err
+	}
+	ledger := &oracle.Ledger{}
+	if _, err := readJournal(w.config.Journal, ledger); err != nil {
+		return nil, err
+	}
+	if err := w.probe(ctx, ledger); err != nil {
+		return nil, err
+	}
+	var failures []error
+	for _, s := range w.servers {
+		w.note(ctx, s)
+		failures = append(failures, s.process.stop(stopPatience))
+	}
+	check := oracle.NewCheck(&w.plan, ledger)
+	if err := w.store.read(ctx, check); err != nil {
+		return nil, errors.Join(append(failures, err)...)
+	}
+	return check.Report(), errors.Join(failures...)
+}
+
+// close ends what still runs, and removes what was made.
+func (w *world) close() error {
+	if w.agents != nil {
+		w.agents.kill()
+		<-w.agents.read
+	}
+	for _, s := range w.servers {
+		if s.process != nil {
+			s.process.kill()
+		}
+		if s.database != nil {
+			s.database.close()
+		}
+	}
+	for _, relay := range w.relays {
+		relay.close()
+	}
+	if w.store == nil {
+		return nil
+	}
+	return w.store.remove()
+}
