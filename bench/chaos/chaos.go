@@ -170,7 +170,10 @@ func (o *Options) play(ctx context.Context, one *scenario) (*Outcome, error) {
 		if report, err = w.play(ctx, one); report != nil {
 			outcome.Report = report
 		}
-		outcome.Faults, outcome.Resent, outcome.Duplicates = w.faults, w.past.Resent, w.duplicates
+		outcome.Faults, outcome.Resent = w.faults, w.past.Resent
+		for _, s := range w.servers {
+			outcome.Duplicates += s.past + s.duplicates
+		}
 	}
 	if w != nil {
 		err = errors.Join(err, w.close(), os.RemoveAll(w.directory))

@@ -9,7 +9,9 @@ import (
 // scenarios are all there are, in the order in which they run.
 var scenarios = []scenario{
 	{name: "kills", redelivers: true, run: randomKills(0.55, true)},
+	{name: "points", redelivers: true, run: ambushed(0.3, true)},
 	{name: "kills-sqlite", sqlite: true, redelivers: true, run: randomKills(0.25, false)},
+	{name: "points-sqlite", sqlite: true, redelivers: true, run: ambushed(0.1, false)},
 }
 
 // randomKills kills agents, server and database at random moments, sometimes several at once, sometimes the server again
@@ -48,7 +50,7 @@ func (w *world) killSome(ctx context.Context, database bool) error {
 		server = true
 	}
 	if server {
-		w.note(ctx, w.servers[0])
+		w.servers[0].note(ctx)
 		w.killServer(0)
 	}
 	if agents {

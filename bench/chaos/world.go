@@ -42,9 +42,7 @@ type world struct {
 	agents    *producers
 
 	faults int
-	// past counts what ended agent processes did, duplicates what ended servers saw.
-	past       producerStatus
-	duplicates float64
+	past   producerStatus // what ended agent processes did
 }
 
 // server is a place for gohub-server, which comes and goes.
@@ -53,6 +51,8 @@ type server struct {
 	http, grpc string
 	database   *relay // nil with SQLite
 	traps      traps  // at it
+	// past counts the duplicates that ended processes were last known to have seen, duplicates those of the present one.
+	past, duplicates float64
 }
 
 // producers is a running agent process.
@@ -116,6 +116,7 @@ func (w *world) launchServer(s *server) error {
 		}
 		command.Env = append(command.Env, "GOHUB_DATABASE_URL="+url)
 	}
+	s.past, s.duplicates = s.past+s.duplicates, 0
 	s.process, err = startProcess("gohub-server", command, nil)
 	return err
 }
@@ -172,8 +173,8 @@ func (s *server) get(ctx context.Context, path string) (string, error) {
 // duplicatesMetric counts the batches that came although they were stored.
 const duplicatesMetric = "gohub_ingest_duplicate_batches_total"
 
-// note adds up the duplicates of a server that is about to end. One that does not answer any more tells none.
-func (w *world) note(ctx context.Context, s *server) {
+// note remembers the duplicates that a server, which may be about to end, has seen. One that does not answer tells none.
+func (s *server) note(ctx context.Context) {
 	page, err := s.get(ctx, "/metrics")
 	if err != nil {
 		return
@@ -181,7 +182,7 @@ func (w *world) note(ctx context.Context, s *server) {
 	for line := range strings.Lines(page) {
 		if text, found := strings.CutPrefix(line, duplicatesMetric+" "); found {
 			if count, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil {
-				w.duplicates += count
+				s.duplicates = count
 			}
 		}
 	}
@@ -370,7 +371,7 @@ func (w *world) finish(ctx context.Context) (*oracle.Report, error) {
 	}
 	var failures []error
 	for _, s := range w.servers {
-		w.note(ctx, s)
+		s.note(ctx)
 		failures = append(failures, s.process.stop(stopPatience))
 	}
 	check := oracle.NewCheck(&w.plan, ledger)
