@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 //	connect ─▶ hello ─▶ welcome ─▶ send after its cursor, up to a window ahead of the acknowledgements ─▶ the stream ends ─┐
 //	   ▲                                                                                                                 │
 //	   └───────────────────────────────── wait: back-off with full jitter ◀──────────────────────────────────────────────┘
+//
+// What has waited for long goes as backlogs (backlog.go).
 type agent struct {
 	fleet  *Fleet
 	number int
@@ -32,6 +35,10 @@ type agent struct {
 	// queue holds what is not acknowledged, oldest first; the first sent of it are on the way on the present stream.
 	queue []message
 	sent  int
+	// backlogs of these batches are unacknowledged on the present stream.
+	backlogs []span
+	// fresh is the newest sample, when it is to be shown before its turn.
+	fresh []byte
 	// taken is the newest sequence number that a batch got, highest the newest that was ever sent.
 	taken, highest uint64
 	// times are those of the samples that wait for their batch to be full.
@@ -117,7 +124,7 @@ func (a *agent) begin(stored uint64) error {
 		return fmt.Errorf("the server has stored batch %d of agent %s, the newest taken is %d", stored, a.host.ID(), a.taken)
 	}
 	a.trim(stored)
-	a.sent = 0
+	a.sent, a.backlogs, a.fresh = 0, a.backlogs[:0], nil
 	a.round = a.fleet.round.Load()
 	return nil
 }
@@ -138,6 +145,7 @@ func (a *agent) trim(seq uint64) {
 	clear(a.queue[:n])
 	a.queue = a.queue[n:]
 	a.sent = max(a.sent-n, 0)
+	a.backlogs = slices.DeleteFunc(a.backlogs, func(one span) bool { return one.last <= seq })
 	a.fleet.ackedSamples.Add(int64(samples))
 	a.fleet.ackedBatches.Add(int64(n))
 }
@@ -184,7 +192,8 @@ func (a *agent) send(ctx context.Context, stream grpc.ClientStream, cancel func(
 		return ctx.Err()
 	}
 	for {
-		wire, over := a.next()
+		out, over := a.next()
+		wire := a.fleet.encode(out)
 		switch {
 		case over:
 			if err := stream.CloseSend(); err != nil {
@@ -212,12 +221,22 @@ func (a *agent) send(ctx context.Context, stream grpc.ClientStream, cancel func(
 	}
 }
 
-// next returns the next message to send, nil if there is none now, and whether there will be none any more.
-func (a *agent) next() (wire []byte, over bool) {
+// next returns what to send next, nothing if there is none now, and whether there will be none any more.
+func (a *agent) next() (out outgoing, over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.sent == a.fleet.options.Window {
-		return nil, false
+	if a.fresh != nil {
+		out.preview, a.fresh = a.fresh, nil
+		return out, false
+	}
+	if a.fleet.options.live() && len(a.queue)-a.sent > backlogFrom {
+		if len(a.backlogs) < mostBacklogs {
+			out.backlog = a.pack()
+		}
+		return out, false
+	}
+	if a.singles() >= a.fleet.options.Window {
+		return out, false
 	}
 	if a.sent == len(a.queue) {
 		if !a.fleet.options.live() {
@@ -225,16 +244,22 @@ func (a *agent) next() (wire []byte, over bool) {
 		}
 		if a.sent == len(a.queue) {
 			a.over = len(a.queue) == 0 && a.exhausted()
-			return nil, a.over
+			return out, a.over
 		}
 	}
 	one := a.queue[a.sent]
 	a.sent++
-	if one.seq <= a.highest {
+	a.count(one.seq)
+	out.wire = one.wire
+	return out, false
+}
+
+// count notes that a batch goes out. The caller holds mu.
+func (a *agent) count(seq uint64) {
+	if seq <= a.highest {
 		a.fleet.resent.Add(1)
 	}
-	a.highest = max(a.highest, one.seq)
-	return one.wire, false
+	a.highest = max(a.highest, seq)
 }
 
 // refill takes the next prepared batch, or makes it. The caller holds mu.
@@ -286,6 +311,9 @@ func (a *agent) take(at time.Time) {
 	}
 	a.taken++
 	wire := a.host.AppendBatch(nil, a.epoch, a.taken, a.times...)
+	if a.catchesUp() {
+		a.fresh = newestSample(wire)
+	}
 	a.queue = append(a.queue, message{seq: a.taken, samples: len(a.times), taken: at, wire: wire})
 	a.fleet.takenSamples.Add(int64(len(a.times)))
 	a.times = a.times[:0]

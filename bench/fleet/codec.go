@@ -25,7 +25,7 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 // answer is a StreamResponse: a welcome, a goodbye, or else an acknowledgement.
 type answer struct {
 	welcome, goodbye bool
-	hostID  uint32
+	hostID           uint32
 	// seq is the newest sequence number that is stored.
 	seq uint64
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -65,6 +66,8 @@ type Stats struct {
 	Batches, Acks int64
 	// Resent batches went out again after a broken stream, Breaks is the number of those.
 	Resent, Breaks int64
+	// Backlogs carried several batches each, Previews showed a sample before its turn.
+	Backlogs, Previews int64
 }
 
 // Fleet is a number of simulated agents.
@@ -74,6 +77,8 @@ type Fleet struct {
 	hostIDs  []atomic.Uint32
 	prepared [][][]byte
 	shared   []*grpc.ClientConn
+	// compressor makes backlogs.
+	compressor *zstd.Encoder
 
 	started chan struct{}
 	start   sync.Once
@@ -81,7 +86,7 @@ type Fleet struct {
 
 	connected                                      atomic.Int64
 	takenSamples, ackedSamples, ackedBatches, acks atomic.Int64
-	resent, breaks                                 atomic.Int64
+	resent, breaks, backlogs, previews             atomic.Int64
 	round, again                                   atomic.Int64
 	lastError                                      atomic.Pointer[error]
 }
@@ -97,7 +102,7 @@ func New(options Options) *Fleet {
 	if options.Shape == nil {
 		options.Shape = NewShape(0, 0, 0, 0)
 	}
-	f := &Fleet{options: options, hostIDs: make([]atomic.Uint32, options.Agents), started: make(chan struct{})}
+	f := &Fleet{options: options, hostIDs: make([]atomic.Uint32, options.Agents), started: make(chan struct{}), compressor: newCompressor()}
 	const epoch = 1 // a simulated agent never loses its spool
 	for i := range options.Agents {
 		host := NewHost(options.Shape, options.Seed, i, uint32(options.Interval.Milliseconds()))
@@ -229,7 +234,20 @@ func (f *Fleet) Stats() Stats {
 	return Stats{
 		Connected: int(f.connected.Load()), Taken: f.takenSamples.Load(), Acked: f.ackedSamples.Load(),
 		Batches: f.ackedBatches.Load(), Acks: f.acks.Load(), Resent: f.resent.Load(), Breaks: f.breaks.Load(),
+		Backlogs: f.backlogs.Load(), Previews: f.previews.Load(),
 	}
+}
+
+// Oldest is when the oldest sample that is not acknowledged was taken, zero if all are.
+func (f *Fleet) Oldest() (oldest time.Time) {
+	for _, a := range f.agents {
+		a.mu.Lock()
+		if len(a.queue) > 0 && (oldest.IsZero() || a.queue[0].taken.Before(oldest)) {
+			oldest = a.queue[0].taken
+		}
+		a.mu.Unlock()
+	}
+	return oldest
 }
 
 // LastError tells why a stream broke last.

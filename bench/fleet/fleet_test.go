@@ -190,6 +190,10 @@ type fakeServer struct {
 	rows    map[string]int
 	// breakAfter batches a stream is cut, with one that is stored and not acknowledged.
 	breakAfter int
+	// hold, if set, keeps streams from being read until it is closed.
+	hold chan struct{}
+	// previews is how many samples were shown before their turn.
+	previews int
 }
 
 func (s *fakeServer) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
@@ -205,28 +209,54 @@ func (s *fakeServer) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamReques
 	if err != nil {
 		return err
 	}
-	for taken := 1; ; taken++ {
+	if s.hold != nil {
+		select {
+		case <-s.hold:
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+	taken := 0
+	for {
 		request, err := stream.Recv()
 		if err != nil {
 			return nil
 		}
-		batch := request.GetBatch()
-		s.mu.Lock()
-		if batch.GetSeq() != s.cursors[id]+1 {
+		batches := []*gohubv1.Batch{request.GetBatch()}
+		switch {
+		case request.GetPreview() != nil:
+			s.mu.Lock()
+			s.previews++
 			s.mu.Unlock()
-			return status.Errorf(codes.Aborted, "batch %d after %d", batch.GetSeq(), s.cursors[id])
+			continue
+		case request.GetBacklog() != nil:
+			if batches, err = decompress(request.GetBacklog()); err != nil {
+				return status.Error(codes.InvalidArgument, err.Error())
+			}
 		}
-		s.cursors[id] = batch.GetSeq()
-		s.rows[id] += len(batch.GetSamples())
-		s.mu.Unlock()
-		if taken == s.breakAfter {
-			return status.Error(codes.Unavailable, "cut")
-		}
-		ack := &gohubv1.Ack{Epoch: batch.GetEpoch(), Seq: batch.GetSeq()}
-		if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}}); err != nil {
-			return err
+		for _, batch := range batches {
+			taken++
+			if err := s.take(stream, id, batch, taken == s.breakAfter); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// take stores a batch and acknowledges it, or cuts the stream before it does.
+func (s *fakeServer) take(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse], id string, batch *gohubv1.Batch, cut bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if batch.GetSeq() != s.cursors[id]+1 {
+		return status.Errorf(codes.Aborted, "batch %d after %d", batch.GetSeq(), s.cursors[id])
+	}
+	s.cursors[id] = batch.GetSeq()
+	s.rows[id] += len(batch.GetSamples())
+	if cut {
+		return status.Error(codes.Unavailable, "cut")
+	}
+	ack := &gohubv1.Ack{Epoch: batch.GetEpoch(), Seq: batch.GetSeq()}
+	return stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Ack{Ack: ack}})
 }
 
 func serve(t *testing.T, fake *fakeServer) string {

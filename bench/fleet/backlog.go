@@ -1,0 +1,116 @@
+package fleet
+
+import (
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// How a live agent catches up, as real ones do.
+const (
+	// backlogFrom is how many batches may wait to be sent singly; with more they go together.
+	backlogFrom = 16
+	// backlogBytes is how much goes into a Backlog, before compression: the server decompresses few at a time.
+	backlogBytes = 256 << 10
+	// mostBacklogs may be unacknowledged at a time.
+	mostBacklogs = 4
+)
+
+// The numbers of the contract's fields.
+const (
+	requestBacklog, requestPreview             = 3, 4
+	backlogZstd, batchesBatches, previewSample = 1, 1, 1
+)
+
+// span is the sequence numbers of the batches in a Backlog that is on the way.
+type span struct{ first, last uint64 }
+
+// outgoing is what an agent sends next: a message that is encoded, the batches of a backlog, or a sample to preview.
+type outgoing struct {
+	wire    []byte
+	backlog [][]byte
+	preview []byte
+}
+
+// catchesUp says that older samples are before a new one. The caller holds mu.
+func (a *agent) catchesUp() bool {
+	return a.fleet.options.live() && (len(a.queue)-a.sent > backlogFrom || len(a.backlogs) > 0)
+}
+
+// pack takes the next batches for a Backlog, at least one. The caller holds mu.
+func (a *agent) pack() [][]byte {
+	var batches [][]byte
+	first, size := a.queue[a.sent].seq, 0
+	for a.sent < len(a.queue) {
+		one := &a.queue[a.sent]
+		if size += len(one.wire); size > backlogBytes && len(batches) > 0 {
+			break
+		}
+		batches = append(batches, one.wire)
+		a.count(one.seq)
+		a.sent++
+	}
+	a.backlogs = append(a.backlogs, span{first: first, last: a.queue[a.sent-1].seq})
+	return batches
+}
+
+// singles is how many batches are on the way outside of backlogs. The caller holds mu.
+func (a *agent) singles() int {
+	n := a.sent
+	for _, one := range a.backlogs { // an agent leaves out no sequence number
+		n -= int(one.last - max(one.first, a.queue[0].seq) + 1)
+	}
+	return n
+}
+
+// encode makes the message, which for a backlog is work: not under the agent's lock, or its samples would be late.
+func (f *Fleet) encode(out outgoing) []byte {
+	switch {
+	case out.preview != nil:
+		f.previews.Add(1)
+		body := protowire.AppendTag(nil, previewSample, protowire.BytesType)
+		body = protowire.AppendBytes(body, out.preview)
+		return protowire.AppendBytes(protowire.AppendTag(nil, requestPreview, protowire.BytesType), body)
+	case out.backlog != nil:
+		f.backlogs.Add(1)
+		var batches []byte
+		for _, wire := range out.backlog {
+			batches = protowire.AppendTag(batches, batchesBatches, protowire.BytesType)
+			batches = protowire.AppendBytes(batches, payload(wire))
+		}
+		body := protowire.AppendTag(nil, backlogZstd, protowire.BytesType)
+		body = protowire.AppendBytes(body, f.compressor.EncodeAll(batches, nil))
+		return protowire.AppendBytes(protowire.AppendTag(nil, requestBacklog, protowire.BytesType), body)
+	default:
+		return out.wire
+	}
+}
+
+// newCompressor makes the one that all agents share; it compresses as many backlogs at a time as there are processors.
+func newCompressor() *zstd.Encoder {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithSingleSegment(true))
+	if err != nil {
+		panic(err) // the options are fixed
+	}
+	return encoder
+}
+
+// payload is the message in a StreamRequest that this package has made.
+func payload(wire []byte) []byte {
+	_, _, n := protowire.ConsumeTag(wire)
+	body, _ := protowire.ConsumeBytes(wire[n:])
+	return body
+}
+
+// newestSample is the last Sample in a StreamRequest with a batch that this package has made.
+func newestSample(wire []byte) (sample []byte) {
+	for batch := payload(wire); len(batch) > 0; {
+		number, wireType, n := protowire.ConsumeTag(batch)
+		batch = batch[n:]
+		length := protowire.ConsumeFieldValue(number, wireType, batch)
+		if number == batchSample {
+			sample, _ = protowire.ConsumeBytes(batch)
+		}
+		batch = batch[length:]
+	}
+	return sample
+}
