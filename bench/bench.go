@@ -25,6 +25,9 @@ type Options struct {
 	ServerEnvironment []string
 	// DatabaseURL names a TimescaleDB server on which databases may be created; "sqlite" measures SQLite instead.
 	DatabaseURL string
+	// ClusterScript provides a TimescaleDB cluster that outage may kill, on ClusterPort.
+	ClusterScript string
+	ClusterPort   int
 
 	// Hosts is the number of simulated agents, Ticks how many samples each sends where a mode is flat out.
 	Hosts, Ticks int
@@ -66,6 +69,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"idle":    runIdle,
 	"storm":   runStorm,
 	"latency": runLatency,
+	"outage":  runOutage,
 }
 
 // Modes returns the names of the modes.

@@ -86,7 +86,7 @@ func TestModesOnSQLite(t *testing.T) {
 
 func TestUnknownMode(t *testing.T) {
 	_, err := Run(t.Context(), "nonsense", Options{})
-	require.ErrorContains(t, err, "idle, ingest, latency, storm")
+	require.ErrorContains(t, err, "idle, ingest, latency, outage, storm")
 }
 
 // TestCompareNamesWhatIsWrong gives the checker sets that are wrong in each way.

@@ -3,12 +3,10 @@ package bench
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -223,13 +221,9 @@ func (db *database) sums(ctx context.Context, copied bool) (map[string]fleet.Sum
 }
 
 func (db *database) sumsOfFile(ctx context.Context, sums map[string]fleet.Sum) error {
-	files, err := filepath.Glob(filepath.Join(db.directory, "*.db"))
-	if err != nil || len(files) != 1 {
-		return fmt.Errorf("no SQLite file in %s: %v", db.directory, files)
-	}
-	file, err := sql.Open("sqlite", files[0])
+	file, err := db.open()
 	if err != nil {
-		return fmt.Errorf("open the SQLite file: %w", err)
+		return err
 	}
 	defer file.Close()
 	rows, err := file.QueryContext(ctx, sumSQLite)
@@ -246,32 +240,4 @@ func (db *database) sumsOfFile(ctx context.Context, sums map[string]fleet.Sum) e
 		sums[key] = sum
 	}
 	return rows.Err()
-}
-
-// compare returns an error that names the first differences between what must be stored and what is.
-func compare(want, have map[string]fleet.Sum) error {
-	var lost, doubled, wrong int64
-	var example string
-	for key, w := range want {
-		h := have[key]
-		if h == w {
-			continue
-		}
-		lost += max(w.Times-h.Times, 0)
-		doubled += h.Rows - h.Times
-		if h.Rows == w.Rows && h.Times == w.Times {
-			wrong++
-		}
-		example = fmt.Sprintf("%s has %+v instead of %+v", key, h, w)
-	}
-	for key, h := range have {
-		if _, known := want[key]; !known && h.Rows > 0 {
-			wrong++
-			example = "unknown host " + key
-		}
-	}
-	if example == "" {
-		return nil
-	}
-	return fmt.Errorf("lost %d, doubled %d, wrong hosts %d; %s", lost, doubled, wrong, example)
 }

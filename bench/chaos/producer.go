@@ -235,9 +235,9 @@ func (p *producer) Next(after uint64) (*gohubv1.Batch, error) {
 }
 
 // Resume implements agent.Spool, and counts what the welcome says is stored.
-func (p *producer) Resume(committed uint64) error {
+func (p *producer) Resume(committed uint64, checksum uint32) error {
 	p.count(committed)
-	return p.Spool.Resume(committed)
+	return p.Spool.Resume(committed, checksum)
 }
 
 // Trim implements agent.Spool, and counts what was acknowledged.

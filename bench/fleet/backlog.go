@@ -72,13 +72,13 @@ func (f *Fleet) encode(out outgoing) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, requestPreview, protowire.BytesType), body)
 	case out.backlog != nil:
 		f.backlogs.Add(1)
-		var batches []byte
+		batches := make([]byte, 0, backlogBytes)
 		for _, wire := range out.backlog {
 			batches = protowire.AppendTag(batches, batchesBatches, protowire.BytesType)
 			batches = protowire.AppendBytes(batches, payload(wire))
 		}
 		body := protowire.AppendTag(nil, backlogZstd, protowire.BytesType)
-		body = protowire.AppendBytes(body, f.compressor.EncodeAll(batches, nil))
+		body = protowire.AppendBytes(body, f.compressor.EncodeAll(batches, make([]byte, 0, len(batches)/2)))
 		return protowire.AppendBytes(protowire.AppendTag(nil, requestBacklog, protowire.BytesType), body)
 	default:
 		return out.wire

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,8 @@ Usage:
   gohub-bench idle    [flags]   memory of the server a connected idle agent
   gohub-bench storm   [flags]   kill the server: time until every agent streams again, and nothing lost or doubled
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
-  gohub-bench all     [flags]   all of these
+  gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
+  gohub-bench all     [flags]   ingest, idle, storm and latency
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
 
@@ -65,9 +67,10 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.StringVar(&o.ServerBinary, "server-binary", ".build/gohub-server", "server to measure")
 	flags.StringArrayVar(&o.ServerEnvironment, "server-env", nil, "setting of the server, as GOHUB_FLUSH_ROWS=50000; may be repeated")
 	flags.StringVar(&o.DatabaseURL, "database-url", "", "TimescaleDB server to make databases on; default is what deploy/timescaledb/provide starts")
+	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "outage: port on 127.0.0.1 of the database that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest 1000, idle and storm 5000, latency 200)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle and storm 5000, latency 200)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family")
@@ -76,7 +79,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
 	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
-	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency 1s)")
+	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency and outage 1s)")
 	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; storm: kills")
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
@@ -86,9 +89,9 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
 	flags.IntVar(&s.faults.port, "cluster-port", 55471, "chaos: port on 127.0.0.1 of the TimescaleDB that it makes, kills and removes")
-	flags.DurationVar(&o.Duration, "duration", 30*time.Second, "latency: how long to measure; storm: how long to stream between kills")
-	flags.DurationVar(&o.Settle, "settle", 20*time.Second, "idle: how long to wait before memory is read")
-	flags.DurationVar(&o.Limit, "limit", 30*time.Minute, "end a mode that takes longer")
+	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m)")
+	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
+	flags.DurationVar(&o.Limit, "limit", 0, "end a mode that takes longer (30m, or twice the duration)")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
@@ -134,8 +137,11 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 		s.agents.Options = s.options
 		return bench.RunAgents(ctx, s.agents, os.Stdin, stdout)
 	}
-	if err := s.findDatabase(ctx, stderr); err != nil {
-		return err
+	s.options.ClusterScript = provideScript
+	if mode != "outage" || s.sqlite { // it has a database of its own
+		if err := s.findDatabase(ctx, stderr); err != nil {
+			return err
+		}
 	}
 	modes := []string{mode}
 	if mode == "all" {
@@ -163,18 +169,18 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200}
-	if o.Hosts == 0 {
-		o.Hosts = hosts[mode]
-	}
-	if o.Interval == 0 {
-		o.Interval = 10 * time.Second
-		if mode == "latency" {
-			o.Interval = time.Second
-		}
-	}
+	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second}
+	durations := map[string]time.Duration{"outage": 10 * time.Minute}
+	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
+	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
+	o.Duration = cmp.Or(o.Duration, durations[mode], 30*time.Second)
+	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
 	return o
 }
+
+// provideScript starts databases for development, from the top of the repository.
+var provideScript = filepath.Join("deploy", "timescaledb", "provide")
 
 // findDatabase asks the repository's script for a database where none was named.
 func (s *settings) findDatabase(ctx context.Context, stderr io.Writer) error {
@@ -184,12 +190,11 @@ func (s *settings) findDatabase(ctx context.Context, stderr io.Writer) error {
 	if s.options.DatabaseURL != "" {
 		return nil
 	}
-	script := filepath.Join("deploy", "timescaledb", "provide")
-	command := exec.CommandContext(ctx, script, "start")
+	command := exec.CommandContext(ctx, provideScript, "start")
 	command.Stderr = stderr
 	output, err := command.Output()
 	if err != nil {
-		return fmt.Errorf("%s start: %w; run it from the top of the repository, or give --database-url or --sqlite", script, err)
+		return fmt.Errorf("%s start: %w; run it from the top of the repository, or give --database-url or --sqlite", provideScript, err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 	s.options.DatabaseURL = lines[len(lines)-1]
