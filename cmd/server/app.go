@@ -176,10 +176,9 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.MaxRecvMsgSize(4 << 20),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
-		// Agents behind a NAT or a dead network are found by pings, where they have nothing to send for so long; an agent may
-		// ping too.
-		// A connection without a stream is of no use to an agent.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
+		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
+		// of every idle agent. An agent may ping. A connection without a stream is of no use to it.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a
