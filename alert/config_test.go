@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"errors"
 	"io"
 	"math"
 	"strings"
@@ -19,7 +20,7 @@ func parse(text string) (Config, error) {
 	var c Config
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(&c); err != nil && err != io.EOF {
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, err
 	}
 	return c, c.Validate()

@@ -96,14 +96,33 @@ func TestMiddlewareRoutesByPrincipal(t *testing.T) {
 	}
 	type route struct{ method, target string }
 	open := []route{
-		{"GET", "/healthz"}, {"HEAD", "/readyz"}, {"GET", "/"}, {"GET", "/login/"}, {"GET", "/login/?next=/api/v1/hosts"},
-		{"GET", "/api/v1/session"}, {"POST", "/api/v1/login"}, {"POST", "/api/v1/logout"},
+		{"GET", "/healthz"},
+		{"HEAD", "/readyz"},
+		{"GET", "/"},
+		{"GET", "/login/"},
+		{"GET", "/login/?next=/api/v1/hosts"},
+		{"GET", "/api/v1/session"},
+		{"POST", "/api/v1/login"},
+		{"POST", "/api/v1/logout"},
 	}
 	read := []route{{"GET", "/metrics"}, {"GET", "/api/v1/live"}, {"GET", "/api/v1/hosts"}, {"HEAD", "/api/v1/hosts/1"}, {"GET", "/api"}, {"GET", "/api/v1/login"}, {"GET", "/api/v1/hosts/a%2Fb"}, {"GET", "/api/v1/%6Cogin"}}
 	admin := []route{
-		{"POST", "/api/v1/hosts"}, {"DELETE", "/api/v1/hosts/1"}, {"OPTIONS", "/api/v1/hosts"}, {"PUT", "/api/v1/login"}, {"POST", "/metrics"},
-		{"GET", "/debug/pprof/"}, {"GET", "/unknown"}, {"POST", "/"}, {"POST", "/healthz"}, {"GET", "/healthz/"}, {"GET", "/%68ealthz/../metrics"},
-		{"GET", "//api/v1/hosts"}, {"GET", "/login/../api/v1/hosts"}, {"GET", "/api/../debug/pprof/"}, {"GET", "/API/v1/hosts"}, {"GET", "/login%2F"},
+		{"POST", "/api/v1/hosts"},
+		{"DELETE", "/api/v1/hosts/1"},
+		{"OPTIONS", "/api/v1/hosts"},
+		{"PUT", "/api/v1/login"},
+		{"POST", "/metrics"},
+		{"GET", "/debug/pprof/"},
+		{"GET", "/unknown"},
+		{"POST", "/"},
+		{"POST", "/healthz"},
+		{"GET", "/healthz/"},
+		{"GET", "/%68ealthz/../metrics"},
+		{"GET", "//api/v1/hosts"},
+		{"GET", "/login/../api/v1/hosts"},
+		{"GET", "/api/../debug/pprof/"},
+		{"GET", "/API/v1/hosts"},
+		{"GET", "/login%2F"},
 	}
 	for name, want := range map[string]struct{ read, admin int }{
 		"anonymous": {401, 401}, "anonymous there": {401, 401}, "stranger": {401, 401}, "wrong cookie": {401, 401}, "short cookie": {401, 401},

@@ -134,7 +134,7 @@ func FuzzReadRequest(f *testing.F) {
 					if why.code < 1000 || why.reason == "" || len(compileClose(why.code, why.text)) > 2+ws.MaxControlFramePayloadSize {
 						t.Fatalf("bad closing %+v", why)
 					}
-				case err != io.EOF && err != io.ErrUnexpectedEOF:
+				case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 					t.Fatalf("error %v", err)
 				}
 				break

@@ -1,9 +1,9 @@
 package live
 
 import (
-	"github.com/gobwas/ws"
-
 	"time"
+
+	"github.com/gobwas/ws"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"

@@ -10,19 +10,24 @@ import (
 
 func TestReadMemoryFindsWhatCanBeGivenBack(t *testing.T) {
 	const size = 64 << 20
-	ballast := make([]byte, size)
-	for i := range ballast { // so that the system has really given it
-		ballast[i] = 1
-	}
-	runtime.GC()
-	used, before := readMemory()
+	used, before := withBallast(size)
 	require.GreaterOrEqual(t, used, uint64(size))
-	runtime.KeepAlive(ballast)
-	ballast = nil
 	runtime.GC()
 	_, peak := readMemory()
 	require.GreaterOrEqual(t, peak, before+size/2)
 	debug.FreeOSMemory()
 	_, after := readMemory()
 	require.Less(t, after, peak-size/2)
+}
+
+// withBallast reads the memory while so many bytes are in use. They are not any more when it returns.
+func withBallast(size int) (used, unused uint64) {
+	ballast := make([]byte, size)
+	for i := range ballast { // so that the system has really given it
+		ballast[i] = 1
+	}
+	runtime.GC()
+	used, unused = readMemory()
+	runtime.KeepAlive(ballast)
+	return used, unused
 }

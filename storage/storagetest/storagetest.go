@@ -482,7 +482,7 @@ func rangeEmpty(t *testing.T, s storage.Store) {
 
 func hostileNames(t *testing.T, s storage.Store) {
 	host := register(t, s)
-	names := []string{`'; DROP TABLE hosts; --`, `"quoted"`, "new\nline\ttab\\", "‮right to left", "<b>markup</b>", "ünïcode 🔥", ""}
+	names := []string{`'; DROP TABLE hosts; --`, `"quoted"`, "new\nline\ttab\\", "\u202eright to left", "<b>markup</b>", "ünïcode 🔥", ""}
 	appendAll(t, s, batch(host.ID, 0, 1, 1, func(sample *gohubv1.Sample) {
 		for i, name := range names {
 			sample.Sensors = append(sample.Sensors, &gohubv1.SensorMetrics{Sensor: name, TemperatureCelsius: proto.Float32(float32(i))})
