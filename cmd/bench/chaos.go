@@ -16,7 +16,6 @@ import (
 // chaosSettings are the flags that only chaos has.
 type chaosSettings struct {
 	options chaos.Options
-	port    int
 }
 
 // chaos breaks things, against a cluster of its own unless a database was named.
@@ -36,7 +35,7 @@ func (s *settings) chaos(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	if o.DatabaseURL == "" && !o.SQLite {
-		o.Cluster, err = chaos.StartCluster(ctx, filepath.Join("deploy", "timescaledb", "provide"), s.faults.port)
+		o.Cluster, err = chaos.StartCluster(ctx, filepath.Join("deploy", "timescaledb", "provide"), s.options.ClusterPort)
 		if err != nil {
 			return fmt.Errorf("%w; run it from the top of the repository, or give --database-url or --sqlite", err)
 		}
