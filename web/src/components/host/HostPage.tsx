@@ -8,6 +8,7 @@ import { HostHeader } from "@/components/host/HostHeader";
 import { HostTiles } from "@/components/host/HostTiles";
 import { FilesystemPanel } from "@/components/host/FilesystemPanel";
 import { ProcessTable } from "@/components/host/ProcessTable";
+import { QuarantinePanel } from "@/components/host/QuarantinePanel";
 import { RangePicker } from "@/components/host/RangePicker";
 import { useBounds } from "@/components/host/useBounds";
 import { useOpenHost } from "@/components/host/useOpenHost";
@@ -89,6 +90,7 @@ function OpenHost({ hostId }: { hostId: number }) {
       <div className={styles.panels}>
         <FilesystemPanel host={host} />
         <ProcessTable host={host} />
+        <QuarantinePanel hostId={hostId} />
       </div>
     </>
   );
