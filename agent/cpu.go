@@ -16,8 +16,11 @@ import (
 // taken offline and comes back with other counters spoils nothing but itself.
 type cpuCollector struct {
 	machine *machine
+	source  cpuSource
 	before  readings[cpu.TimesStat] // by core, "cpu0"
 }
+
+func (c *cpuCollector) close() { c.source.close() }
 
 func (*cpuCollector) name() string { return "cpu" }
 
@@ -28,7 +31,7 @@ func (s cpuShares) busy() float64  { return s.user + s.system + s.steal }
 func (s cpuShares) total() float64 { return s.busy() + s.idle + s.iowait }
 
 func (c *cpuCollector) collect(ctx context.Context, sample *gohubv1.Sample) error {
-	times, err := cpu.TimesWithContext(ctx, true)
+	times, err := c.source.read(ctx, c.machine)
 	if err != nil {
 		return fmt.Errorf("read CPU times: %w", unsupported(err))
 	}

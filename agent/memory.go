@@ -12,12 +12,17 @@ import (
 )
 
 // memoryCollector reads physical memory and swap.
-type memoryCollector struct{}
+type memoryCollector struct {
+	machine *machine
+	source  memorySource
+}
 
-func (memoryCollector) name() string { return "memory" }
+func (c *memoryCollector) close() { c.source.close() }
 
-func (memoryCollector) collect(ctx context.Context, sample *gohubv1.Sample) error {
-	memory, err := mem.VirtualMemoryWithContext(ctx)
+func (*memoryCollector) name() string { return "memory" }
+
+func (c *memoryCollector) collect(ctx context.Context, sample *gohubv1.Sample) error {
+	memory, err := c.source.read(ctx, c.machine)
 	if err != nil {
 		return fmt.Errorf("read memory: %w", unsupported(err))
 	}

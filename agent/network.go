@@ -18,6 +18,7 @@ const interfaceKindsFor = 30
 // a bridge's traffic is that of its members); on a machine that has none, as a container, those that are reported.
 type networkCollector struct {
 	machine  *machine
+	source   networkSource
 	filter   Filter
 	before   readings[net.IOCountersStat]
 	physical map[string]bool
@@ -28,10 +29,12 @@ func newNetworkCollector(m *machine, filter Filter) *networkCollector {
 	return &networkCollector{machine: m, filter: filter, physical: make(map[string]bool)}
 }
 
+func (c *networkCollector) close() { c.source.close() }
+
 func (*networkCollector) name() string { return "network" }
 
 func (c *networkCollector) collect(ctx context.Context, sample *gohubv1.Sample) error {
-	counters, err := net.IOCountersWithContext(ctx, true)
+	counters, err := c.source.read(ctx, c.machine)
 	if err != nil {
 		return fmt.Errorf("read interface counters: %w", unsupported(err))
 	}

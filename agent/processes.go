@@ -20,6 +20,7 @@ type processCollector struct {
 	spare   map[processKey]time.Duration
 	at      time.Time // of the previous scan, monotonic
 	clock   uint64    // of the previous scan, in the units of start times
+	usages  []usage   // of the scan at hand
 	names   processNames
 }
 
@@ -80,7 +81,7 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 		current = make(map[processKey]time.Duration, len(scan.processes))
 	}
 	clear(current)
-	usages := make([]usage, 0, len(scan.processes))
+	usages := c.usages[:0]
 	for i := range scan.processes {
 		p := &scan.processes[i]
 		current[p.key] = p.cpu
@@ -94,6 +95,7 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 	}
 	c.before, c.spare, c.at, c.clock = current, c.before, now, scan.clock
 
+	c.usages = usages
 	chosen := chooseProcesses(usages, c.top)
 	metrics := make([]*gohubv1.ProcessMetrics, 0, len(chosen))
 	for _, u := range chosen {

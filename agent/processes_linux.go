@@ -1,9 +1,13 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -20,104 +24,164 @@ const maxOpenStats = 512
 // costs more than reading it. A file of a process that ended cannot be read, so that a pid that is used again is noticed.
 // (gopsutil reads several files a process: fifteen times the cost and more.)
 type processSource struct {
-	buffer []byte
-	open   map[string]*openStat // by pid
-	scans  uint64
-	names  map[processKey]string // of the previous scan, so that a name is allocated once in a process' life
-	spare  map[processKey]string
+	directory int // /proc, 0 is not open
+	entries   []byte
+	buffer    []byte
+	known     map[uint32]*knownProcess // by pid
+	openFiles int
+	scans     uint64
+	processes []process
 }
 
-// openStat is an open /proc/PID/stat.
-type openStat struct {
-	fd   int
+// knownProcess is what is kept of a process from scan to scan.
+type knownProcess struct {
+	fd   int    // of /proc/PID/stat, -1 if it is not kept open
+	name string // so that it is allocated once in a process' life
 	scan uint64 // the last one that listed the process
 }
 
 var pageSize = uint64(os.Getpagesize())
 
+// scan returns the processes, good until the next scan.
 func (s *processSource) scan(_ context.Context, m *machine) (processScan, error) {
-	directory, err := os.Open(m.proc)
-	if err != nil {
-		return processScan{}, err
+	if s.known == nil {
+		s.buffer = make([]byte, 4096)   // a stat is some 300 bytes, 60 numbers of 20 digits at most
+		s.entries = make([]byte, 8<<10) // 250 processes a call
+		s.known = make(map[uint32]*knownProcess)
 	}
-	defer directory.Close()
-	entries, err := directory.Readdirnames(-1)
-	if err != nil {
-		return processScan{}, fmt.Errorf("read %s: %w", m.proc, err)
+	if err := s.rewind(m.proc); err != nil {
+		return processScan{}, err
 	}
 	// Before the processes are read: one that starts meanwhile is new to the next scan too.
 	clock, err := bootTicks()
 	if err != nil {
 		return processScan{}, fmt.Errorf("read the boot clock: %w", err)
 	}
-	if s.buffer == nil {
-		s.buffer = make([]byte, 4096) // a stat is some 300 bytes, 60 numbers of 20 digits at most
-		s.names, s.spare = make(map[processKey]string), make(map[processKey]string)
-		s.open = make(map[string]*openStat)
-	}
-	scan := processScan{processes: make([]process, 0, len(entries)), clock: clock}
-	names := s.spare
-	clear(names)
+	scan := processScan{processes: s.processes[:0], clock: clock}
 	s.scans++
-	for _, entry := range entries {
-		if entry[0] < '1' || entry[0] > '9' {
-			continue
-		}
-		scan.total++
-		stat, err := s.read(int(directory.Fd()), entry)
+	for {
+		n, err := retry(func() (int, error) { return unix.Getdents(s.directory, s.entries) })
 		if err != nil {
-			continue // it ended meanwhile
+			s.closeDirectory()
+			return processScan{}, &fs.PathError{Op: "list", Path: m.proc, Err: err}
 		}
-		key := processKey{pid: stat.pid, start: stat.start}
-		name, known := s.names[key]
-		if !known || name != string(stat.name) {
-			name = string(stat.name)
+		if n == 0 {
+			break
 		}
-		names[key] = name
-		scan.processes = append(scan.processes, process{key: key, name: name, cpu: stat.cpu, resident: stat.residentPages * pageSize})
+		eachEntry(s.entries[:n], func(name []byte) {
+			pid, ok := parseDecimal(name)
+			if !ok || pid == 0 || pid > 1<<32-1 {
+				return
+			}
+			scan.total++
+			stat, known, err := s.read(uint32(pid))
+			if err != nil {
+				return // it ended meanwhile
+			}
+			if known.name != string(stat.name) {
+				known.name = string(stat.name)
+			}
+			key := processKey{pid: stat.pid, start: stat.start}
+			scan.processes = append(scan.processes, process{key: key, name: known.name, cpu: stat.cpu, resident: stat.residentPages * pageSize})
+		})
 	}
-	s.names, s.spare = names, s.names
-	for pid, file := range s.open {
-		if file.scan != s.scans {
-			s.forget(pid, file)
+	for pid, known := range s.known {
+		if known.scan != s.scans {
+			s.forget(pid, known)
 		}
 	}
+	s.processes = scan.processes
 	return scan, nil
 }
 
-func (s *processSource) close() {
-	for pid, file := range s.open {
-		s.forget(pid, file)
-	}
-}
-
-func (s *processSource) forget(pid string, file *openStat) {
-	_ = unix.Close(file.fd) // read only: nothing to lose
-	delete(s.open, pid)
-}
-
-func (s *processSource) read(directory int, pid string) (processStat, error) {
-	if file, open := s.open[pid]; open {
-		file.scan = s.scans
-		if n, err := unix.Pread(file.fd, s.buffer, 0); err == nil && n > 0 { // the kernel gives it whole
-			return parseProcessStat(s.buffer[:n])
+// rewind makes the next Getdents begin with the first entry of the directory.
+func (s *processSource) rewind(path string) error {
+	if s.directory > 0 {
+		if _, err := unix.Seek(s.directory, 0, io.SeekStart); err == nil {
+			return nil
 		}
-		s.forget(pid, file)
+		s.closeDirectory()
 	}
-	fd, err := unix.Openat(directory, pid+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return processStat{}, err
+		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	if len(s.open) < maxOpenStats {
-		s.open[pid] = &openStat{fd: fd, scan: s.scans}
+	s.directory = fd
+	return nil
+}
+
+// eachEntry visits the names in what Getdents returned: records of a number (8 bytes), an offset (8), the record's length
+// (2), a type (1), and the name up to a zero. They are laid out the same on every architecture.
+func eachEntry(entries []byte, visit func(name []byte)) {
+	const lengthAt, nameAt = 16, 19
+	for len(entries) > nameAt {
+		length := int(binary.NativeEndian.Uint16(entries[lengthAt:]))
+		if length <= nameAt || length > len(entries) {
+			return
+		}
+		name, _, _ := bytes.Cut(entries[nameAt:length], []byte{0})
+		visit(name)
+		entries = entries[length:]
+	}
+}
+
+func (s *processSource) close() {
+	for pid, known := range s.known {
+		s.forget(pid, known)
+	}
+	s.closeDirectory()
+}
+
+func (s *processSource) closeDirectory() {
+	if s.directory > 0 {
+		_ = unix.Close(s.directory) // read only: nothing to lose
+		s.directory = 0
+	}
+}
+
+func (s *processSource) forget(pid uint32, known *knownProcess) {
+	s.closeFile(known)
+	delete(s.known, pid)
+}
+
+func (s *processSource) closeFile(known *knownProcess) {
+	if known.fd >= 0 {
+		_ = unix.Close(known.fd) // read only: nothing to lose
+		known.fd = -1
+		s.openFiles--
+	}
+}
+
+func (s *processSource) read(pid uint32) (processStat, *knownProcess, error) {
+	known := s.known[pid]
+	if known == nil {
+		known = &knownProcess{fd: -1}
+		s.known[pid] = known
+	}
+	known.scan = s.scans
+	if known.fd >= 0 {
+		if n, err := unix.Pread(known.fd, s.buffer, 0); err == nil && n > 0 { // the kernel gives it whole
+			stat, err := parseProcessStat(s.buffer[:n])
+			return stat, known, err
+		}
+		s.closeFile(known)
+	}
+	fd, err := unix.Openat(s.directory, strconv.FormatUint(uint64(pid), 10)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return processStat{}, nil, err
+	}
+	if s.openFiles < maxOpenStats {
+		known.fd = fd
+		s.openFiles++
 	} else {
-		defer unix.Close(fd)
+		defer unix.Close(fd) // read only: nothing to lose
 	}
 	n, err := unix.Pread(fd, s.buffer, 0)
 	if err != nil {
-		return processStat{}, err
+		return processStat{}, nil, err
 	}
-	return parseProcessStat(s.buffer[:n])
+	stat, err := parseProcessStat(s.buffer[:n])
+	return stat, known, err
 }
 
 // bootTicks is the time since boot, suspends included, in the unit of start times.

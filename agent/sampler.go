@@ -97,8 +97,8 @@ func NewSampler(o SamplerOptions) *Sampler {
 	return &Sampler{
 		collectors: []collector{
 			&cpuCollector{machine: m},
-			&loadCollector{},
-			&memoryCollector{},
+			&loadCollector{machine: m},
+			&memoryCollector{machine: m},
 			&uptimeCollector{machine: m},
 			newFilesystemCollector(m, o.Mountpoints, o.FilesystemTypes),
 			newDiskCollector(m, o.Disks),
