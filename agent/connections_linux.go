@@ -31,8 +31,7 @@ type connectionSource struct {
 
 func (s *connectionSource) count(_ context.Context, m *machine) (connectionCounts, error) {
 	var counts connectionCounts
-	directory := filepath.Join(m.proc, "net")
-	data, err := s.v4.read(filepath.Join(directory, "sockstat"))
+	data, err := s.v4.read(m.proc, "net", "sockstat")
 	if err != nil {
 		return counts, err
 	}
@@ -41,7 +40,7 @@ func (s *connectionSource) count(_ context.Context, m *machine) (connectionCount
 		return counts, err
 	}
 	var v6 sockstat
-	data, err = s.v6.read(filepath.Join(directory, "sockstat6"))
+	data, err = s.v6.read(m.proc, "net", "sockstat6")
 	if err == nil {
 		v6, err = parseSockstat(data)
 	}
@@ -51,7 +50,7 @@ func (s *connectionSource) count(_ context.Context, m *machine) (connectionCount
 	counts.udp = pointer(v4.udp + v6.udp)
 
 	var problems []error
-	if data, err = s.snmp.read(filepath.Join(directory, "snmp")); err == nil {
+	if data, err = s.snmp.read(m.proc, "net", "snmp"); err == nil {
 		var established uint32
 		if established, err = parseEstablished(data); err == nil {
 			counts.established = &established

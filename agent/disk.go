@@ -45,7 +45,7 @@ func (c *diskCollector) collect(ctx context.Context, sample *gohubv1.Sample) err
 	disks := make([]*gohubv1.DiskMetrics, 0, len(counters))
 	var read, written sum
 	for _, d := range counters {
-		key := d.number + " " + d.name
+		key := d.key
 		kind, known := c.kinds[key]
 		if !known {
 			kind = classifyDisk(c.machine, d, counters)

@@ -9,16 +9,21 @@ import (
 )
 
 // diskSource reads /proc/diskstats itself: gopsutil opens several files of sysfs and udev for every device each time.
-type diskSource struct{ diskstats keptFile }
+type diskSource struct {
+	diskstats keptFile
+	disks     []diskCounters
+}
 
 func (s *diskSource) close() { s.diskstats.close() }
 
 func (s *diskSource) read(_ context.Context, m *machine) ([]diskCounters, error) {
-	data, err := s.diskstats.read(filepath.Join(m.proc, "diskstats"))
+	data, err := s.diskstats.read(m.proc, "diskstats")
 	if err != nil {
 		return nil, err
 	}
-	return parseDiskstats(data)
+	disks, err := parseDiskstats(data, s.disks)
+	s.disks = disks
+	return disks, err
 }
 
 // virtualDisk matches devices that pass their traffic on to others, or hold it in memory.

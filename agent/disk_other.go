@@ -25,6 +25,7 @@ func (diskSource) read(ctx context.Context, _ *machine) ([]diskCounters, error) 
 	for _, d := range devices {
 		counters = append(counters, diskCounters{
 			name:         d.Name,
+			key:          d.Name,
 			reads:        d.ReadCount,
 			writes:       d.WriteCount,
 			readBytes:    d.ReadBytes,

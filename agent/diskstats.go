@@ -3,13 +3,13 @@ package agent
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 )
 
 // diskCounters is what a block device has done since it appeared.
 type diskCounters struct {
 	name                    string
 	number                  string // "major:minor" on Linux
+	key                     string // both: a name may be given to another device
 	reads, writes           uint64
 	readBytes, writtenBytes uint64
 	// busyMillis is the time with a request outstanding; the kernel keeps it in 32 bits. hasBusy is false where the
@@ -22,27 +22,32 @@ type diskCounters struct {
 const sectorBytes = 512
 
 // parseDiskstats reads /proc/diskstats (see the kernel's Documentation/admin-guide/iostats.rst). Lines with fewer than 14
-// fields, which old kernels write for partitions, are left out.
-func parseDiskstats(data []byte) ([]diskCounters, error) {
-	var disks []diskCounters
+// fields, which old kernels write for partitions, are left out. The result takes the place of the one before, whose names
+// it uses again.
+func parseDiskstats(data []byte, before []diskCounters) ([]diskCounters, error) {
+	disks := before[:0]
 	var field [14][]byte
 	for line := range bytes.Lines(data) {
 		if splitFields(line, field[:]) < len(field) {
 			continue
 		}
-		d := diskCounters{name: string(field[2]), number: string(field[0]) + ":" + string(field[1]), hasBusy: true}
-		for _, want := range []struct {
-			index int
-			unit  uint64
-			into  *uint64
-		}{
-			{3, 1, &d.reads}, {5, sectorBytes, &d.readBytes}, {7, 1, &d.writes}, {9, sectorBytes, &d.writtenBytes}, {12, 1, &d.busyMillis},
-		} {
-			n, err := strconv.ParseUint(string(field[want.index]), 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("diskstats of %.40q: field %d: %w", d.name, want.index+1, err)
+		var value [14]uint64
+		for _, i := range [...]int{3, 5, 7, 9, 12} {
+			n, ok := parseDecimal(field[i])
+			if !ok {
+				return nil, fmt.Errorf("diskstats of %.40q: field %d is %.40q, not a number", field[2], i+1, field[i])
 			}
-			*want.into = n * want.unit
+			value[i] = n
+		}
+		d := diskCounters{
+			reads: value[3], readBytes: value[5] * sectorBytes, writes: value[7], writtenBytes: value[9] * sectorBytes,
+			busyMillis: value[12], hasBusy: true,
+		}
+		if i := len(disks); i < len(before) && before[i].name == string(field[2]) && before[i].number == string(field[0])+":"+string(field[1]) {
+			d.name, d.number, d.key = before[i].name, before[i].number, before[i].key
+		} else {
+			d.name, d.number = string(field[2]), string(field[0])+":"+string(field[1])
+			d.key = d.number + " " + d.name
 		}
 		disks = append(disks, d)
 	}

@@ -368,3 +368,16 @@ func BenchmarkCollector(b *testing.B) {
 		})
 	}
 }
+
+// TestSampleAllocatesLittle holds the line: a sample's own messages are most of what is left.
+func TestSampleAllocatesLittle(t *testing.T) {
+	_, sampler, now := fixtureMachine(t)
+	sampler.Sample(*now)
+	const most = 170 // 135 of them when this was written
+	if n := testing.AllocsPerRun(50, func() {
+		*now = now.Add(time.Second)
+		sampler.Sample(*now)
+	}); n > most {
+		t.Errorf("%v allocations a sample, want %d at most", n, most)
+	}
+}

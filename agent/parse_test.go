@@ -228,7 +228,7 @@ func FuzzParseMountinfo(f *testing.F) {
 
 func FuzzParseDiskstats(f *testing.F) {
 	f.Add(fixture(f, "diskstats"))
-	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = parseDiskstats(data) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = parseDiskstats(data, nil) })
 }
 
 func FuzzParseSockets(f *testing.F) {

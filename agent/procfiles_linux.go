@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/mem"
@@ -19,7 +18,7 @@ type cpuSource struct {
 }
 
 func (s *cpuSource) read(_ context.Context, m *machine) ([]cpu.TimesStat, error) {
-	data, err := s.stat.read(filepath.Join(m.proc, "stat"))
+	data, err := s.stat.read(m.proc, "stat")
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +32,7 @@ func (s *cpuSource) close() { s.stat.close() }
 type memorySource struct{ meminfo keptFile }
 
 func (s *memorySource) read(ctx context.Context, m *machine) (*mem.VirtualMemoryStat, error) {
-	data, err := s.meminfo.read(filepath.Join(m.proc, "meminfo"))
+	data, err := s.meminfo.read(m.proc, "meminfo")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +48,7 @@ func (s *memorySource) close() { s.meminfo.close() }
 type loadSource struct{ loadavg keptFile }
 
 func (s *loadSource) read(_ context.Context, m *machine) (averages [3]float64, err error) {
-	data, err := s.loadavg.read(filepath.Join(m.proc, "loadavg"))
+	data, err := s.loadavg.read(m.proc, "loadavg")
 	if err != nil {
 		return averages, err
 	}
@@ -64,7 +63,7 @@ type networkSource struct {
 }
 
 func (s *networkSource) read(_ context.Context, m *machine) ([]net.IOCountersStat, error) {
-	data, err := s.dev.read(filepath.Join(m.proc, "net", "dev"))
+	data, err := s.dev.read(m.proc, "net", "dev")
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +78,7 @@ func (s *networkSource) close() { s.dev.close() }
 type uptimeSource struct{ uptime keptFile }
 
 func (s *uptimeSource) read(_ context.Context, m *machine) (uint64, error) {
-	text, err := s.uptime.read(filepath.Join(m.proc, "uptime"))
+	text, err := s.uptime.read(m.proc, "uptime")
 	if err != nil {
 		return 0, err
 	}

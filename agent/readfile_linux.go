@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,8 +58,10 @@ type keptFile struct {
 	buffer []byte
 }
 
-func (f *keptFile) read(path string) ([]byte, error) {
+// read takes the path in parts, which need not be joined for a file that is open.
+func (f *keptFile) read(parts ...string) ([]byte, error) {
 	if f.fd == 0 {
+		path := filepath.Join(parts...)
 		fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -68,7 +71,7 @@ func (f *keptFile) read(path string) ([]byte, error) {
 	data, err := readFrom(f.fd, f.buffer)
 	if err != nil {
 		f.close() // it is opened anew next time
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		return nil, &fs.PathError{Op: "read", Path: filepath.Join(parts...), Err: err}
 	}
 	f.buffer = data
 	return data, nil

@@ -19,26 +19,29 @@ type sockstat struct {
 // parseSockstat reads /proc/net/sockstat or sockstat6: lines of "TCP: inuse 5 orphan 0 …".
 func parseSockstat(data []byte) (sockstat, error) {
 	var s sockstat
+	var field [16][]byte
 	for line := range bytes.Lines(data) {
-		fields := bytes.Fields(line)
-		if len(fields) == 0 {
-			continue
-		}
+		fields := field[:splitFields(line, field[:])]
 		for i := 1; i+1 < len(fields); i += 2 {
 			var into *uint32
-			switch string(fields[0]) + string(fields[i]) {
-			case "TCP:inuse", "TCP6:inuse":
-				into = &s.tcp
-			case "TCP:tw":
-				into = &s.timeWait
-			case "UDP:inuse", "UDP6:inuse":
-				into = &s.udp
-			default:
+			switch what := string(fields[i]); string(fields[0]) {
+			case "TCP:", "TCP6:":
+				if what == "inuse" {
+					into = &s.tcp
+				} else if what == "tw" && len(fields[0]) == len("TCP:") {
+					into = &s.timeWait
+				}
+			case "UDP:", "UDP6:":
+				if what == "inuse" {
+					into = &s.udp
+				}
+			}
+			if into == nil {
 				continue
 			}
-			n, err := strconv.ParseUint(string(fields[i+1]), 10, 32)
-			if err != nil {
-				return sockstat{}, fmt.Errorf("sockstat: %s %s: %w", fields[0], fields[i], err)
+			n, ok := parseDecimal(fields[i+1])
+			if !ok || n > 1<<32-1 {
+				return sockstat{}, fmt.Errorf("sockstat: %s %s is %.40q, not a number of sockets", fields[0], fields[i], fields[i+1])
 			}
 			*into = uint32(n)
 		}
@@ -48,21 +51,22 @@ func parseSockstat(data []byte) (sockstat, error) {
 
 // parseEstablished reads CurrEstab from /proc/net/snmp: a line of names and a line of values for each protocol.
 func parseEstablished(data []byte) (uint32, error) {
+	var nameField, field [32][]byte // there are 15, and newer kernels add at the end
 	var names [][]byte
 	for line := range bytes.Lines(data) {
-		fields := bytes.Fields(line)
-		if len(fields) == 0 || string(fields[0]) != "Tcp:" {
+		if !bytes.HasPrefix(line, []byte("Tcp:")) {
 			continue
 		}
 		if names == nil {
-			names = fields
+			names = nameField[:splitFields(line, nameField[:])]
 			continue
 		}
+		fields := field[:splitFields(line, field[:])]
 		for i, name := range names {
 			if string(name) == "CurrEstab" && i < len(fields) {
-				n, err := strconv.ParseUint(string(fields[i]), 10, 32)
-				if err != nil {
-					return 0, fmt.Errorf("snmp: CurrEstab: %w", err)
+				n, ok := parseDecimal(fields[i])
+				if !ok || n > 1<<32-1 {
+					return 0, fmt.Errorf("snmp: CurrEstab is %.40q, not a number of connections", fields[i])
 				}
 				return uint32(n), nil
 			}
