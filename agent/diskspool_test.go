@@ -23,8 +23,10 @@ type batchID struct{ epoch, seq uint64 }
 // content is the i-th sample of a test: its time and a value say which it is.
 func content(i int) *gohubv1.Sample {
 	load := float32(i)
-	return &gohubv1.Sample{TimeUnixMillis: 1_700_000_000_000 + int64(i)*10_000, Host: &gohubv1.HostMetrics{Load1: &load},
-		Cores: []*gohubv1.CoreMetrics{{Core: strings.Repeat("x", 40+i%17)}}}
+	return &gohubv1.Sample{
+		TimeUnixMillis: 1_700_000_000_000 + int64(i)*10_000, Host: &gohubv1.HostMetrics{Load1: &load},
+		Cores: []*gohubv1.CoreMetrics{{Core: strings.Repeat("x", 40+i%17)}},
+	}
 }
 
 // contentNumber is i of content(i); ok is false if the sample is anything else.

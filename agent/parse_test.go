@@ -97,8 +97,12 @@ func TestChooseMounts(t *testing.T) {
 			{"/mnt", "/dev/sdb", "ext4", "8:16", "/"}, {"/mnt", "/dev/sdc", "xfs", "8:32", "/"},
 		}, []string{"/mnt"}},
 		{"pseudo and network filesystems left out", []mount{
-			{"/", "/dev/sda", "ext4", "8:1", "/"}, {"/x", "proc", "proc", "0:2", "/"}, {"/y", "h:/e", "nfs4", "0:3", "/"},
-			{"/z", "lxcfs", "fuse.lxcfs", "0:4", "/"}, {"/w", "/dev/loop0", "squashfs", "7:0", "/"}, {"/n", "/dev/sdc", "fuseblk", "8:32", "/"},
+			{"/", "/dev/sda", "ext4", "8:1", "/"},
+			{"/x", "proc", "proc", "0:2", "/"},
+			{"/y", "h:/e", "nfs4", "0:3", "/"},
+			{"/z", "lxcfs", "fuse.lxcfs", "0:4", "/"},
+			{"/w", "/dev/loop0", "squashfs", "7:0", "/"},
+			{"/n", "/dev/sdc", "fuseblk", "8:32", "/"},
 		}, []string{"/", "/n"}},
 		{"a container's root, and not its hosts file", []mount{
 			{"/", "overlay", "overlay", "0:60", "/"}, {"/etc/hosts", "/dev/sda", "ext4", "8:1", "/var/lib/x"}, {"/var/lib/docker/overlay2/1/merged", "overlay", "overlay", "0:61", "/"},

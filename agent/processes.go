@@ -36,7 +36,7 @@ type process struct {
 	name     string        // as the system's list of processes tells it, perhaps cut short
 	cpu      time.Duration // used since it started
 	resident uint64        // bytes
-	uid      string        // where the list tells it, as on macOS
+	uid      string        //nolint:unused // where the list tells it, as on macOS; not on Linux
 }
 
 // processScan is all processes at one moment.

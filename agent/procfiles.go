@@ -133,8 +133,14 @@ func parseNetDev(data []byte, before []net.IOCountersStat) ([]net.IOCountersStat
 			index int
 			into  *uint64
 		}{
-			{0, &n.BytesRecv}, {1, &n.PacketsRecv}, {2, &n.Errin}, {3, &n.Dropin},
-			{8, &n.BytesSent}, {9, &n.PacketsSent}, {10, &n.Errout}, {11, &n.Dropout},
+			{0, &n.BytesRecv},
+			{1, &n.PacketsRecv},
+			{2, &n.Errin},
+			{3, &n.Dropin},
+			{8, &n.BytesSent},
+			{9, &n.PacketsSent},
+			{10, &n.Errout},
+			{11, &n.Dropout},
 		} {
 			var ok bool
 			if *want.into, ok = parseDecimal(field[want.index]); !ok {

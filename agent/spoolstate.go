@@ -122,7 +122,7 @@ type spoolState struct {
 }
 
 func (s *spoolState) encode(dst []byte) []byte {
-	s.stateHead.Damaged, s.stateHead.Relabels = uint32(len(s.damaged)), uint32(len(s.relabels))
+	s.Damaged, s.Relabels = uint32(len(s.damaged)), uint32(len(s.relabels))
 	dst = append(dst[:0], stateMagic...)
 	dst = binary.LittleEndian.AppendUint32(dst, stateVersion)
 	dst = binary.LittleEndian.AppendUint32(dst, 0) // length, below
@@ -145,10 +145,10 @@ func parseState(b []byte) (s spoolState, ok bool) {
 		return s, false
 	}
 	r := bytes.NewReader(b[16:n])
-	if binary.Read(r, binary.LittleEndian, &s.stateHead) != nil || s.stateHead.Damaged > maxDamaged || s.stateHead.Relabels > maxRelabels {
+	if binary.Read(r, binary.LittleEndian, &s.stateHead) != nil || s.Damaged > maxDamaged || s.Relabels > maxRelabels {
 		return s, false
 	}
-	s.damaged, s.relabels = make([]damage, s.stateHead.Damaged), make([]relabel, s.stateHead.Relabels)
+	s.damaged, s.relabels = make([]damage, s.Damaged), make([]relabel, s.Relabels)
 	ok = binary.Read(r, binary.LittleEndian, s.damaged) == nil && binary.Read(r, binary.LittleEndian, s.relabels) == nil
 	if ok && r.Len() > 0 {
 		ok = binary.Read(r, binary.LittleEndian, &s.stateTail) == nil
