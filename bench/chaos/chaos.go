@@ -69,6 +69,10 @@ type scenario struct {
 	cluster, long bool
 	// redelivers says that it makes no sense unless something was sent again.
 	redelivers bool
+	// tells says that samples may be lost, with a gap that says so.
+	tells bool
+	// spoolSize, if set, is the size of a file system for the spools alone, as mount takes it.
+	spoolSize string
 	// servers is how many run; 0 for 1. agents is their number; 0 for 10.
 	servers, agents int
 	// change sets more of the world before it starts.
@@ -154,6 +158,8 @@ func (o *Options) leavesOut(one *scenario) string {
 		return "there is no TimescaleDB"
 	case one.cluster && o.Cluster == nil:
 		return "the database is not one to kill or freeze"
+	case one.spoolSize != "" && !canMount():
+		return "it takes root to mount a small file system"
 	default:
 		return ""
 	}
@@ -181,6 +187,9 @@ func (o *Options) play(ctx context.Context, one *scenario) (*Outcome, error) {
 	outcome.Seconds = time.Since(begin).Seconds()
 	if n := outcome.Violations(); n > 0 {
 		err = errors.Join(fmt.Errorf("%d violations: %s", n, outcome.Report), err)
+	}
+	if outcome.Told > 0 && !one.tells {
+		err = errors.Join(fmt.Errorf("%d samples were given up with a gap, though the disk kept them: %s", outcome.Told, outcome.Report), err)
 	}
 	if err == nil && one.redelivers && outcome.Resent == 0 && outcome.Duplicates == 0 {
 		err = errors.New("nothing was sent again, so nothing was proved")
@@ -251,6 +260,9 @@ func (o *Options) newWorld(ctx context.Context, one *scenario) (*world, error) {
 		one.change(w)
 	}
 	w.config.Plan = w.plan
+	if one.spoolSize != "" {
+		return w, w.mountSmall(ctx, one.spoolSize)
+	}
 	return w, nil
 }
 

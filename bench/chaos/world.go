@@ -40,6 +40,7 @@ type world struct {
 	traps     traps    // at those
 	config    producerConfig
 	agents    *producers
+	mounted   bool // the spools have a file system of their own
 
 	faults int
 	past   producerStatus // what ended agent processes did
@@ -398,8 +399,9 @@ func (w *world) close() error {
 	for _, relay := range w.relays {
 		relay.close()
 	}
+	failure := w.unmount()
 	if w.store == nil {
-		return nil
+		return failure
 	}
-	return w.store.remove()
+	return errors.Join(failure, w.store.remove())
 }

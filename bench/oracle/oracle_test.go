@@ -19,14 +19,7 @@ func rowsOf(agent, tick int) []Row {
 		}
 		return []Row{{AgentID: id, Part: Quarantine, Sample: wire}}
 	}
-	var rows []Row
-	for _, part := range []Part{Host, Filesystem} {
-		rows = append(rows, Row{
-			AgentID: id, Part: part, Time: plan.Time(tick),
-			Values: append([]int64{int64(tick)}, plan.Values(part, agent, tick)...),
-		})
-	}
-	return rows
+	return RowsOf(id, plan.Sample(agent, tick))
 }
 
 // stored is a ledger of two agents with ten ticks each, and the rows of all.
@@ -54,6 +47,14 @@ func verdict(ledger *Ledger, rows []Row, gaps ...Gap) *Report {
 	report := check.Report()
 	report.Examples = nil
 	return report
+}
+
+func TestSamplesHoldThePlansValues(t *testing.T) {
+	for _, row := range RowsOf(plan.AgentID(3), plan.Sample(3, 17)) {
+		require.Len(t, row.Values, len(Columns(row.Part)))
+		require.EqualValues(t, 17, row.Values[0])
+		require.Equal(t, plan.Values(row.Part, 3, 17), row.Values[1:])
+	}
 }
 
 func TestCheckPassesWhatIsRight(t *testing.T) {

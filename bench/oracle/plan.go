@@ -145,3 +145,18 @@ func (p *Plan) hash(agent, tick, index int) uint64 {
 	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
 }
+
+// RowsOf are the rows that a sample becomes where it is stored.
+func RowsOf(agentID string, sample *gohubv1.Sample) []Row {
+	h := sample.GetHost()
+	rows := []Row{{AgentID: agentID, Part: Host, Time: sample.GetTimeUnixMillis(), Values: []int64{
+		int64(h.GetUptimeSeconds()), int64(h.GetMemoryTotalBytes()), int64(h.GetMemoryUsedBytes()), int64(h.GetMemoryAvailableBytes()),
+		int64(h.GetSwapUsedBytes()), int64(h.GetProcesses()), int64(h.GetLoad1()), int64(h.GetLoad15()),
+	}}}
+	for _, f := range sample.GetFilesystems() {
+		rows = append(rows, Row{AgentID: agentID, Part: Filesystem, Time: sample.GetTimeUnixMillis(), Values: []int64{
+			int64(f.GetSizeBytes()), int64(f.GetUsedBytes()), int64(f.GetAvailableBytes()), int64(f.GetInodes()),
+		}})
+	}
+	return rows
+}
