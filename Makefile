@@ -88,6 +88,11 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 bench: ## run the micro-benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: chaos
+chaos: server ## kill, freeze and cut off everything for 20 minutes, and check that each sample is stored once; CHAOS=--short is quick
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/gohub-bench ./cmd/bench
+	$(BIN)/gohub-bench chaos $(CHAOS)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(BIN) web/.next web/node_modules

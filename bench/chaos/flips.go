@@ -32,7 +32,7 @@ func flipBytes(ctx context.Context, w *world) (*oracle.Report, error) {
 		for name, content := range spool.files {
 			stride := 1
 			if w.options.Short {
-				stride = 7
+				stride = 31
 			}
 			for at := w.random.IntN(stride); at < len(content); at += stride {
 				if ctx.Err() != nil {

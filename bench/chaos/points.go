@@ -44,6 +44,9 @@ func ambushed(share float64, database bool) func(context.Context, *world) error 
 	return func(ctx context.Context, w *world) error {
 		all := ambushes(database, w.options.Cluster != nil)
 		goal := max(w.options.kills(share), len(all))
+		if w.options.Short {
+			goal = len(all) / 2 // each time others
+		}
 		for i := range goal {
 			one := all[i%len(all)]
 			if i%len(all) == 0 {

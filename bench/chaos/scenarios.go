@@ -10,12 +10,12 @@ import (
 var scenarios = []scenario{
 	{name: "kills", redelivers: true, run: randomKills(0.5, true)},
 	{name: "points", redelivers: true, run: ambushed(0.25, true)},
-	{name: "freeze", cluster: true, redelivers: true, run: freezes(5, 2, 3*time.Second)},
+	{name: "freeze", cluster: true, redelivers: true, run: freezes(5, 1, 3*time.Second)},
 	{name: "freeze-long", cluster: true, long: true, redelivers: true, run: freezes(1, 1, 130*time.Second), change: func(w *world) {
 		w.config.Every, w.config.Patience = 100*time.Millisecond, 0 // the agents' own patience is what counts here
 	}},
 	{name: "two-servers", servers: 2, redelivers: true, run: crossings(0.15)},
-	{name: "full-disk", agents: 4, tells: true, spoolSize: "1m", run: fullDisk, change: func(w *world) {
+	{name: "full-disk", agents: 4, tells: true, spoolSize: "512k", run: fullDisk, change: func(w *world) {
 		w.config.Every = 4 * time.Millisecond // one sample a batch, as real agents append them: of lost numbers a spool tells so many
 		w.config.SpoolBytes, w.config.MemoryBytes = 1<<20, 64<<10
 		w.plan.Step = 20
