@@ -30,7 +30,7 @@ type Options struct {
 	Cluster *Cluster
 	// SQLite limits the run to the scenarios that store into SQLite.
 	SQLite bool
-	// Kills is how many processes and connections the random scenarios end in total; 0 for 400, or 20 of a short run.
+	// Kills is how many processes and connections the random scenarios end in total; 0 for 400, or 14 of a short run.
 	Kills int
 	// Seed decides on everything that is random, but for the system's own timing.
 	Seed uint64
@@ -54,7 +54,7 @@ func (o *Options) kills(share float64) int {
 	if total == 0 {
 		total = 400
 		if o.Short {
-			total = 20
+			total = 14
 		}
 	}
 	return max(int(float64(total)*share), 1)

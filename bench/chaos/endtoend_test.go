@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,6 +18,43 @@ const clusterPort = 55474
 // TestEndToEndChaos runs a short time of every fault against the server that `make server` built. Its seed is printed:
 // what else is random is up to the system.
 func TestEndToEndChaos(t *testing.T) {
+	options := startOptions(t)
+	report, err := Run(t.Context(), options)
+	require.NoError(t, report.Print(os.Stdout))
+	require.NoError(t, err)
+}
+
+// TestEndToEndOracleSeesSabotage takes, doubles and changes rows behind the server's back: the oracle must find just these.
+func TestEndToEndOracleSeesSabotage(t *testing.T) {
+	options := startOptions(t)
+	const agents = 10
+	outcome, err := options.play(t.Context(), &scenario{name: "sabotage", agents: agents, run: func(ctx context.Context, w *world) error {
+		db, err := w.store.open()
+		require.NoError(t, err)
+		defer db.Close()
+		require.Eventually(t, func() bool {
+			var stored int
+			require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM filesystem_samples WHERE size_bytes = 3").Scan(&stored))
+			return stored == agents
+		}, time.Minute, 20*time.Millisecond)
+		for _, statement := range []string{
+			"DELETE FROM host_samples WHERE uptime_seconds = 1",
+			"INSERT INTO filesystem_samples SELECT * FROM filesystem_samples WHERE size_bytes = 2",
+			"UPDATE host_samples SET memory_used_bytes = memory_used_bytes + 1 WHERE uptime_seconds = 3",
+			"INSERT INTO host_samples (time, host_id, received_at) SELECT now(), -1, now()",
+		} {
+			_, err := db.ExecContext(ctx, statement)
+			require.NoError(t, err, statement)
+		}
+		return nil
+	}})
+	require.Error(t, err)
+	require.Equal(t, [4]int{2 * agents, agents, agents, 1}, [4]int{outcome.Missing, outcome.Doubled, outcome.Corrupt, outcome.Spurious}, err)
+}
+
+// startOptions are those of a short run against a database of its own.
+func startOptions(t *testing.T) Options {
+	t.Helper()
 	server, err := filepath.Abs("../../.build/gohub-server")
 	require.NoError(t, err)
 	agents, err := os.Executable()
@@ -30,9 +68,7 @@ func TestEndToEndChaos(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, options.Cluster.Remove()) })
 	}
-	report, err := Run(t.Context(), options)
-	require.NoError(t, report.Print(os.Stdout))
-	require.NoError(t, err)
+	return options
 }
 
 // testLog writes into a test's log.

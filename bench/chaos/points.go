@@ -45,7 +45,7 @@ func ambushed(share float64, database bool) func(context.Context, *world) error 
 		all := ambushes(database, w.options.Cluster != nil)
 		goal := max(w.options.kills(share), len(all))
 		if w.options.Short {
-			goal = len(all) / 2 // each time others
+			goal = len(all) / 3 // each time others
 		}
 		for i := range goal {
 			one := all[i%len(all)]

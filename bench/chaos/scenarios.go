@@ -10,8 +10,8 @@ import (
 var scenarios = []scenario{
 	{name: "kills", redelivers: true, run: randomKills(0.5, true)},
 	{name: "points", redelivers: true, run: ambushed(0.25, true)},
-	{name: "freeze", cluster: true, redelivers: true, run: freezes(5, 1, 3*time.Second)},
-	{name: "freeze-long", cluster: true, long: true, redelivers: true, run: freezes(1, 1, 130*time.Second), change: func(w *world) {
+	{name: "freeze", cluster: true, run: freezes(5, 1, 3*time.Second)},
+	{name: "freeze-long", cluster: true, long: true, run: freezes(1, 1, 130*time.Second), change: func(w *world) {
 		w.config.Every, w.config.Patience = 100*time.Millisecond, 0 // the agents' own patience is what counts here
 	}},
 	{name: "two-servers", servers: 2, redelivers: true, run: crossings(0.15)},

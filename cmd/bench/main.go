@@ -85,7 +85,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
 	flags.IntVar(&o.Checkpoints, "checkpoints", 2, "ingest: checkpoints asked for while each side runs")
 	flags.StringVar(&o.Only, "only", "", "ingest: one workload of batched, single, values; chaos: one scenario")
-	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 20 of a short run)")
+	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 14 of a short run)")
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
 	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m)")
