@@ -155,7 +155,7 @@ func (p *producerProcess) run(ctx context.Context, stdout io.Writer) error {
 func (p *producerProcess) status(ended bool) producerStatus {
 	status := producerStatus{Taken: p.taken.Load(), Acked: p.acked.Load(), Resent: p.resent.Load(), Ended: ended}
 	for _, one := range p.producers {
-		stats := one.Spool.Stats()
+		stats := one.Stats()
 		status.Held += stats.Batches
 		status.Dropped += stats.Dropped
 	}

@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,16 +43,6 @@ type world struct {
 	past   producerStatus // what ended agent processes did
 }
 
-// server is a place for gohub-server, which comes and goes.
-type server struct {
-	process    *process
-	http, grpc string
-	database   *relay // nil with SQLite
-	traps      traps  // at it
-	// past counts the duplicates that ended processes were last known to have seen, duplicates those of the present one.
-	past, duplicates float64
-}
-
 // producers is a running agent process.
 type producers struct {
 	*process
@@ -71,129 +58,6 @@ const (
 	drainedPatience = 2 * time.Minute
 	stopPatience    = 40 * time.Second
 )
-
-// startServer runs server i and leads agents to it, all of them where it is the only one.
-func (w *world) startServer(ctx context.Context, i int) error {
-	s := w.servers[i]
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
-	defer cancel()
-	for {
-		if err := w.launchServer(s); err != nil {
-			return err
-		}
-		err := s.ready(ctx)
-		if err == nil {
-			break
-		}
-		s.process.kill()
-		// It may have met a database that was not there yet.
-		if ctx.Err() != nil || !pause(ctx, 100*time.Millisecond) {
-			return err
-		}
-	}
-	if len(w.servers) == 1 {
-		for _, relay := range w.relays {
-			relay.point(s.grpc)
-		}
-	}
-	return nil
-}
-
-func (w *world) launchServer(s *server) error {
-	var err error
-	for _, address := range []*string{&s.http, &s.grpc} {
-		if *address, err = freeAddress(w.random); err != nil {
-			return err
-		}
-	}
-	command := exec.Command(w.options.ServerBinary, "--http-listen", s.http, "--grpc-listen", s.grpc,
-		"--data-dir", w.store.directory, "--log-level", "warn", "--flush-age", "20ms")
-	// Nothing of the caller's own settings may change what is tested.
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.directory}
-	if s.database != nil {
-		url, err := w.store.url(s.database.address())
-		if err != nil {
-			return err
-		}
-		command.Env = append(command.Env, "GOHUB_DATABASE_URL="+url)
-	}
-	s.past, s.duplicates = s.past+s.duplicates, 0
-	s.process, err = startProcess("gohub-server", command, nil)
-	return err
-}
-
-// freeAddress finds a free port below those that systems give to outgoing connections (Linux: from 32768), so that nobody
-// who looks for a server that was killed meets itself.
-func freeAddress(random *rand.Rand) (string, error) {
-	const first, ports, tries = 20_000, 12_000, 100
-	var err error
-	for range tries {
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+random.IntN(ports))); err == nil {
-			defer listener.Close()
-			return listener.Addr().String(), nil
-		}
-	}
-	return "", fmt.Errorf("find a free port: %w", err)
-}
-
-func (s *server) ready(ctx context.Context) error {
-	for {
-		if _, err := s.get(ctx, "/readyz"); err == nil {
-			return nil
-		}
-		select {
-		case <-s.process.ended:
-			return fmt.Errorf("the server ended: %w; it said:\n%s", s.process.err, s.process.log)
-		case <-ctx.Done():
-			return fmt.Errorf("the server is not ready: %w; it said:\n%s", ctx.Err(), s.process.log)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// get reads a page of the server. Connections are not kept: the server may be another one by then.
-func (s *server) get(ctx context.Context, path string) (string, error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.http+path, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s says %s", path, response.Status)
-	}
-	return string(body), err
-}
-
-// duplicatesMetric counts the batches that came although they were stored.
-const duplicatesMetric = "gohub_ingest_duplicate_batches_total"
-
-// note remembers the duplicates that a server, which may be about to end, has seen. One that does not answer tells none.
-func (s *server) note(ctx context.Context) {
-	page, err := s.get(ctx, "/metrics")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(page) {
-		if text, found := strings.CutPrefix(line, duplicatesMetric+" "); found {
-			if count, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil {
-				s.duplicates = count
-			}
-		}
-	}
-}
-
-// killServer kills server i at once.
-func (w *world) killServer(i int) {
-	w.servers[i].process.kill()
-	w.faults++
-}
 
 // startAgents runs the agent process, on the journal and the spools of the one before.
 func (w *world) startAgents() error {
@@ -256,8 +120,6 @@ func (w *world) agentsEnded() {
 
 // acked is how many batches were acknowledged so far.
 func (w *world) acked() uint64 { return w.past.Acked + w.agents.status.Load().Acked }
-
-func (w *world) resent() uint64 { return w.past.Resent + w.agents.status.Load().Resent }
 
 // until waits for a condition. It fails when that takes too long, or a process ends that must not.
 func (w *world) until(ctx context.Context, what string, patience time.Duration, condition func() bool) error {

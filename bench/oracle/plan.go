@@ -126,8 +126,10 @@ func (p *Plan) Values(part Part, agent, tick int) []int64 {
 // Columns are those of a part, by the names that they have in the database. The first is the tick.
 func Columns(part Part) []string {
 	return [parts][]string{
-		Host: {"uptime_seconds", "memory_total_bytes", "memory_used_bytes", "memory_available_bytes", "swap_used_bytes",
-			"processes", "load1", "load15"},
+		Host: {
+			"uptime_seconds", "memory_total_bytes", "memory_used_bytes", "memory_available_bytes", "swap_used_bytes",
+			"processes", "load1", "load15",
+		},
 		Filesystem: {"size_bytes", "used_bytes", "available_bytes", "inodes"},
 	}[part]
 }
