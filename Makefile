@@ -84,9 +84,23 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 		done || exit 1; \
 	done
 
+.PHONY: bench-program
+bench-program: server
+	go build -trimpath -o $(BIN)/gohub-bench ./cmd/bench
+
+# BENCH_FLAGS makes runs shorter or other, as BENCH_FLAGS='--hosts 500 --pairs 2'.
 .PHONY: bench
-bench: ## run the micro-benchmarks
+bench: bench-program ## run the micro-benchmarks, then measure a server; figures also go to .build/bench.json
 	go test -run '^$$' -bench . -benchmem ./...
+	$(BIN)/gohub-bench all --json $(BIN)/bench.json $(BENCH_FLAGS)
+
+.PHONY: bench-outage
+bench-outage: bench-program ## take the database away for 10 minutes under 1,000 agents, and see it drain
+	$(BIN)/gohub-bench outage --json $(BIN)/bench-outage.json $(BENCH_FLAGS)
+
+.PHONY: bench-soak
+bench-soak: bench-program ## stream from 5,000 agents for 15 minutes, and see what grows
+	$(BIN)/gohub-bench soak --json $(BIN)/bench-soak.json $(BENCH_FLAGS)
 
 .PHONY: chaos
 chaos: server ## kill, freeze and cut off everything for 20 minutes, and check that each sample is stored once; CHAOS=--short is quick

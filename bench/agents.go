@@ -21,13 +21,22 @@ type AgentsOptions struct {
 	Server, CAFile string
 	// Idle agents connect, and send nothing.
 	Idle bool
+	// AckTimes has every status tell how long the acknowledgements took.
+	AckTimes bool
 }
 
 // AgentsStatus is what such a fleet prints every second, as a line of JSON.
 type AgentsStatus struct {
 	fleet.Stats
 	Error string `json:",omitempty"`
+	// AckMillis are of the batches that were acknowledged since the last status: from taken until then.
+	AckMillis []float64 `json:",omitempty"`
+	// Sums are what must be stored, in the last status of a fleet that has drained.
+	Sums map[string]fleet.Sum `json:",omitempty"`
 }
+
+// drainLine has a fleet take no more samples, and end when all are acknowledged.
+const drainLine = "drain"
 
 // RunAgents runs a fleet against a server until ctx or the input ends, or a line comes from it.
 func RunAgents(ctx context.Context, o AgentsOptions, input io.Reader, output io.Writer) error {
@@ -46,12 +55,20 @@ func RunAgents(ctx context.Context, o AgentsOptions, input io.Reader, output io.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var acks latencies
+	var onAck func(int, time.Time)
+	if o.AckTimes {
+		onAck = func(_ int, taken time.Time) { acks.add(time.Since(taken)) }
+	}
 	agents := fleet.New(fleet.Options{
 		Server: o.Server, TLS: trust, Agents: max(o.Hosts, 1), Connections: o.connections(o.Hosts), Interval: max(o.Interval, time.Second), Seed: 1,
-		Window: o.Window, Shape: fleet.NewShape(o.Columns, o.Cores, o.Disks, o.Networks),
+		Window: o.Window, Shape: fleet.NewShape(o.Columns, o.Cores, o.Disks, o.Networks), OnAck: onAck,
 	})
 	go func() { // ends with the process: a read of standard input can not be cancelled
-		bufio.NewScanner(input).Scan()
+		scanner := bufio.NewScanner(input)
+		for scanner.Scan() && scanner.Text() == drainLine {
+			agents.Stop()
+		}
 		cancel()
 	}()
 	finished := make(chan error, 1)
@@ -62,14 +79,17 @@ func RunAgents(ctx context.Context, o AgentsOptions, input io.Reader, output io.
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	encoder := json.NewEncoder(output)
+	status := func() AgentsStatus {
+		one := AgentsStatus{Stats: agents.Stats(), AckMillis: acks.empty()}
+		if err := agents.LastError(); err != nil {
+			one.Error = err.Error()
+		}
+		return one
+	}
 	for {
 		select {
 		case <-ticker.C:
-			status := AgentsStatus{Stats: agents.Stats()}
-			if err := agents.LastError(); err != nil {
-				status.Error = err.Error()
-			}
-			if err := encoder.Encode(status); err != nil {
+			if err := encoder.Encode(status()); err != nil {
 				cancel()
 				return errors.Join(fmt.Errorf("print the status: %w", err), <-finished)
 			}
@@ -77,7 +97,15 @@ func RunAgents(ctx context.Context, o AgentsOptions, input io.Reader, output io.
 			if ctx.Err() != nil {
 				return nil
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			last := status()
+			last.Sums = agents.Sums()
+			if err := encoder.Encode(last); err != nil {
+				return fmt.Errorf("print the last status: %w", err)
+			}
+			return nil
 		}
 	}
 }

@@ -21,6 +21,8 @@ import (
 type Options struct {
 	// ServerBinary is the gohub-server to measure.
 	ServerBinary string
+	// AgentsBinary is gohub-bench, for agents in a process of their own; default this program.
+	AgentsBinary string
 	// ServerEnvironment adds settings to the server, as GOHUB_FLUSH_ROWS=50000.
 	ServerEnvironment []string
 	// DatabaseURL names a TimescaleDB server on which databases may be created; "sqlite" measures SQLite instead.
@@ -70,6 +72,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"storm":   runStorm,
 	"latency": runLatency,
 	"outage":  runOutage,
+	"soak":    runSoak,
 }
 
 // Modes returns the names of the modes.

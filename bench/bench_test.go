@@ -2,8 +2,13 @@ package bench
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,14 +21,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func serverBinary(t *testing.T) string {
+// binaries builds the server and this benchmark's own program.
+func binaries(t *testing.T) (server, program string) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "gohub-server")
-	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../cmd/server").CombinedOutput()
+	directory := t.TempDir()
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", directory, "../cmd/server", "../cmd/bench").CombinedOutput()
 	if err != nil {
 		t.Skipf("the server can not be built: %v\n%s", err, output)
 	}
-	return binary
+	return filepath.Join(directory, "server"), filepath.Join(directory, "bench")
 }
 
 func smallOptions(t *testing.T, binary string) Options {
@@ -38,15 +44,15 @@ func TestModesOnSQLite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs servers")
 	}
-	binary := serverBinary(t)
+	binary, program := binaries(t)
 	t.Run("ingest", func(t *testing.T) {
 		report, err := Run(t.Context(), "ingest", smallOptions(t, binary))
 		require.NoError(t, err)
 		want := 3
-	if findVictoria() != "" { // it joins one workload where it is installed
-		want++
-	}
-	require.Len(t, report.Runs, want)
+		if findVictoria() != "" { // it joins one workload where it is installed
+			want++
+		}
+		require.Len(t, report.Runs, want)
 		for _, one := range report.Runs {
 			require.Positive(t, one.(run).RowsPerSecond)
 		}
@@ -77,6 +83,18 @@ func TestModesOnSQLite(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, report.Runs, 2)
 	})
+	t.Run("soak", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		options.AgentsBinary, options.Interval, options.Duration = program, time.Second, 2*time.Second
+		options.Cores, options.Disks, options.Networks = 2, 1, 1
+		report, err := Run(t.Context(), "soak", options)
+		require.NoError(t, err)
+		result := report.Runs[0].(*soakResult)
+		require.Len(t, result.Points, soakPoints+1)
+		require.Positive(t, result.LagP99)
+		require.Positive(t, result.Points[soakPoints].Acked)
+		require.Equal(t, loss{}, result.Loss)
+	})
 	t.Run("stopped", func(t *testing.T) {
 		options := smallOptions(t, binary)
 		options.Ticks = 100_000
@@ -90,7 +108,7 @@ func TestModesOnSQLite(t *testing.T) {
 
 func TestUnknownMode(t *testing.T) {
 	_, err := Run(t.Context(), "nonsense", Options{})
-	require.ErrorContains(t, err, "idle, ingest, latency, outage, storm")
+	require.ErrorContains(t, err, "idle, ingest, latency, outage, soak, storm")
 }
 
 // TestCompareNamesWhatIsWrong gives the checker sets that are wrong in each way.
@@ -135,6 +153,69 @@ func TestCopyPlanHasTheFleetsRows(t *testing.T) {
 		sent = append(sent, sum)
 	}
 	require.ElementsMatch(t, sent, copied)
+}
+
+// TestSumSeries adds up what a metric's series tell, whatever their labels hold.
+func TestSumSeries(t *testing.T) {
+	text := "# HELP depth a help\ndepth{shard=\"0\"} 2\ndepth{shard=\"a b\"} 3\ndepths 100\ngo_goroutines 1.2e+01\n"
+	sums, err := sumSeries(strings.NewReader(text), "depth", "go_goroutines")
+	require.NoError(t, err)
+	require.Equal(t, map[string]float64{"depth": 5, "go_goroutines": 12}, sums)
+	_, err = sumSeries(strings.NewReader(text), "missing")
+	require.ErrorContains(t, err, "no missing")
+}
+
+// TestAgesReadsTheHosts reads REST's answer; a host without a sample has no age.
+func TestAgesReadsTheHosts(t *testing.T) {
+	taken := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339Nano)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/hosts" {
+			http.Error(w, "gone", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintf(w, `{"hosts": [{"hostId": 1, "latest": {"time": %q, "values": {"a": 1}}}, {"hostId": 2}]}`, taken)
+	}))
+	defer server.Close()
+	scraper := newScraper(server.Listener.Addr().String())
+	defer scraper.close()
+	ages, err := scraper.ages(t.Context())
+	require.NoError(t, err)
+	require.Len(t, ages, 1)
+	require.InDelta(t, 60, ages[0], 10)
+	_, err = scraper.metrics(t.Context(), "depth")
+	require.ErrorContains(t, err, "503")
+}
+
+// TestLiveAgain: the dashboard is live when it stays so.
+func TestLiveAgain(t *testing.T) {
+	options := smallOptions(t, "")
+	options.Interval = time.Second
+	r := &outage{options: &options}
+	r.result.Phases = []*outagePhase{
+		{Phase: "before", Seconds: 9, Ages: []ageSecond{{0, 1, 1}}},
+		{Phase: "away", Seconds: 9, Ages: []ageSecond{{0, 9, 9}}},
+		{Phase: "back, not storing", Seconds: 2, Ages: []ageSecond{{0, 1, 3}, {1, 9, 9}}},
+		{Phase: "draining", Seconds: 3, Ages: []ageSecond{{0, 1, 9}, {1, 1, 4}, {2, 1, 3}}},
+	}
+	require.InDelta(t, 3, r.liveAgain(), 1e-9)
+	r.result.Phases[3].Ages[2].P99 = 4.1
+	require.True(t, math.IsNaN(r.liveAgain()))
+}
+
+func TestSoakFitsTheSecondHalf(t *testing.T) {
+	r := soakResult{}
+	for i := range 10 {
+		point := soakPoint{Second: float64(15 * i), ResidentBytes: 100, Goroutines: 2000}
+		if i >= 5 {
+			point.ResidentBytes, point.Goroutines = 200+float64(i-5), 2000+float64(10*(i-5))
+		}
+		r.Points = append(r.Points, point)
+	}
+	r.fit(5000)
+	require.InDelta(t, 2, r.MemoryGrowthPercent, 1e-9)
+	require.Zero(t, r.GoroutineGrowth, "40 of 5000 agents are noise")
+	r.fit(500)
+	require.InDelta(t, 40, r.GoroutineGrowth, 1e-9)
 }
 
 func TestCounterOf(t *testing.T) {

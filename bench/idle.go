@@ -1,16 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/gohub-io/gohub/bench/measure"
@@ -94,21 +88,22 @@ func (o *Options) measureIdle(ctx context.Context, secure bool, report *measure.
 		return one, err
 	}
 	begin := time.Now()
-	var connected atomic.Int64
-	stop, err := o.startAgents(ctx, s.GRPC, root, &connected)
+	args := []string{"--idle"}
+	if root != "" {
+		args = append(args, "--ca", root)
+	}
+	agents, err := o.startAgents(ctx, s.GRPC, args...)
 	if err != nil {
 		return one, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
+	defer func() { err = errors.Join(err, agents.stop()) }()
 	stopShow := o.progress(func() string {
 		resident, _ := measure.ResidentBytes(s.pid()) // only to show
-		return fmt.Sprintf("idle, TLS %v: %d of %d connected, server %d MiB", secure, connected.Load(), o.Hosts, resident>>20)
+		return fmt.Sprintf("idle, TLS %v: %d of %d connected, server %d MiB", secure, agents.status().Connected, o.Hosts, resident>>20)
 	})
 	defer stopShow()
-	for connected.Load() < int64(o.Hosts) {
-		if !sleep(ctx, 50*time.Millisecond) {
-			return one, ctx.Err()
-		}
+	if err := agents.connect(ctx, o.Hosts); err != nil {
+		return one, err
 	}
 	one = idleRun{TLS: secure, Agents: o.Hosts, ConnectSeconds: time.Since(begin).Seconds()}
 	after, err := measure.CPU(s.pid())
@@ -127,7 +122,7 @@ func (o *Options) measureIdle(ctx context.Context, secure bool, report *measure.
 	if err != nil {
 		return one, err
 	}
-	if count := connected.Load(); count != int64(o.Hosts) {
+	if count := agents.status().Connected; count != o.Hosts {
 		return one, fmt.Errorf("only %d of %d agents are still connected", count, o.Hosts)
 	}
 	each := func(a, b float64) float64 { return (b - a) / float64(o.Hosts) }
@@ -161,58 +156,4 @@ func (s *server) memory(ctx context.Context) (m memory, err error) {
 	m.stacks = float64(counterOf(text, "go_memstats_stack_inuse_bytes"))
 	m.goroutines = float64(counterOf(text, "go_goroutines"))
 	return m, nil
-}
-
-// startAgents runs idle agents in a process of its own, so that their memory is not the server's nor ours. The returned
-// function ends it.
-func (o *Options) startAgents(ctx context.Context, server, root string, connected *atomic.Int64) (stop func() error, err error) {
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	args := []string{"agents", "--idle", "--server", server, "--hosts", strconv.Itoa(o.Hosts), "--streams-per-connection", "1"}
-	if root != "" {
-		args = append(args, "--ca", root)
-	}
-	command := exec.CommandContext(ctx, executable, args...)
-	log := &tail{}
-	command.Stderr, command.SysProcAttr = log, ownGroup()
-	input, err := command.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start the agents: %w", err)
-	}
-	ended := make(chan error, 1)
-	go func() {
-		for scanner := bufio.NewScanner(output); scanner.Scan(); {
-			var status AgentsStatus
-			if json.Unmarshal(scanner.Bytes(), &status) == nil {
-				connected.Store(int64(status.Connected))
-				if status.Error != "" {
-					o.say("agents: %s", status.Error)
-				}
-			}
-		}
-		ended <- command.Wait()
-	}()
-	return func() error {
-		input.Close() // the agents end with it
-		select {
-		case err := <-ended:
-			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("the agents ended badly: %w; they said:\n%s", err, log)
-			}
-			return nil
-		case <-time.After(time.Minute):
-			_ = command.Process.Kill() // it may have ended already
-			<-ended
-			return errors.New("the agents did not stop")
-		}
-	}, nil
 }

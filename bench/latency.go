@@ -41,6 +41,15 @@ func (l *latencies) take() []float64 {
 	return l.values
 }
 
+// empty returns what was collected, and begins anew.
+func (l *latencies) empty() []float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	values := l.values
+	l.values = nil
+	return values
+}
+
 // latencyRun is how long samples took, in milliseconds.
 type latencyRun struct {
 	What  string  `json:"what"`

@@ -183,7 +183,7 @@ func (s *flipServer) drain(spool *agent.DiskSpool) error {
 		if err != nil {
 			return err
 		}
-		err = spool.Resume(s.cursors[epoch])
+		err = spool.Resume(s.cursors[epoch], 0)
 		if err == nil {
 			err = s.stream(spool, epoch)
 		}

@@ -74,3 +74,23 @@ func Ratios(over, under []float64) []float64 {
 	}
 	return ratios
 }
+
+// Line fits a straight line through points by least squares, and returns its height at the first and the last x. NaN for
+// fewer than two points.
+func Line(x, y []float64) (first, last float64) {
+	n := float64(len(x))
+	if len(x) < 2 || len(x) != len(y) {
+		return math.NaN(), math.NaN()
+	}
+	var meanX, meanY float64
+	for i := range x {
+		meanX, meanY = meanX+x[i]/n, meanY+y[i]/n
+	}
+	var over, under float64
+	for i := range x {
+		over += (x[i] - meanX) * (y[i] - meanY)
+		under += (x[i] - meanX) * (x[i] - meanX)
+	}
+	slope := over / under
+	return meanY + slope*(x[0]-meanX), meanY + slope*(x[len(x)-1]-meanX)
+}

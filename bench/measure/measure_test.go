@@ -37,6 +37,17 @@ func TestRatiosGoPairByPair(t *testing.T) {
 	require.Empty(t, Ratios(nil, []float64{1}))
 }
 
+func TestLine(t *testing.T) {
+	first, last := Line([]float64{10, 20, 30, 40}, []float64{7, 9, 11, 13})
+	require.InDelta(t, 7, first, 1e-9)
+	require.InDelta(t, 13, last, 1e-9)
+	first, last = Line([]float64{0, 1, 2, 3}, []float64{5, 6, 5, 6}) // one that saws grows little
+	require.InDelta(t, 5.2, first, 1e-9)
+	require.InDelta(t, 5.8, last, 1e-9)
+	first, _ = Line([]float64{1}, []float64{1})
+	require.True(t, math.IsNaN(first))
+}
+
 func TestSummary(t *testing.T) {
 	s := Summarise([]float64{120_000, 90_000, 100_000})
 	require.Equal(t, Summary{Median: 100_000, Low: 90_000, High: 120_000, Runs: []float64{120_000, 90_000, 100_000}}, s)
@@ -66,6 +77,9 @@ func TestTargetLines(t *testing.T) {
 	} {
 		require.Contains(t, output.String(), line)
 	}
+	all := Targets([]*Report{report, {Mode: "other"}})
+	require.Equal(t, []string{"test", "ratio", "0.6543", ">= 0.6", "pass"}, all.Rows[0])
+	require.Len(t, all.Rows, 5)
 	file := filepath.Join(t.TempDir(), "report.json")
 	require.NoError(t, WriteJSON(file, []*Report{report}))
 	text, err := os.ReadFile(file)

@@ -21,11 +21,14 @@ type Target struct {
 
 // String is the line that scripts look for.
 func (t Target) String() string {
-	verdict := "miss"
+	return fmt.Sprintf("target %s %.4g %s %g %s", t.Name, t.Value, t.Op, t.Bound, t.verdict())
+}
+
+func (t Target) verdict() string {
 	if t.Pass {
-		verdict = "pass"
+		return "pass"
 	}
-	return fmt.Sprintf("target %s %.4g %s %g %s", t.Name, t.Value, t.Op, t.Bound, verdict)
+	return "miss"
 }
 
 // Table is a part of a report for people.
@@ -35,6 +38,25 @@ type Table struct {
 	Rows    [][]string `json:"rows"`
 	// Notes say what a reader must know to judge the figures.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Print writes the table, its columns aligned.
+func (t Table) Print(w io.Writer) error {
+	fmt.Fprintf(w, "\n%s\n", t.Title)
+	aligned := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, row := range append([][]string{t.Columns}, t.Rows...) {
+		for _, cell := range row {
+			fmt.Fprintf(aligned, "%s\t", cell)
+		}
+		fmt.Fprintln(aligned)
+	}
+	if err := aligned.Flush(); err != nil {
+		return fmt.Errorf("print a table: %w", err)
+	}
+	for _, note := range t.Notes {
+		fmt.Fprintln(w, "  "+note)
+	}
+	return nil
 }
 
 // Report is the outcome of one mode.
@@ -60,19 +82,8 @@ func (r *Report) Target(name string, value float64, op string, bound float64) {
 // Print writes the tables and the target lines.
 func (r *Report) Print(w io.Writer) error {
 	for _, table := range r.Tables {
-		fmt.Fprintf(w, "\n%s\n", table.Title)
-		aligned := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		for _, row := range append([][]string{table.Columns}, table.Rows...) {
-			for _, cell := range row {
-				fmt.Fprintf(aligned, "%s\t", cell)
-			}
-			fmt.Fprintln(aligned)
-		}
-		if err := aligned.Flush(); err != nil {
-			return fmt.Errorf("print a table: %w", err)
-		}
-		for _, note := range table.Notes {
-			fmt.Fprintln(w, "  "+note)
+		if err := table.Print(w); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintln(w)
@@ -82,6 +93,19 @@ func (r *Report) Print(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// Targets is one table of the targets of several reports.
+func Targets(reports []*Report) Table {
+	table := Table{Title: "All targets", Columns: []string{"mode", "figure", "value", "target", "verdict"}}
+	for _, report := range reports {
+		for _, target := range report.Targets {
+			table.Rows = append(table.Rows, []string{
+				report.Mode, target.Name, fmt.Sprintf("%.4g", target.Value), fmt.Sprintf("%s %g", target.Op, target.Bound), target.verdict(),
+			})
+		}
+	}
+	return table
 }
 
 // WriteJSON writes reports to a file.

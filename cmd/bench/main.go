@@ -31,6 +31,7 @@ Usage:
   gohub-bench storm   [flags]   kill the server: time until every agent streams again, and nothing lost or doubled
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
+  gohub-bench soak    [flags]   stream for long: what grows in the server
   gohub-bench all     [flags]   ingest, idle, storm and latency
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
@@ -70,13 +71,13 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle and storm 5000, latency 200)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, latency 200)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family")
-	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it)")
-	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it)")
-	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it)")
+	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it; soak 4)")
+	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it; soak 2)")
+	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
 	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
 	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency and outage 1s)")
@@ -88,12 +89,13 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 14 of a short run)")
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
-	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m)")
+	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
 	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
 	flags.DurationVar(&o.Limit, "limit", 0, "end a mode that takes longer (30m, or twice the duration)")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
+	flags.BoolVar(&s.agents.AckTimes, "ack-times", false, "agents: tell how long every acknowledgement took, in milliseconds")
 	return flags
 }
 
@@ -159,6 +161,9 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 			break
 		}
 	}
+	if len(modes) > 1 {
+		failures = append(failures, measure.Targets(reports).Print(stdout))
+	}
 	if s.jsonFile != "" {
 		failures = append(failures, measure.WriteJSON(s.jsonFile, reports))
 	}
@@ -168,12 +173,15 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000}
+	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000}
 	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second}
-	durations := map[string]time.Duration{"outage": 10 * time.Minute}
+	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
 	o.Duration = cmp.Or(o.Duration, durations[mode], 30*time.Second)
+	if mode == "soak" && o.Cores+o.Disks+o.Networks == 0 {
+		o.Cores, o.Disks, o.Networks = 4, 2, 2
+	}
 	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
 	return o
 }
