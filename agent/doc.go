@@ -7,8 +7,9 @@
 //	                                        └───── acks ─────┘
 //
 // The Sampler takes one sample a tick, the Spool numbers it as a batch and keeps it until the server says that it is
-// stored, and the stream sends what the spool holds, again where it must. The agent only sends: nothing in the contract
-// lets the server run anything here.
+// stored, and the stream sends what the spool holds, again where it must. After an outage it sends what has gathered in
+// compressed bundles, and shows each new sample at once meanwhile. The agent only sends: nothing in the contract lets the
+// server run anything here.
 //
 // A value that the operating system does not give is absent (a nil pointer), never 0.
 package agent
