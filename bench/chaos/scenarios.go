@@ -8,31 +8,44 @@ import (
 
 // scenarios are all there are, in the order in which they run.
 var scenarios = []scenario{
-	{name: "kills", redelivers: true, run: randomKills(0.5, true)},
+	{name: "kills", redelivers: true, run: resent(randomKills(0.5, true))},
 	{name: "points", redelivers: true, run: ambushed(0.25, true)},
 	{name: "freeze", cluster: true, run: freezes(5, 1, 3*time.Second)},
 	{name: "freeze-long", cluster: true, long: true, run: freezes(1, 1, 130*time.Second), change: func(w *world) {
 		w.config.Every, w.config.Patience = 100*time.Millisecond, 0 // the agents' own patience is what counts here
 	}},
-	{name: "two-servers", servers: 2, redelivers: true, run: crossings(0.15)},
+	{name: "two-servers", servers: 2, redelivers: true, run: resent(crossings(0.15))},
 	{name: "full-disk", agents: 4, tells: true, spoolSize: "512k", run: fullDisk, change: func(w *world) {
 		w.config.Every = 4 * time.Millisecond // one sample a batch, as real agents append them: of lost numbers a spool tells so many
 		w.config.SpoolBytes, w.config.MemoryBytes = 1<<20, 64<<10
 		w.plan.Step = 20
 	}},
 	{name: "flips", alone: true, tells: true, inspect: flipBytes},
-	{name: "clock", redelivers: true, run: randomKills(0.05, true), change: func(w *world) {
+	{name: "clock", redelivers: true, run: resent(randomKills(0.05, true)), change: func(w *world) {
 		w.plan.ClockTicks = 30
 		for _, offset := range []time.Duration{0, -time.Hour, 2 * time.Hour, time.Second, -6 * time.Hour, -time.Minute} {
 			w.plan.Clock = append(w.plan.Clock, offset.Milliseconds())
 		}
 	}},
-	{name: "poison", redelivers: true, run: randomKills(0.05, true), change: func(w *world) {
+	{name: "poison", redelivers: true, run: resent(randomKills(0.05, true)), change: func(w *world) {
 		w.plan.PoisonEvery, w.config.Samples = 7, 4
 		w.plan.Step = 50
 	}},
 	{name: "kills-sqlite", sqlite: true, redelivers: true, run: randomKills(0.25, false)},
 	{name: "points-sqlite", sqlite: true, redelivers: true, run: ambushed(0.1, false)},
+}
+
+// resent begins with a fault that leaves no choice but to send again: a server that dies before its commit.
+func resent(run func(context.Context, *world) error) func(context.Context, *world) error {
+	return func(ctx context.Context, w *world) error {
+		if err := w.ambush(ctx, ambush{beforeCommit, theServer}); err != nil {
+			return err
+		}
+		if len(w.servers) > 1 {
+			w.spread()
+		}
+		return run(ctx, w)
+	}
 }
 
 // randomKills kills agents, server and database at random moments, sometimes several at once, sometimes the server again
