@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gohub-io/gohub/agent"
@@ -20,7 +21,7 @@ const (
 	flipAgent = 0
 )
 
-// flipBytes changes each byte of a spool in turn, once of one that was closed and once of one whose agent was killed. What
+// flipBytes changes each byte of a spool's segment in turn, and some of its state, once of one that was closed and once of one whose agent was killed. What
 // an agent then sends must be what it took, and what it can not send must be covered by a gap.
 func flipBytes(ctx context.Context, w *world) (*oracle.Report, error) {
 	total := &oracle.Report{}
@@ -31,8 +32,11 @@ func flipBytes(ctx context.Context, w *world) (*oracle.Report, error) {
 		}
 		for name, content := range spool.files {
 			stride := 1
+			if !strings.HasSuffix(name, ".seg") {
+				stride = 7 // the state is a multiple of what it says in length
+			}
 			if w.options.Short {
-				stride = 31
+				stride *= 20
 			}
 			for at := w.random.IntN(stride); at < len(content); at += stride {
 				if ctx.Err() != nil {
