@@ -117,7 +117,7 @@ func New(o Options) (*Agent, error) {
 		log:         o.Logger,
 		dialOptions: o.dialOptions,
 		window:      sendWindow,
-		backoff:     backoff{base: 500 * time.Millisecond, ceiling: 30 * time.Second, floor: 100 * time.Millisecond},
+		backoff:     backoff{base: 500 * time.Millisecond, ceiling: 20 * time.Second, floor: 100 * time.Millisecond},
 		slowRetry:   slowRetry,
 		healthy:     healthyAfter,
 		stopping:    a.stopped,
