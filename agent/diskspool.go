@@ -89,22 +89,24 @@ type DiskSpoolOptions struct {
 //
 //   - the batch with that number is here, or was the last that was acknowledged, and its checksum is another one; or
 //   - nothing is known of its content, and no batch of that number can have been sent from here: it is beyond the newest,
-//     or beyond both what was here when this process opened the directory and what it has given to a stream since.
+//     or beyond both what is inherited and what this process has given to a stream.
 //
 // Everything goes on in a new epoch then. Of the batches here,
 //
-//	1 … acked … committed … atOpen    inherited: up to committed, the server has those that the original sent, and they are
-//	                                  dropped; those after it are sent in the new epoch
-//	atOpen+1 … newest                 taken by this process, so unknown to the server: all are sent in the new epoch. Only
-//	                                  if the server tells no checksum, those that were given to a stream count as stored
+//	1 … acked … committed … inherited  up to committed, the server has those that the original sent, and they are dropped;
+//	                                   those after it are sent in the new epoch
+//	inherited+1 … newest               taken here, so unknown to the server: all are sent in the new epoch. Only if the
+//	                                   server tells no checksum, those that were given to a stream count as stored
+//
+// Inherited is what was there when the directory was opened for the first time since a server was heard, so it stays where it
+// is when the agent is started again before it hears from one.
 //
 // They keep their numbers, as in every change of the epoch: the server is used to numbers that are missing. So no segment is
 // written anew; the change is one write of the state, which sets the cursor and gives segments another label, and is durable
 // before the new epoch is told to a server. A kill leaves the state from before it or from after it.
 //
 // What is not told apart: a copy of the running process, or of its disk, with unsent batches of its own sends those a second
-// time in the new epoch. And a copy that takes samples, is started again, and only then hears from the server takes the
-// first process's samples for inherited.
+// time in the new epoch.
 type DiskSpool struct {
 	options  DiskSpoolOptions
 	log      *slog.Logger
@@ -146,7 +148,7 @@ type DiskSpool struct {
 	// gapOnDisk is the newest gap number in a batch that was written.
 	gapOnDisk uint64
 	sending   uint64 // epoch of the stream
-	atOpen    uint64
+	inherited uint64
 	handed    uint64    // newest number given to the stream in the epoch sending
 	onTheWay  []checked // given to the stream in the epoch sending and not acknowledged
 	tail      []tailRecord

@@ -167,7 +167,11 @@ func (s *DiskSpool) recover(known bool) error {
 	s.findHoles(known)
 
 	s.st.Newest = max(s.onDisk, s.st.Newest)
-	s.atOpen = s.st.Newest
+	s.inherited = s.st.Newest
+	if known && s.st.Unheard != 0 {
+		s.inherited = min(s.st.Inherited, s.st.Newest)
+	}
+	s.st.Inherited, s.st.Unheard = s.inherited, 1
 	if !known || doubt != "" {
 		if s.st.Epoch, err = newEpoch(); err != nil {
 			return err

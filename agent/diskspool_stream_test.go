@@ -109,42 +109,55 @@ func appendRange(t *testing.T, s *DiskSpool, from, to int) {
 }
 
 // TestRestoredCopyIsStoredOnce goes back to an older copy of the spool, behind what the server has stored. The copy takes
-// fewer, as many and more new samples than the server is ahead before it hears of that.
+// fewer, as many and more new samples than the server is ahead before it hears of that, and may be started again meanwhile.
 func TestRestoredCopyIsStoredOnce(t *testing.T) {
 	for _, newSamples := range []int{0, 3, 10, 25} {
-		server := serveCursor(t)
-		o := diskOptions(t.TempDir())
-		s := openDisk(t, o)
-		appendRange(t, s, 0, 5)
-		server.drainTo(s)
-		appendRange(t, s, 5, 8) // unsent when the copy is made
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		copied := save(t, o.Directory)
-		s = openDisk(t, o)
-		appendRange(t, s, 8, 18)
-		server.drainTo(s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		restoredCopy(t, newSamples, 0)
+		restoredCopy(t, newSamples, 1)
+		restoredCopy(t, newSamples, 2)
+	}
+}
 
-		copied.restore(t, o.Directory)
-		s = openDisk(t, o)
-		appendRange(t, s, 18, 18+newSamples)
-		server.drainTo(s)
-		appendRange(t, s, 18+newSamples, 50)
-		server.drainTo(s)
-		s.crash() // the new epoch is kept
-		s = openDisk(t, o)
-		appendRange(t, s, 50, 55)
-		server.drainTo(s)
-		if got := server.model.stored; !slices.Equal(got.numbers, numbers(0, 55)) || len(got.gaps) > 0 {
-			t.Errorf("%d new samples: stored %v, gaps %v", newSamples, got.numbers, got.gaps)
+func restoredCopy(t *testing.T, newSamples, restarts int) {
+	t.Helper()
+	server := serveCursor(t)
+	o := diskOptions(t.TempDir())
+	s := openDisk(t, o)
+	appendRange(t, s, 0, 5)
+	server.drainTo(s)
+	appendRange(t, s, 5, 8) // unsent when the copy is made
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copied := save(t, o.Directory)
+	s = openDisk(t, o)
+	appendRange(t, s, 8, 18)
+	server.drainTo(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	copied.restore(t, o.Directory)
+	s = openDisk(t, o)
+	appendRange(t, s, 18, 18+newSamples)
+	for range restarts {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
-		if epochs := slices.Compact(server.hellos); len(epochs) != 2 {
-			t.Errorf("%d new samples: the epochs were %v", newSamples, epochs)
-		}
+		s = openDisk(t, o)
+	}
+	server.drainTo(s)
+	appendRange(t, s, 18+newSamples, 50)
+	server.drainTo(s)
+	s.crash() // the new epoch is kept
+	s = openDisk(t, o)
+	appendRange(t, s, 50, 55)
+	server.drainTo(s)
+	if got := server.model.stored; !slices.Equal(got.numbers, numbers(0, 55)) || len(got.gaps) > 0 {
+		t.Errorf("%d new samples: stored %v, gaps %v", newSamples, got.numbers, got.gaps)
+	}
+	if epochs := slices.Compact(server.hellos); len(epochs) != 2 {
+		t.Errorf("%d new samples: the epochs were %v", newSamples, epochs)
 	}
 }
 

@@ -91,20 +91,25 @@ func (s *DiskSpool) Resume(committed uint64, checksum uint32) error {
 	if ours != 0 && checksum != 0 {
 		foreign = ours != checksum
 	} else if s.sending == s.st.Epoch {
-		foreign = committed > max(s.atOpen, s.handed)
+		foreign = committed > max(s.inherited, s.handed)
 	}
+	heard := s.st.Unheard == 0
+	s.st.Unheard = 0
 	if !foreign {
 		s.trim(committed)
 		if committed > 0 && checksum != 0 {
 			s.st.Stored = checked{s.sending, committed, checksum}
+			heard = false
+		}
+		if !heard {
 			s.writeState()
 		}
 		s.mu.Unlock()
 		return nil
 	}
-	bound := min(committed, s.atOpen)
+	bound := min(committed, s.inherited)
 	if checksum == 0 {
-		bound = min(committed, max(s.atOpen, s.handed))
+		bound = min(committed, max(s.inherited, s.handed))
 	}
 	bound = max(bound, s.st.Acked)
 	from, old := s.st.Acked, s.sending

@@ -104,8 +104,11 @@ type relabel struct{ From, Through, Epoch uint64 }
 // stateTail is what was added to the state since its first version. A state without it is read as if all were zero.
 type stateTail struct {
 	Stored checked
-	_      uint32
-	Owner  [16]byte // digest of the id of the agent whose batches these are, zero if that is not known
+	// Unheard is 1 while no stream has been resumed since Inherited was set.
+	Unheard uint32
+	Owner   [16]byte // digest of the id of the agent whose batches these are, zero if that is not known
+	// Inherited is the newest number when the directory was opened for the first time since a server was heard.
+	Inherited uint64
 }
 
 // checked names a batch and its content.
@@ -151,7 +154,9 @@ func parseState(b []byte) (s spoolState, ok bool) {
 	s.damaged, s.relabels = make([]damage, s.Damaged), make([]relabel, s.Relabels)
 	ok = binary.Read(r, binary.LittleEndian, s.damaged) == nil && binary.Read(r, binary.LittleEndian, s.relabels) == nil
 	if ok && r.Len() > 0 {
-		ok = binary.Read(r, binary.LittleEndian, &s.stateTail) == nil
+		tail := make([]byte, binary.Size(s.stateTail)) // one that was written before a field was added is shorter
+		_, err := io.ReadFull(r, tail[:min(r.Len(), len(tail))])
+		ok = err == nil && binary.Read(bytes.NewReader(tail), binary.LittleEndian, &s.stateTail) == nil
 	}
 	return s, ok
 }

@@ -42,7 +42,7 @@ type Options struct {
 	Shards int
 	// RingSlots is how many batches a ring holds; default 16,384.
 	RingSlots int
-	// BufferBytes bounds what all batches take on their way to storage; default 256 MiB. An agent may have a sixteenth.
+	// BufferBytes bounds what all batches take on their way to storage; default 64 MiB. An agent may have a sixteenth.
 	BufferBytes int64
 	// FlushRows is the most that a flush takes; default 20,000.
 	FlushRows int
@@ -96,7 +96,7 @@ type Server struct {
 func NewServer(options Options) *Server {
 	options.Shards = cmp.Or(options.Shards, runtime.GOMAXPROCS(0))
 	options.RingSlots = cmp.Or(options.RingSlots, 16_384)
-	options.BufferBytes = cmp.Or(options.BufferBytes, 256<<20)
+	options.BufferBytes = cmp.Or(options.BufferBytes, 64<<20)
 	options.FlushRows = cmp.Or(options.FlushRows, 20_000)
 	options.FlushAge = cmp.Or(options.FlushAge, 200*time.Millisecond)
 	options.MaxFuture = cmp.Or(options.MaxFuture, 10*time.Minute)

@@ -69,7 +69,7 @@ func defaultConfig() Config {
 	return Config{
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
-		IngestBufferBytes: 256 << 20, ConnectionsPerAddress: 8192,
+		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192,
 		LogLevel: "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
 	}
 }
