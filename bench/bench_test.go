@@ -186,16 +186,17 @@ func TestAgesReadsTheHosts(t *testing.T) {
 	require.ErrorContains(t, err, "503")
 }
 
-// TestLiveAgain: the dashboard is live when it stays so.
+// TestLiveAgain: the dashboard is live with the first of some answers in a row that are within the bound.
 func TestLiveAgain(t *testing.T) {
 	options := smallOptions(t, "")
 	options.Interval = time.Second
 	r := &outage{options: &options}
 	r.result.Phases = []*outagePhase{
-		{Phase: "before", Seconds: 9, Ages: []ageSecond{{0, 1, 1}}},
-		{Phase: "away", Seconds: 9, Ages: []ageSecond{{0, 9, 9}}},
-		{Phase: "back, not storing", Seconds: 2, Ages: []ageSecond{{0, 1, 3}, {1, 9, 9}}},
-		{Phase: "draining", Seconds: 3, Ages: []ageSecond{{0, 1, 9}, {1, 1, 4}, {2, 1, 3}}},
+		{Phase: phaseBefore, Seconds: 9, Ages: []ageSecond{{0, 1, 1}, {1, 1, 1}, {2, 1, 1}}},
+		{Phase: phaseAway, Seconds: 9, Ages: []ageSecond{{0, 9, 9}}},
+		{Phase: phaseBack, Seconds: 2, Ages: []ageSecond{{0, 1, 3}, {1, 9, 9}}},
+		{Phase: phaseDraining, Seconds: 3, Ages: []ageSecond{{0, 1, 9}, {1, 1, 4}, {2, 1, 3}}},
+		{Phase: phaseAfter, Seconds: 2, Ages: []ageSecond{{0, 1, 4}, {1, 1, 9}}},
 	}
 	require.InDelta(t, 3, r.liveAgain(), 1e-9)
 	r.result.Phases[3].Ages[2].P99 = 4.1

@@ -12,12 +12,22 @@ import (
 	"github.com/gohub-io/gohub/bench/measure"
 )
 
+// The phases of an outage.
+const (
+	phaseBefore   = "before"
+	phaseAway     = "away"
+	phaseBack     = "back, not storing"
+	phaseDraining = "draining"
+	phaseAfter    = "after"
+)
+
 // outagePhase is what was seen while the database was there, away, or back with a backlog to store.
 type outagePhase struct {
 	Phase   string  `json:"phase"`
 	Seconds float64 `json:"seconds"`
-	// ResidentBytes and Goroutines are the highest of the server.
+	// ResidentBytes, HeapBytes in use and Goroutines are the highest of the server.
 	ResidentBytes int64   `json:"resident_bytes"`
+	HeapBytes     float64 `json:"heap_in_use_bytes"`
 	Goroutines    float64 `json:"goroutines"`
 	// Taken and Acked are samples, by the end of the phase.
 	Taken int64 `json:"taken"`
@@ -47,7 +57,7 @@ type outageResult struct {
 	Agents        int     `json:"agents"`
 	OutageSeconds float64 `json:"outage_seconds"`
 	// StoringSeconds is from the database's return until the server stored the first batch, LiveSeconds until the
-	// dashboard's p99 was within the bound and stayed so, and DrainSeconds until all that was taken before was stored.
+	// dashboard's p99 was within the bound, and DrainSeconds until all that was taken before was stored.
 	StoringSeconds float64 `json:"storing_again_seconds"`
 	LiveSeconds    float64 `json:"live_again_seconds"`
 	DrainSeconds   float64 `json:"drain_seconds"`
@@ -145,7 +155,7 @@ func (r *outage) stream(ctx context.Context) error {
 	if err := waitConnected(ctx, r.agents, r.options.Hosts); err != nil {
 		return err
 	}
-	r.label.Store("before")
+	r.label.Store(phaseBefore)
 	stopShow := r.options.progress(func() string {
 		stats := r.agents.Stats()
 		resident, _ := measure.ResidentBytes(r.server.pid()) // only to show
@@ -171,14 +181,14 @@ func (r *outage) stream(ctx context.Context) error {
 // phases takes the database away and gives it back.
 func (r *outage) phases(ctx context.Context) error {
 	calm := min(r.options.Duration, time.Minute)
-	if err := r.look(ctx, "before", func(since time.Duration) bool { return since >= calm }); err != nil {
+	if err := r.look(ctx, phaseBefore, func(since time.Duration) bool { return since >= calm }); err != nil {
 		return err
 	}
 	away := time.Now()
 	if err := r.cluster.kill(ctx); err != nil {
 		return err
 	}
-	if err := r.look(ctx, "away", func(since time.Duration) bool { return since >= r.options.Duration }); err != nil {
+	if err := r.look(ctx, phaseAway, func(since time.Duration) bool { return since >= r.options.Duration }); err != nil {
 		return err
 	}
 	if err := r.cluster.start(ctx); err != nil {
@@ -190,14 +200,14 @@ func (r *outage) phases(ctx context.Context) error {
 	r.result.Agents, r.result.OutageSeconds, r.result.Backlog = r.options.Hosts, back.Sub(away).Seconds(), stats.Taken-stats.Acked
 	const patience = 20 * time.Minute
 	storing := func(since time.Duration) bool { return r.first.Load() != 0 || since > patience }
-	if err := r.look(ctx, "back, not storing", storing); err != nil {
+	if err := r.look(ctx, phaseBack, storing); err != nil {
 		return err
 	}
 	drained := func(since time.Duration) bool {
 		oldest := r.agents.Oldest()
 		return oldest.IsZero() || oldest.After(back) || since > patience
 	}
-	if err := r.look(ctx, "draining", drained); err != nil {
+	if err := r.look(ctx, phaseDraining, drained); err != nil {
 		return err
 	}
 	if !drained(0) {
@@ -206,7 +216,7 @@ func (r *outage) phases(ctx context.Context) error {
 	}
 	r.result.StoringSeconds = time.Unix(0, r.first.Load()).Sub(back).Seconds()
 	r.result.DrainSeconds = max(time.Unix(0, r.last.Load()).Sub(back).Seconds(), 0)
-	if err := r.look(ctx, "after", func(since time.Duration) bool { return since >= calm }); err != nil {
+	if err := r.look(ctx, phaseAfter, func(since time.Duration) bool { return since >= calm }); err != nil {
 		return err
 	}
 	r.result.LiveSeconds = r.liveAgain()
@@ -233,8 +243,9 @@ func (r *outage) look(ctx context.Context, label string, done func(since time.Du
 			nextAges = nextAges.Add(max(time.Second, time.Since(nextAges).Truncate(time.Second)))
 		}
 		if now := time.Now(); !now.Before(nextMetrics) {
-			if metrics, err := r.scraper.metrics(ctx, "go_goroutines"); err == nil { // it is asked again
-				phase.Goroutines = max(phase.Goroutines, metrics["go_goroutines"])
+			const heap, goroutines = "go_memstats_heap_inuse_bytes", "go_goroutines"
+			if metrics, err := r.scraper.metrics(ctx, heap, goroutines); err == nil { // it is asked again
+				phase.HeapBytes, phase.Goroutines = max(phase.HeapBytes, metrics[heap]), max(phase.Goroutines, metrics[goroutines])
 			}
 			nextMetrics = now.Add(metricsEach)
 		}
