@@ -143,7 +143,15 @@ func fullDisk(ctx context.Context, w *world) error {
 		for _, relay := range w.relays {
 			relay.point(w.servers[0].grpc)
 		}
-		if err := w.progress(ctx, 100); err != nil {
+		// While the backlog goes out, memory may still overflow, and the next batch is what tells of it: there must be one.
+		err = w.until(ctx, "send the backlog", drainedPatience, func() bool {
+			status := w.agents.status.Load()
+			return status.Taken > 0 && status.Held < 10*len(w.relays)
+		})
+		if err != nil {
+			return err
+		}
+		if err := w.progress(ctx, 50*len(w.relays)); err != nil {
 			return err
 		}
 	}
