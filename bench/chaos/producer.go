@@ -292,7 +292,7 @@ func (p *producer) streamOnce(ctx context.Context) {
 			return
 		case <-look.C:
 		}
-		if now := p.progress(); now != acks || p.Spool.Stats().Batches == 0 {
+		if now := p.progress(); now != acks || p.Stats().Batches == 0 {
 			acks, since = now, time.Now()
 		}
 		if config.Patience > 0 && time.Since(since) > config.Patience {
