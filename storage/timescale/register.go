@@ -18,7 +18,8 @@ const given = "unnest($1::uuid[], $2::bigint[], $3::jsonb[], $4::timestamptz[]) 
 // What registers agents, in this order. Every statement sees what those before it did, and takes its locks in one order, so
 // that two servers can not deadlock. A host whose facts are as they were is not written: after a restart of the server a
 // whole fleet comes back with the same.
-var registerSQL = []string{`
+var registerSQL = []string{
+	`
 	INSERT INTO hosts (agent_id, facts, first_seen)
 	SELECT DISTINCT ON (agent_id) agent_id, facts, at FROM ` + given + `
 	WHERE NOT EXISTS (SELECT FROM hosts WHERE hosts.agent_id = given.agent_id)
