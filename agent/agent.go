@@ -113,6 +113,8 @@ func New(o Options) (*Agent, error) {
 			f.IntervalMillis = uint32(o.Interval.Milliseconds())
 			return &gohubv1.Hello{AgentId: o.AgentID, Epoch: epoch, Facts: f}
 		},
+		agentID:     o.AgentID,
+		fresh:       make(chan struct{}, 1),
 		spool:       spool,
 		log:         o.Logger,
 		dialOptions: o.dialOptions,
@@ -153,10 +155,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	s := schedule{interval: a.options.Interval, log: a.log}
 	s.every(ctx, a.options.clock, func(date time.Time) {
 		sample := a.sampler.Sample(date)
-		a.client.newest.Store(sample)
-		if _, err := a.spool.Append(sample); err != nil {
+		seq, err := a.spool.Append(sample)
+		if err != nil {
 			a.log.Error("keep sample", "time", date, "error", err)
+			return
 		}
+		a.client.took(seq, sample)
 	})
 
 	a.sampler.Close()

@@ -81,12 +81,8 @@ func (b *bundler) next(spool Spool, after uint64) (*gohubv1.StreamRequest, error
 	return &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Backlog{Backlog: &gohubv1.Backlog{Zstd: b.packed}}}, nil
 }
 
-// sendBacklog is sendNext while a backlog drains: a preview goes before the next bundle.
+// sendBacklog is sendNext while a backlog drains.
 func (c *client) sendBacklog(stream gohubv1.IngestService_StreamClient, f *flight, bundles int) (sent, all bool, err error) {
-	if sample := c.newest.Swap(nil); sample != nil {
-		preview := &gohubv1.Preview{Sample: sample}
-		return true, false, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Preview{Preview: preview}})
-	}
 	if bundles >= maxBundles {
 		return false, false, nil
 	}

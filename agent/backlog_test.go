@@ -54,10 +54,11 @@ func startBacklog(t *testing.T, server string, n int) *testClient {
 func (c *testClient) sample(t *testing.T, i int) {
 	t.Helper()
 	sample := heavySample(i)
-	c.newest.Store(sample)
-	if _, err := c.spool.Append(sample); err != nil {
+	seq, err := c.spool.Append(sample)
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.took(seq, sample)
 }
 
 func TestBacklogGoesInBundles(t *testing.T) {
@@ -102,7 +103,7 @@ func TestPreviewsPassTheBacklogWhichIsBounded(t *testing.T) {
 	address, stop := serve(t, server, "127.0.0.1:0")
 	const n = 600
 	c := startBacklog(t, address, n)
-	server.until(t, "bundles without an ack", func() bool { return len(server.bundles) == maxBundles })
+	server.until(t, "bundles without an ack", func() bool { return len(server.bundles) == maxBundles && len(server.previews) == 1 })
 	for i := n + 1; i <= n+3; i++ { // each is seen before anything is acknowledged
 		c.sample(t, i)
 		server.until(t, "the preview", func() bool { return slices.Contains(server.previews, int64(i)) })

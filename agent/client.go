@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +82,7 @@ func ClientTLS(caFile, serverName string) (*tls.Config, error) {
 //
 // Batches go in the order of their numbers, as the server's cursor wants it: after an outage a new sample waits behind the
 // backlog, which goes many batches a message (see bundler). So that a dashboard need not wait, each new sample is then shown
-// to the server at once, as a Preview.
+// to the server at once (see previews).
 //
 // A refused batch does not block those behind it. The status that ends a stream does not say which batch it means, so
 // after the first refusal the batches that were on the way are sent again one by one; the one that is refused alone, and
@@ -91,6 +92,7 @@ type client struct {
 	tls         *tls.Config // nil for plaintext
 	token       func() (string, error)
 	hello       func(ctx context.Context, epoch uint64) *gohubv1.Hello
+	agentID     string
 	spool       Spool
 	log         *slog.Logger
 	dialOptions []grpc.DialOption // more of them, for tests
@@ -104,8 +106,9 @@ type client struct {
 	stopping <-chan struct{}
 
 	refused atomic.Uint64 // batches given up because the server refuses them
-	// newest is the sample taken last, until it was sent as a preview. Set it before the sample is appended to the spool.
-	newest atomic.Pointer[gohubv1.Sample]
+	// newest is the sample taken last, and fresh, with room for one, says that there is another.
+	newest atomic.Pointer[taken]
+	fresh  chan struct{}
 
 	// Owned by run's goroutine.
 	complaints     complaints
@@ -299,6 +302,10 @@ func (c *client) stream(ctx context.Context) (end streamEnd) {
 		"stored_through", welcome.GetCommittedSeq(), "held_batches", c.spool.Stats().Batches)
 
 	flight := newFlight(c.spool, epoch, welcome.GetCommittedSeq())
+	var previewing sync.WaitGroup // ends with the stream's context
+	defer previewing.Wait()
+	defer cancel(nil)
+	previewing.Go(func() { c.previews(ctx, conn, c.agentID, flight) })
 	received := make(chan error, 1) // the receiver's last word
 	// The receiver ends with the stream, at the latest when cancel runs; it is waited for.
 	go func() { received <- flight.receive(stream) }()

@@ -66,7 +66,7 @@ func (b *logBuffer) count(part string) int {
 // newTestClient is a client with short waits that is not told to stop.
 func newTestClient(server string, spool Spool, log *slog.Logger) *client {
 	return &client{
-		server: server, spool: spool, log: log, window: 4,
+		server: server, spool: spool, log: log, window: 4, agentID: testAgentID, fresh: make(chan struct{}, 1),
 		token: func() (string, error) { return "", nil },
 		hello: func(_ context.Context, epoch uint64) *gohubv1.Hello {
 			return &gohubv1.Hello{AgentId: testAgentID, Epoch: epoch}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -116,10 +117,16 @@ func (f *fakeServer) open(request *gohubv1.StreamRequest) ([]*gohubv1.Batch, err
 	if frame != nil {
 		f.bundles = append(f.bundles, *frame)
 	}
-	if preview := request.GetPreview(); preview != nil {
-		f.previews = append(f.previews, preview.GetSample().GetTimeUnixMillis())
-	}
 	return batches, err
+}
+
+// Preview implements the contract.
+func (f *fakeServer) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*gohubv1.PreviewResponse, error) {
+	f.mu.Lock()
+	f.previews = append(f.previews, request.GetSample().GetTimeUnixMillis())
+	f.mu.Unlock()
+	f.note()
+	return &gohubv1.PreviewResponse{}, nil
 }
 
 // bundleFrame is what a server sees of a Backlog.

@@ -102,7 +102,8 @@ const (
 
 // policy is the table of what every action needs. An action that is not in it is denied to everyone.
 var policy = map[Action]Permission{
-	gohubv1.IngestService_Stream_FullMethodName: Ingest,
+	gohubv1.IngestService_Stream_FullMethodName:  Ingest,
+	gohubv1.IngestService_Preview_FullMethodName: Ingest,
 
 	gohubv1.QueryService_ListHosts_FullMethodName:      Read,
 	gohubv1.QueryService_GetHost_FullMethodName:        Read,

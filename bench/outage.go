@@ -26,9 +26,11 @@ type outagePhase struct {
 	Phase   string  `json:"phase"`
 	Seconds float64 `json:"seconds"`
 	// ResidentBytes, HeapBytes in use and Goroutines are the highest of the server.
-	ResidentBytes int64   `json:"resident_bytes"`
-	HeapBytes     float64 `json:"heap_in_use_bytes"`
-	Goroutines    float64 `json:"goroutines"`
+	ResidentBytes int64 `json:"resident_bytes"`
+	// FirstHalfBytes is the highest ResidentBytes of the first half of the outage.
+	FirstHalfBytes int64   `json:"first_half_bytes"`
+	HeapBytes      float64 `json:"heap_in_use_bytes"`
+	Goroutines     float64 `json:"goroutines"`
 	// Taken and Acked are samples, by the end of the phase.
 	Taken int64 `json:"taken"`
 	Acked int64 `json:"acked"`
@@ -238,6 +240,9 @@ func (r *outage) look(ctx context.Context, label string, done func(since time.Du
 			return fmt.Errorf("%w; the server said:\n%s", err, r.server.log)
 		}
 		phase.ResidentBytes = max(phase.ResidentBytes, resident)
+		if time.Since(begin) <= r.options.Duration/2 {
+			phase.FirstHalfBytes = phase.ResidentBytes
+		}
 		if now := time.Now(); !now.Before(nextAges) {
 			phase.ask(ctx, r.scraper, now.Sub(begin))
 			nextAges = nextAges.Add(max(time.Second, time.Since(nextAges).Truncate(time.Second)))

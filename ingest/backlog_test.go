@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -126,22 +127,38 @@ func (w *watcher) shown() []float64 {
 	return append([]float64{}, w.cpu...)
 }
 
-func TestPreviewIsShownAndNotStored(t *testing.T) {
+// TestPreviewPassesAStreamThatIsHeldBack shows samples while the ring is full.
+func TestPreviewPassesAStreamThatIsHeldBack(t *testing.T) {
 	seen := &watcher{}
-	h := start(t, func(o *Options) { o.Observer = seen })
+	h := start(t, func(o *Options) { o.Observer, o.RingSlots, o.Shards = seen, 4, 1 })
+	h.sink.fail(func([]*storage.Batch) error { return storage.ErrUnavailable })
 	p, _ := h.connect(t, uuid.New())
-	preview := func(sample *gohubv1.Sample) {
-		message := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Preview{Preview: &gohubv1.Preview{Sample: sample}}}
-		require.NoError(t, p.stream.Send(message))
+	const count = 50
+	for seq := uint64(1); seq <= count; seq++ {
+		require.NoError(t, p.send(p.batch(seq)))
 	}
-	preview(p.batch(9).Samples[0])
-	unfit := p.batch(8).Samples[0]
+	require.Eventually(t, h.server.shards[0].space.waiting.Load, 10*time.Second, time.Millisecond)
+	preview := func(agent string, sample *gohubv1.Sample) codes.Code {
+		_, err := gohubv1.NewIngestServiceClient(p.connection).Preview(t.Context(), &gohubv1.PreviewRequest{AgentId: agent, Sample: sample})
+		return status.Code(err)
+	}
+	require.Equal(t, codes.OK, preview(p.id.String(), p.batch(99).Samples[0]))
+	require.Contains(t, seen.shown(), 99.0)
+	unfit := p.batch(98).Samples[0]
 	unfit.TimeUnixMillis = 1
-	preview(unfit)
-	require.NoError(t, p.send(p.batch(1)))
-	p.waitAck(1)
-	require.Equal(t, []float64{9, 1}, seen.shown())
-	require.Equal(t, upTo(1), h.stored(t, p.hostID))
+	require.Equal(t, codes.InvalidArgument, preview(p.id.String(), unfit))
+	require.Equal(t, codes.InvalidArgument, preview(p.id.String(), nil))
+	require.Equal(t, codes.InvalidArgument, preview("me", p.batch(98).Samples[0]))
+	require.Equal(t, codes.FailedPrecondition, preview(uuid.NewString(), p.batch(98).Samples[0]))
+	require.NotContains(t, seen.shown(), 98.0)
+
+	h.sink.fail(nil)
+	for newest := uint64(0); newest < count; {
+		response, err := p.stream.Recv()
+		require.NoError(t, err)
+		newest = response.GetAck().GetSeq()
+	}
+	require.Equal(t, upTo(count), h.stored(t, p.hostID))
 }
 
 func TestAnAgentThatSendsMuchWaitsForItself(t *testing.T) {
@@ -184,7 +201,6 @@ func FuzzMessage(f *testing.F) {
 	batch := p.batch(1)
 	batch.Gaps = []*gohubv1.Gap{{FromUnixMillis: 1, ToUnixMillis: 2}}
 	seed(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}})
-	seed(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Preview{Preview: &gohubv1.Preview{Sample: batch.Samples[0]}}})
 	encoder, err := zstd.NewWriter(nil)
 	require.NoError(f, err)
 	wire, err := proto.Marshal(&gohubv1.Batches{Batches: []*gohubv1.Batch{batch, p.batch(2)}})

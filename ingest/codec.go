@@ -40,9 +40,9 @@ func text(buffer mem.Buffer) string {
 
 // The numbers of the contract's fields.
 const (
-	requestHello, requestBatch, requestBacklog, requestPreview                 = 1, 2, 3, 4
+	requestHello, requestBatch, requestBacklog                                 = 1, 2, 3
 	batchAgentID, batchEpoch, batchSeq, batchSamples, batchGaps, batchChecksum = 1, 2, 3, 4, 5, 6
-	backlogZstd, batchesBatches, previewSample                                 = 1, 1, 1
+	backlogZstd, batchesBatches                                                = 1, 1
 )
 
 // each calls yield for every field of a message until it fails.

@@ -301,7 +301,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"second hello": {func(p *peer) {
 			p.sendHello(hello(p.id))
 			p.sendHello(hello(p.id))
-		}, codes.InvalidArgument, "every message must be a batch, a backlog or a preview"},
+		}, codes.InvalidArgument, "every message must be a batch or a backlog"},
 		"other agent": {batched(func(m *gohubv1.Batch) { m.AgentId = uuid.NewString() }), codes.InvalidArgument, "on the stream of agent"},
 		"other epoch": {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
 		"no sequence": {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},

@@ -218,6 +218,31 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 	return err
 }
 
+// Preview implements the contract's IngestService. A sample that would be put into quarantine is not shown.
+func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*gohubv1.PreviewResponse, error) {
+	id, err := uuid.Parse(request.GetAgentId())
+	if err != nil {
+		return nil, refusal(fmt.Errorf("agent_id %q is not a UUID", clip(request.GetAgentId())))
+	}
+	s.mu.Lock()
+	one := s.sessions[id]
+	s.mu.Unlock()
+	if one == nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "no stream of agent %s is open", id)
+	}
+	sample, err := catalogue.FromProto(request.GetSample())
+	if err != nil {
+		return nil, refusal(err)
+	}
+	now := s.options.Now().UTC()
+	accept := s.acceptance(now)
+	if reason := accept.check(sample); reason != "" {
+		return nil, refusal(errors.New(reason))
+	}
+	s.options.Observer.Observe(one.host.ID, sample, now)
+	return &gohubv1.PreviewResponse{}, nil
+}
+
 // awaitHello receives the first message. An agent sends it at once; a peer that does not must not hold a stream, nor a stop
 // of the server: it is cut off.
 func (s *Server) awaitHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {

@@ -80,7 +80,7 @@ func (s *session) receive() error {
 func (s *session) take(message mem.Buffer) error {
 	var said catalogue.Field // the last field of a oneof wins
 	err := each(text(message), func(field catalogue.Field) error {
-		if field.Type == protowire.BytesType && field.Number >= requestHello && field.Number <= requestPreview {
+		if field.Type == protowire.BytesType && field.Number >= requestHello && field.Number <= requestBacklog {
 			said = field
 		}
 		return nil
@@ -95,10 +95,8 @@ func (s *session) take(message mem.Buffer) error {
 		return s.takeBatch(work, said.Text, message)
 	case requestBacklog:
 		return s.takeBacklog(work, said.Text)
-	case requestPreview:
-		return s.show(work, said.Text)
 	default:
-		return refusal(errors.New("after the hello, every message must be a batch, a backlog or a preview"))
+		return refusal(errors.New("after the hello, every message must be a batch or a backlog"))
 	}
 }
 
@@ -279,28 +277,6 @@ func (s *session) takeBacklog(work *workspace, wire string) error {
 	if failure != nil {
 		return failure
 	}
-	if err != nil {
-		return refusal(err)
-	}
-	return nil
-}
-
-// show lets the observer see a sample that is not to be stored yet. One that will be quarantined is not shown.
-func (s *session) show(work *workspace, wire string) error {
-	now := s.server.options.Now().UTC()
-	accept := s.server.acceptance(now)
-	err := each(wire, func(field catalogue.Field) error {
-		if field.Number != previewSample || field.Type != protowire.BytesType {
-			return nil
-		}
-		if err := work.sample.Decode(field.Text); err != nil {
-			return err
-		}
-		if work.sample.Rows() <= maxRowsPerBatch && accept.check(work.sample) == "" {
-			s.server.options.Observer.Observe(s.host.ID, work.sample, now)
-		}
-		return nil
-	})
 	if err != nil {
 		return refusal(err)
 	}

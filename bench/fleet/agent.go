@@ -29,6 +29,8 @@ type agent struct {
 
 	// wake holds a token when there may be something to send.
 	wake chan struct{}
+	// fresh holds the newest sample, when it is to be shown before its turn.
+	fresh chan []byte
 
 	mu   sync.Mutex
 	host *Host
@@ -37,8 +39,6 @@ type agent struct {
 	sent  int
 	// backlogs of these batches are unacknowledged on the present stream.
 	backlogs []span
-	// fresh is the newest sample, when it is to be shown before its turn.
-	fresh []byte
 	// taken is the newest sequence number that a batch got, highest the newest that was ever sent.
 	taken, highest uint64
 	// times are those of the samples that wait for their batch to be full.
@@ -111,6 +111,12 @@ func (a *agent) stream(ctx context.Context) (welcomed bool, err error) {
 	a.fleet.connected.Add(1)
 	defer a.fleet.connected.Add(-1)
 
+	var previewing sync.WaitGroup // ends with the stream's context
+	defer previewing.Wait()
+	defer cancel()
+	if a.fleet.options.live() {
+		previewing.Go(func() { a.previews(ctx, connection) })
+	}
 	finished := make(chan error, 1) // the receiver's last word
 	go func() { finished <- a.receive(stream) }()
 	return true, a.send(ctx, stream, cancel, finished)
@@ -124,7 +130,7 @@ func (a *agent) begin(stored uint64) error {
 		return fmt.Errorf("the server has stored batch %d of agent %s, the newest taken is %d", stored, a.host.ID(), a.taken)
 	}
 	a.trim(stored)
-	a.sent, a.backlogs, a.fresh = 0, a.backlogs[:0], nil
+	a.sent, a.backlogs = 0, a.backlogs[:0]
 	a.round = a.fleet.round.Load()
 	return nil
 }
@@ -225,10 +231,6 @@ func (a *agent) send(ctx context.Context, stream grpc.ClientStream, cancel func(
 func (a *agent) next() (out outgoing, over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.fresh != nil {
-		out.preview, a.fresh = a.fresh, nil
-		return out, false
-	}
 	if a.fleet.options.live() && len(a.queue)-a.sent > backlogFrom {
 		if len(a.backlogs) < mostBacklogs {
 			out.backlog = a.pack()
@@ -311,8 +313,8 @@ func (a *agent) take(at time.Time) {
 	}
 	a.taken++
 	wire := a.host.AppendBatch(nil, a.epoch, a.taken, a.times...)
-	if a.catchesUp() {
-		a.fresh = newestSample(wire)
+	if a.fleet.options.live() && len(a.queue) > 0 { // the one before is not acknowledged
+		a.show(newestSample(wire))
 	}
 	a.queue = append(a.queue, message{seq: a.taken, samples: len(a.times), taken: at, wire: wire})
 	a.fleet.takenSamples.Add(int64(len(a.times)))

@@ -1,8 +1,13 @@
 package fleet
 
 import (
+	"context"
+
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
 // How a live agent catches up, as real ones do.
@@ -17,23 +22,49 @@ const (
 
 // The numbers of the contract's fields.
 const (
-	requestBacklog, requestPreview             = 3, 4
-	backlogZstd, batchesBatches, previewSample = 1, 1, 1
+	requestBacklog                = 3
+	backlogZstd, batchesBatches   = 1, 1
+	previewAgentID, previewSample = 1, 2
 )
 
 // span is the sequence numbers of the batches in a Backlog that is on the way.
 type span struct{ first, last uint64 }
 
-// outgoing is what an agent sends next: a message that is encoded, the batches of a backlog, or a sample to preview.
+// outgoing is what an agent sends next: a message that is encoded, or the batches of a backlog.
 type outgoing struct {
 	wire    []byte
 	backlog [][]byte
-	preview []byte
 }
 
-// catchesUp says that older samples are before a new one. The caller holds mu.
-func (a *agent) catchesUp() bool {
-	return a.fleet.options.live() && (len(a.queue)-a.sent > backlogFrom || len(a.backlogs) > 0)
+// show has a sample shown, in the place of one that waits for it.
+func (a *agent) show(sample []byte) {
+	select {
+	case <-a.fresh:
+	default:
+	}
+	select {
+	case a.fresh <- sample:
+	default:
+	}
+}
+
+// previews shows samples before their turn, by calls beside the stream, until ctx ends.
+func (a *agent) previews(ctx context.Context, connection grpc.ClientConnInterface) {
+	for {
+		select {
+		case sample := <-a.fresh:
+			body := protowire.AppendTag(nil, previewAgentID, protowire.BytesType)
+			body = protowire.AppendString(body, a.host.ID().String())
+			body = protowire.AppendTag(body, previewSample, protowire.BytesType)
+			body = protowire.AppendBytes(body, sample)
+			// A failure does not matter: the sample comes again in its batch.
+			if connection.Invoke(ctx, gohubv1.IngestService_Preview_FullMethodName, body, &nothing{}, grpc.ForceCodecV2(codec{})) == nil {
+				a.fleet.previews.Add(1)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // pack takes the next batches for a Backlog, at least one. The caller holds mu.
@@ -65,11 +96,6 @@ func (a *agent) singles() int {
 // encode makes the message, which for a backlog is work: not under the agent's lock, or its samples would be late.
 func (f *Fleet) encode(out outgoing) []byte {
 	switch {
-	case out.preview != nil:
-		f.previews.Add(1)
-		body := protowire.AppendTag(nil, previewSample, protowire.BytesType)
-		body = protowire.AppendBytes(body, out.preview)
-		return protowire.AppendBytes(protowire.AppendTag(nil, requestPreview, protowire.BytesType), body)
 	case out.backlog != nil:
 		f.backlogs.Add(1)
 		batches := make([]byte, 0, backlogBytes)

@@ -22,6 +22,9 @@ func (codec) Marshal(message any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(wire)}, nil
 }
 
+// nothing is an answer that says no more than that the call went well.
+type nothing struct{}
+
 // answer is a StreamResponse: a welcome, a goodbye, or else an acknowledgement.
 type answer struct {
 	welcome, goodbye bool
@@ -45,6 +48,9 @@ var errAnswer = errors.New("the server's answer is neither a welcome nor an ackn
 
 // Unmarshal implements encoding.CodecV2 for *answer.
 func (codec) Unmarshal(data mem.BufferSlice, message any) error {
+	if _, none := message.(*nothing); none {
+		return nil
+	}
 	into, ok := message.(*answer)
 	if !ok {
 		return errAnswer

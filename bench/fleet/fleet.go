@@ -106,7 +106,7 @@ func New(options Options) *Fleet {
 	const epoch = 1 // a simulated agent never loses its spool
 	for i := range options.Agents {
 		host := NewHost(options.Shape, options.Seed, i, uint32(options.Interval.Milliseconds()))
-		f.agents = append(f.agents, &agent{fleet: f, number: i, epoch: epoch, hello: host.Hello(epoch), host: host, wake: make(chan struct{}, 1)})
+		f.agents = append(f.agents, &agent{fleet: f, number: i, epoch: epoch, hello: host.Hello(epoch), host: host, wake: make(chan struct{}, 1), fresh: make(chan []byte, 1)})
 	}
 	return f
 }

@@ -196,6 +196,13 @@ type fakeServer struct {
 	previews int
 }
 
+func (s *fakeServer) Preview(context.Context, *gohubv1.PreviewRequest) (*gohubv1.PreviewResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.previews++
+	return &gohubv1.PreviewResponse{}, nil
+}
+
 func (s *fakeServer) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
 	first, err := stream.Recv()
 	if err != nil {
@@ -223,13 +230,7 @@ func (s *fakeServer) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamReques
 			return nil
 		}
 		batches := []*gohubv1.Batch{request.GetBatch()}
-		switch {
-		case request.GetPreview() != nil:
-			s.mu.Lock()
-			s.previews++
-			s.mu.Unlock()
-			continue
-		case request.GetBacklog() != nil:
+		if request.GetBacklog() != nil {
 			if batches, err = decompress(request.GetBacklog()); err != nil {
 				return status.Error(codes.InvalidArgument, err.Error())
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -245,7 +246,12 @@ func (s *Sample) find(one flaw) {
 }
 
 // grow appends n zero values.
-func grow[T any](slice []T, n int) []T { return append(slice, make([]T, n)...) }
+func grow[T any](slice []T, n int) []T {
+	length := len(slice)
+	slice = slices.Grow(slice, n)[:length+n]
+	clear(slice[length:])
+	return slice
+}
 
 // Field is one field of a message in protobuf's wire format.
 type Field struct {

@@ -151,7 +151,11 @@ func TestDecodeAllocatesNothingOnceItHasRoom(t *testing.T) {
 	wire, err := proto.Marshal(sample)
 	require.NoError(t, err)
 	flat, text := &catalogue.Sample{}, string(wire)
-	require.Zero(t, testing.AllocsPerRun(100, func() { require.NoError(t, flat.Decode(text)) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if err := flat.Decode(text); err != nil {
+			t.Fatal(err)
+		}
+	}))
 }
 
 // hasGroup reports whether a byte might begin a group: fields of that kind have been out of use since proto2.

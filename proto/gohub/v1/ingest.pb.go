@@ -79,7 +79,6 @@ type StreamRequest struct {
 	//	*StreamRequest_Hello
 	//	*StreamRequest_Batch
 	//	*StreamRequest_Backlog
-	//	*StreamRequest_Preview
 	Message       isStreamRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -149,15 +148,6 @@ func (x *StreamRequest) GetBacklog() *Backlog {
 	return nil
 }
 
-func (x *StreamRequest) GetPreview() *Preview {
-	if x != nil {
-		if x, ok := x.Message.(*StreamRequest_Preview); ok {
-			return x.Preview
-		}
-	}
-	return nil
-}
-
 type isStreamRequest_Message interface {
 	isStreamRequest_Message()
 }
@@ -174,17 +164,11 @@ type StreamRequest_Backlog struct {
 	Backlog *Backlog `protobuf:"bytes,3,opt,name=backlog,proto3,oneof"`
 }
 
-type StreamRequest_Preview struct {
-	Preview *Preview `protobuf:"bytes,4,opt,name=preview,proto3,oneof"`
-}
-
 func (*StreamRequest_Hello) isStreamRequest_Message() {}
 
 func (*StreamRequest_Batch) isStreamRequest_Message() {}
 
 func (*StreamRequest_Backlog) isStreamRequest_Message() {}
-
-func (*StreamRequest_Preview) isStreamRequest_Message() {}
 
 type StreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -656,29 +640,28 @@ func (x *Batches) GetBatches() []*Batch {
 	return nil
 }
 
-// Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
-// as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
-type Preview struct {
+type PreviewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sample        *Sample                `protobuf:"bytes,1,opt,name=sample,proto3" json:"sample,omitempty"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Sample        *Sample                `protobuf:"bytes,2,opt,name=sample,proto3" json:"sample,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Preview) Reset() {
-	*x = Preview{}
+func (x *PreviewRequest) Reset() {
+	*x = PreviewRequest{}
 	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Preview) String() string {
+func (x *PreviewRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Preview) ProtoMessage() {}
+func (*PreviewRequest) ProtoMessage() {}
 
-func (x *Preview) ProtoReflect() protoreflect.Message {
+func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_gohub_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -690,16 +673,59 @@ func (x *Preview) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Preview.ProtoReflect.Descriptor instead.
-func (*Preview) Descriptor() ([]byte, []int) {
+// Deprecated: Use PreviewRequest.ProtoReflect.Descriptor instead.
+func (*PreviewRequest) Descriptor() ([]byte, []int) {
 	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *Preview) GetSample() *Sample {
+func (x *PreviewRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *PreviewRequest) GetSample() *Sample {
 	if x != nil {
 		return x.Sample
 	}
 	return nil
+}
+
+type PreviewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewResponse) Reset() {
+	*x = PreviewResponse{}
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewResponse) ProtoMessage() {}
+
+func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewResponse.ProtoReflect.Descriptor instead.
+func (*PreviewResponse) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{9}
 }
 
 // Gap says that samples were taken, or should have been, and are lost for good.
@@ -717,7 +743,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +755,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[9]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +768,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{9}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Gap) GetFromUnixMillis() int64 {
@@ -784,7 +810,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +822,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[10]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +835,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{10}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ack) GetEpoch() uint64 {
@@ -844,7 +870,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +882,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[11]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +895,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{11}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Sample) GetTimeUnixMillis() int64 {
@@ -955,7 +981,7 @@ type HostFacts struct {
 
 func (x *HostFacts) Reset() {
 	*x = HostFacts{}
-	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +993,7 @@ func (x *HostFacts) String() string {
 func (*HostFacts) ProtoMessage() {}
 
 func (x *HostFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_ingest_proto_msgTypes[12]
+	mi := &file_gohub_v1_ingest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1006,7 @@ func (x *HostFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFacts.ProtoReflect.Descriptor instead.
 func (*HostFacts) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{12}
+	return file_gohub_v1_ingest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HostFacts) GetHostname() string {
@@ -1071,12 +1097,11 @@ var File_gohub_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\n" +
-	"\x15gohub/v1/ingest.proto\x12\bgohub.v1\x1a\x16gohub/v1/metrics.proto\"\xca\x01\n" +
+	"\x15gohub/v1/ingest.proto\x12\bgohub.v1\x1a\x16gohub/v1/metrics.proto\"\x9b\x01\n" +
 	"\rStreamRequest\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0f.gohub.v1.HelloH\x00R\x05hello\x12'\n" +
 	"\x05batch\x18\x02 \x01(\v2\x0f.gohub.v1.BatchH\x00R\x05batch\x12-\n" +
-	"\abacklog\x18\x03 \x01(\v2\x11.gohub.v1.BacklogH\x00R\abacklog\x12-\n" +
-	"\apreview\x18\x04 \x01(\v2\x11.gohub.v1.PreviewH\x00R\apreviewB\t\n" +
+	"\abacklog\x18\x03 \x01(\v2\x11.gohub.v1.BacklogH\x00R\abacklogB\t\n" +
 	"\amessage\"\x9c\x01\n" +
 	"\x0eStreamResponse\x12-\n" +
 	"\awelcome\x18\x01 \x01(\v2\x11.gohub.v1.WelcomeH\x00R\awelcome\x12!\n" +
@@ -1105,9 +1130,11 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\aBacklog\x12\x12\n" +
 	"\x04zstd\x18\x01 \x01(\fR\x04zstd\"4\n" +
 	"\aBatches\x12)\n" +
-	"\abatches\x18\x01 \x03(\v2\x0f.gohub.v1.BatchR\abatches\"3\n" +
-	"\aPreview\x12(\n" +
-	"\x06sample\x18\x01 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x9c\x01\n" +
+	"\abatches\x18\x01 \x03(\v2\x0f.gohub.v1.BatchR\abatches\"U\n" +
+	"\x0ePreviewRequest\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12(\n" +
+	"\x06sample\x18\x02 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x11\n" +
+	"\x0fPreviewResponse\"\x9c\x01\n" +
 	"\x03Gap\x12(\n" +
 	"\x10from_unix_millis\x18\x01 \x01(\x03R\x0efromUnixMillis\x12$\n" +
 	"\x0eto_unix_millis\x18\x02 \x01(\x03R\ftoUnixMillis\x12+\n" +
@@ -1142,9 +1169,10 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\tGapReason\x12\x1a\n" +
 	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15GAP_REASON_SPOOL_FULL\x10\x01\x12\x1c\n" +
-	"\x18GAP_REASON_SPOOL_DAMAGED\x10\x022P\n" +
+	"\x18GAP_REASON_SPOOL_DAMAGED\x10\x022\x90\x01\n" +
 	"\rIngestService\x12?\n" +
-	"\x06Stream\x12\x17.gohub.v1.StreamRequest\x1a\x18.gohub.v1.StreamResponse(\x010\x01B2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
+	"\x06Stream\x12\x17.gohub.v1.StreamRequest\x1a\x18.gohub.v1.StreamResponse(\x010\x01\x12>\n" +
+	"\aPreview\x12\x18.gohub.v1.PreviewRequest\x1a\x19.gohub.v1.PreviewResponseB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
 	file_gohub_v1_ingest_proto_rawDescOnce sync.Once
@@ -1159,7 +1187,7 @@ func file_gohub_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_gohub_v1_ingest_proto_goTypes = []any{
 	(GapReason)(0),            // 0: gohub.v1.GapReason
 	(*StreamRequest)(nil),     // 1: gohub.v1.StreamRequest
@@ -1170,47 +1198,49 @@ var file_gohub_v1_ingest_proto_goTypes = []any{
 	(*Batch)(nil),             // 6: gohub.v1.Batch
 	(*Backlog)(nil),           // 7: gohub.v1.Backlog
 	(*Batches)(nil),           // 8: gohub.v1.Batches
-	(*Preview)(nil),           // 9: gohub.v1.Preview
-	(*Gap)(nil),               // 10: gohub.v1.Gap
-	(*Ack)(nil),               // 11: gohub.v1.Ack
-	(*Sample)(nil),            // 12: gohub.v1.Sample
-	(*HostFacts)(nil),         // 13: gohub.v1.HostFacts
-	(*HostMetrics)(nil),       // 14: gohub.v1.HostMetrics
-	(*CoreMetrics)(nil),       // 15: gohub.v1.CoreMetrics
-	(*FilesystemMetrics)(nil), // 16: gohub.v1.FilesystemMetrics
-	(*DiskMetrics)(nil),       // 17: gohub.v1.DiskMetrics
-	(*NetworkMetrics)(nil),    // 18: gohub.v1.NetworkMetrics
-	(*SensorMetrics)(nil),     // 19: gohub.v1.SensorMetrics
-	(*ProcessMetrics)(nil),    // 20: gohub.v1.ProcessMetrics
+	(*PreviewRequest)(nil),    // 9: gohub.v1.PreviewRequest
+	(*PreviewResponse)(nil),   // 10: gohub.v1.PreviewResponse
+	(*Gap)(nil),               // 11: gohub.v1.Gap
+	(*Ack)(nil),               // 12: gohub.v1.Ack
+	(*Sample)(nil),            // 13: gohub.v1.Sample
+	(*HostFacts)(nil),         // 14: gohub.v1.HostFacts
+	(*HostMetrics)(nil),       // 15: gohub.v1.HostMetrics
+	(*CoreMetrics)(nil),       // 16: gohub.v1.CoreMetrics
+	(*FilesystemMetrics)(nil), // 17: gohub.v1.FilesystemMetrics
+	(*DiskMetrics)(nil),       // 18: gohub.v1.DiskMetrics
+	(*NetworkMetrics)(nil),    // 19: gohub.v1.NetworkMetrics
+	(*SensorMetrics)(nil),     // 20: gohub.v1.SensorMetrics
+	(*ProcessMetrics)(nil),    // 21: gohub.v1.ProcessMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
 	6,  // 1: gohub.v1.StreamRequest.batch:type_name -> gohub.v1.Batch
 	7,  // 2: gohub.v1.StreamRequest.backlog:type_name -> gohub.v1.Backlog
-	9,  // 3: gohub.v1.StreamRequest.preview:type_name -> gohub.v1.Preview
-	4,  // 4: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
-	11, // 5: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
-	5,  // 6: gohub.v1.StreamResponse.goodbye:type_name -> gohub.v1.Goodbye
-	13, // 7: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
-	12, // 8: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
-	10, // 9: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
-	6,  // 10: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
-	12, // 11: gohub.v1.Preview.sample:type_name -> gohub.v1.Sample
-	0,  // 12: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
-	14, // 13: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
-	15, // 14: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
-	16, // 15: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
-	17, // 16: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
-	18, // 17: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
-	19, // 18: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
-	20, // 19: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	1,  // 20: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	4,  // 3: gohub.v1.StreamResponse.welcome:type_name -> gohub.v1.Welcome
+	12, // 4: gohub.v1.StreamResponse.ack:type_name -> gohub.v1.Ack
+	5,  // 5: gohub.v1.StreamResponse.goodbye:type_name -> gohub.v1.Goodbye
+	14, // 6: gohub.v1.Hello.facts:type_name -> gohub.v1.HostFacts
+	13, // 7: gohub.v1.Batch.samples:type_name -> gohub.v1.Sample
+	11, // 8: gohub.v1.Batch.gaps:type_name -> gohub.v1.Gap
+	6,  // 9: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
+	13, // 10: gohub.v1.PreviewRequest.sample:type_name -> gohub.v1.Sample
+	0,  // 11: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
+	15, // 12: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
+	16, // 13: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
+	17, // 14: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
+	18, // 15: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
+	19, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
+	20, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
+	21, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
+	1,  // 19: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	9,  // 20: gohub.v1.IngestService.Preview:input_type -> gohub.v1.PreviewRequest
 	2,  // 21: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	21, // [21:22] is the sub-list for method output_type
-	20, // [20:21] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	10, // 22: gohub.v1.IngestService.Preview:output_type -> gohub.v1.PreviewResponse
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }
@@ -1223,7 +1253,6 @@ func file_gohub_v1_ingest_proto_init() {
 		(*StreamRequest_Hello)(nil),
 		(*StreamRequest_Batch)(nil),
 		(*StreamRequest_Backlog)(nil),
-		(*StreamRequest_Preview)(nil),
 	}
 	file_gohub_v1_ingest_proto_msgTypes[1].OneofWrappers = []any{
 		(*StreamResponse_Welcome)(nil),
@@ -1236,7 +1265,7 @@ func file_gohub_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_ingest_proto_rawDesc), len(file_gohub_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

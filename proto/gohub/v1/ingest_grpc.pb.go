@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	IngestService_Stream_FullMethodName = "/gohub.v1.IngestService/Stream"
+	IngestService_Stream_FullMethodName  = "/gohub.v1.IngestService/Stream"
+	IngestService_Preview_FullMethodName = "/gohub.v1.IngestService/Preview"
 )
 
 // IngestServiceClient is the client API for IngestService service.
@@ -36,6 +37,10 @@ type IngestServiceClient interface {
 	// RESOURCE_EXHAUSTED (message over the limit), ABORTED (another stream of this agent took over, or the batch does not
 	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry).
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
+	// Shows the newest sample of an agent whose older ones are not stored yet, so that a dashboard is not behind for as long as
+	// the database is away or a backlog drains. It is a call of its own because it must pass a stream that is held back. The
+	// sample is not stored: it comes again in its batch. FAILED_PRECONDITION if no stream of the agent is open.
+	Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error)
 }
 
 type ingestServiceClient struct {
@@ -59,6 +64,16 @@ func (c *ingestServiceClient) Stream(ctx context.Context, opts ...grpc.CallOptio
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestService_StreamClient = grpc.BidiStreamingClient[StreamRequest, StreamResponse]
 
+func (c *ingestServiceClient) Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewResponse)
+	err := c.cc.Invoke(ctx, IngestService_Preview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IngestServiceServer is the server API for IngestService service.
 // All implementations must embed UnimplementedIngestServiceServer
 // for forward compatibility.
@@ -73,6 +88,10 @@ type IngestServiceServer interface {
 	// RESOURCE_EXHAUSTED (message over the limit), ABORTED (another stream of this agent took over, or the batch does not
 	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry).
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
+	// Shows the newest sample of an agent whose older ones are not stored yet, so that a dashboard is not behind for as long as
+	// the database is away or a backlog drains. It is a call of its own because it must pass a stream that is held back. The
+	// sample is not stored: it comes again in its batch. FAILED_PRECONDITION if no stream of the agent is open.
+	Preview(context.Context, *PreviewRequest) (*PreviewResponse, error)
 	mustEmbedUnimplementedIngestServiceServer()
 }
 
@@ -85,6 +104,9 @@ type UnimplementedIngestServiceServer struct{}
 
 func (UnimplementedIngestServiceServer) Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method Stream not implemented")
+}
+func (UnimplementedIngestServiceServer) Preview(context.Context, *PreviewRequest) (*PreviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Preview not implemented")
 }
 func (UnimplementedIngestServiceServer) mustEmbedUnimplementedIngestServiceServer() {}
 func (UnimplementedIngestServiceServer) testEmbeddedByValue()                       {}
@@ -114,13 +136,36 @@ func _IngestService_Stream_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type IngestService_StreamServer = grpc.BidiStreamingServer[StreamRequest, StreamResponse]
 
+func _IngestService_Preview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IngestServiceServer).Preview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IngestService_Preview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IngestServiceServer).Preview(ctx, req.(*PreviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IngestService_ServiceDesc is the grpc.ServiceDesc for IngestService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var IngestService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "gohub.v1.IngestService",
 	HandlerType: (*IngestServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Preview",
+			Handler:    _IngestService_Preview_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Stream",

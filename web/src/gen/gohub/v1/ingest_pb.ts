@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/ingest.proto.
  */
 export const file_gohub_v1_ingest: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIqoBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIABIkCgdwcmV2aWV3GAQgASgLMhEuZ29odWIudjEuUHJldmlld0gAQgkKB21lc3NhZ2UihQEKDlN0cmVhbVJlc3BvbnNlEiQKB3dlbGNvbWUYASABKAsyES5nb2h1Yi52MS5XZWxjb21lSAASHAoDYWNrGAIgASgLMg0uZ29odWIudjEuQWNrSAASJAoHZ29vZGJ5ZRgDIAEoCzIRLmdvaHViLnYxLkdvb2RieWVIAEIJCgdtZXNzYWdlIkwKBUhlbGxvEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzImUKB1dlbGNvbWUSDwoHaG9zdF9pZBgBIAEoDRIVCg1jb21taXR0ZWRfc2VxGAIgASgEEhYKDnNlcnZlcl92ZXJzaW9uGAMgASgJEhoKEmNvbW1pdHRlZF9jaGVja3N1bRgEIAEoByIoCgdHb29kYnllEgwKBGNvZGUYASABKA0SDwoHbWVzc2FnZRgCIAEoCSKHAQoFQmF0Y2gSEAoIYWdlbnRfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSCwoDc2VxGAMgASgEEiEKB3NhbXBsZXMYBCADKAsyEC5nb2h1Yi52MS5TYW1wbGUSGwoEZ2FwcxgFIAMoCzINLmdvaHViLnYxLkdhcBIQCghjaGVja3N1bRgGIAEoByIXCgdCYWNrbG9nEgwKBHpzdGQYASABKAwiKwoHQmF0Y2hlcxIgCgdiYXRjaGVzGAEgAygLMg8uZ29odWIudjEuQmF0Y2giKwoHUHJldmlldxIgCgZzYW1wbGUYASABKAsyEC5nb2h1Yi52MS5TYW1wbGUibQoDR2FwEhgKEGZyb21fdW5peF9taWxsaXMYASABKAMSFgoOdG9fdW5peF9taWxsaXMYAiABKAMSIwoGcmVhc29uGAMgASgOMhMuZ29odWIudjEuR2FwUmVhc29uEg8KB3NhbXBsZXMYBCABKA0iIQoDQWNrEg0KBWVwb2NoGAEgASgEEgsKA3NlcRgCIAEoBCLIAgoGU2FtcGxlEhgKEHRpbWVfdW5peF9taWxsaXMYASABKAMSIwoEaG9zdBgCIAEoCzIVLmdvaHViLnYxLkhvc3RNZXRyaWNzEiQKBWNvcmVzGAMgAygLMhUuZ29odWIudjEuQ29yZU1ldHJpY3MSMAoLZmlsZXN5c3RlbXMYBCADKAsyGy5nb2h1Yi52MS5GaWxlc3lzdGVtTWV0cmljcxIkCgVkaXNrcxgFIAMoCzIVLmdvaHViLnYxLkRpc2tNZXRyaWNzEioKCG5ldHdvcmtzGAYgAygLMhguZ29odWIudjEuTmV0d29ya01ldHJpY3MSKAoHc2Vuc29ycxgHIAMoCzIXLmdvaHViLnYxLlNlbnNvck1ldHJpY3MSKwoJcHJvY2Vzc2VzGAggAygLMhguZ29odWIudjEuUHJvY2Vzc01ldHJpY3MihwIKCUhvc3RGYWN0cxIQCghob3N0bmFtZRgBIAEoCRIKCgJvcxgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIYChBwbGF0Zm9ybV92ZXJzaW9uGAQgASgJEhYKDmtlcm5lbF92ZXJzaW9uGAUgASgJEgwKBGFyY2gYBiABKAkSEQoJY3B1X21vZGVsGAcgASgJEhEKCWNwdV9jb3JlcxgIIAEoDRIUCgxtZW1vcnlfYnl0ZXMYCSABKAQSHgoWYm9vdF90aW1lX3VuaXhfc2Vjb25kcxgKIAEoAxIVCg1hZ2VudF92ZXJzaW9uGAsgASgJEhcKD2ludGVydmFsX21pbGxpcxgMIAEoDSpgCglHYXBSZWFzb24SGgoWR0FQX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFUdBUF9SRUFTT05fU1BPT0xfRlVMTBABEhwKGEdBUF9SRUFTT05fU1BPT0xfREFNQUdFRBACMlAKDUluZ2VzdFNlcnZpY2USPwoGU3RyZWFtEhcuZ29odWIudjEuU3RyZWFtUmVxdWVzdBoYLmdvaHViLnYxLlN0cmVhbVJlc3BvbnNlKAEwAUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_metrics]);
+  fileDesc("ChVnb2h1Yi92MS9pbmdlc3QucHJvdG8SCGdvaHViLnYxIoQBCg1TdHJlYW1SZXF1ZXN0EiAKBWhlbGxvGAEgASgLMg8uZ29odWIudjEuSGVsbG9IABIgCgViYXRjaBgCIAEoCzIPLmdvaHViLnYxLkJhdGNoSAASJAoHYmFja2xvZxgDIAEoCzIRLmdvaHViLnYxLkJhY2tsb2dIAEIJCgdtZXNzYWdlIoUBCg5TdHJlYW1SZXNwb25zZRIkCgd3ZWxjb21lGAEgASgLMhEuZ29odWIudjEuV2VsY29tZUgAEhwKA2FjaxgCIAEoCzINLmdvaHViLnYxLkFja0gAEiQKB2dvb2RieWUYAyABKAsyES5nb2h1Yi52MS5Hb29kYnllSABCCQoHbWVzc2FnZSJMCgVIZWxsbxIQCghhZ2VudF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cyJlCgdXZWxjb21lEg8KB2hvc3RfaWQYASABKA0SFQoNY29tbWl0dGVkX3NlcRgCIAEoBBIWCg5zZXJ2ZXJfdmVyc2lvbhgDIAEoCRIaChJjb21taXR0ZWRfY2hlY2tzdW0YBCABKAciKAoHR29vZGJ5ZRIMCgRjb2RlGAEgASgNEg8KB21lc3NhZ2UYAiABKAkihwEKBUJhdGNoEhAKCGFnZW50X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEgsKA3NlcRgDIAEoBBIhCgdzYW1wbGVzGAQgAygLMhAuZ29odWIudjEuU2FtcGxlEhsKBGdhcHMYBSADKAsyDS5nb2h1Yi52MS5HYXASEAoIY2hlY2tzdW0YBiABKAciFwoHQmFja2xvZxIMCgR6c3RkGAEgASgMIisKB0JhdGNoZXMSIAoHYmF0Y2hlcxgBIAMoCzIPLmdvaHViLnYxLkJhdGNoIkQKDlByZXZpZXdSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEiAKBnNhbXBsZRgCIAEoCzIQLmdvaHViLnYxLlNhbXBsZSIRCg9QcmV2aWV3UmVzcG9uc2UibQoDR2FwEhgKEGZyb21fdW5peF9taWxsaXMYASABKAMSFgoOdG9fdW5peF9taWxsaXMYAiABKAMSIwoGcmVhc29uGAMgASgOMhMuZ29odWIudjEuR2FwUmVhc29uEg8KB3NhbXBsZXMYBCABKA0iIQoDQWNrEg0KBWVwb2NoGAEgASgEEgsKA3NlcRgCIAEoBCLIAgoGU2FtcGxlEhgKEHRpbWVfdW5peF9taWxsaXMYASABKAMSIwoEaG9zdBgCIAEoCzIVLmdvaHViLnYxLkhvc3RNZXRyaWNzEiQKBWNvcmVzGAMgAygLMhUuZ29odWIudjEuQ29yZU1ldHJpY3MSMAoLZmlsZXN5c3RlbXMYBCADKAsyGy5nb2h1Yi52MS5GaWxlc3lzdGVtTWV0cmljcxIkCgVkaXNrcxgFIAMoCzIVLmdvaHViLnYxLkRpc2tNZXRyaWNzEioKCG5ldHdvcmtzGAYgAygLMhguZ29odWIudjEuTmV0d29ya01ldHJpY3MSKAoHc2Vuc29ycxgHIAMoCzIXLmdvaHViLnYxLlNlbnNvck1ldHJpY3MSKwoJcHJvY2Vzc2VzGAggAygLMhguZ29odWIudjEuUHJvY2Vzc01ldHJpY3MihwIKCUhvc3RGYWN0cxIQCghob3N0bmFtZRgBIAEoCRIKCgJvcxgCIAEoCRIQCghwbGF0Zm9ybRgDIAEoCRIYChBwbGF0Zm9ybV92ZXJzaW9uGAQgASgJEhYKDmtlcm5lbF92ZXJzaW9uGAUgASgJEgwKBGFyY2gYBiABKAkSEQoJY3B1X21vZGVsGAcgASgJEhEKCWNwdV9jb3JlcxgIIAEoDRIUCgxtZW1vcnlfYnl0ZXMYCSABKAQSHgoWYm9vdF90aW1lX3VuaXhfc2Vjb25kcxgKIAEoAxIVCg1hZ2VudF92ZXJzaW9uGAsgASgJEhcKD2ludGVydmFsX21pbGxpcxgMIAEoDSpgCglHYXBSZWFzb24SGgoWR0FQX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFUdBUF9SRUFTT05fU1BPT0xfRlVMTBABEhwKGEdBUF9SRUFTT05fU1BPT0xfREFNQUdFRBACMpABCg1Jbmdlc3RTZXJ2aWNlEj8KBlN0cmVhbRIXLmdvaHViLnYxLlN0cmVhbVJlcXVlc3QaGC5nb2h1Yi52MS5TdHJlYW1SZXNwb25zZSgBMAESPgoHUHJldmlldxIYLmdvaHViLnYxLlByZXZpZXdSZXF1ZXN0GhkuZ29odWIudjEuUHJldmlld1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_metrics]);
 
 /**
  * @generated from message gohub.v1.StreamRequest
@@ -39,12 +39,6 @@ export type StreamRequest = Message<"gohub.v1.StreamRequest"> & {
      */
     value: Backlog;
     case: "backlog";
-  } | {
-    /**
-     * @generated from field: gohub.v1.Preview preview = 4;
-     */
-    value: Preview;
-    case: "preview";
   } | { case: undefined; value?: undefined };
 };
 
@@ -66,11 +60,6 @@ export type StreamRequestJson = {
    * @generated from field: gohub.v1.Backlog backlog = 3;
    */
   backlog?: BacklogJson;
-
-  /**
-   * @generated from field: gohub.v1.Preview preview = 4;
-   */
-  preview?: PreviewJson;
 };
 
 /**
@@ -478,37 +467,60 @@ export const BatchesSchema: GenMessage<Batches, {jsonType: BatchesJson}> = /*@__
   messageDesc(file_gohub_v1_ingest, 7);
 
 /**
- * Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
- * as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
- *
- * @generated from message gohub.v1.Preview
+ * @generated from message gohub.v1.PreviewRequest
  */
-export type Preview = Message<"gohub.v1.Preview"> & {
+export type PreviewRequest = Message<"gohub.v1.PreviewRequest"> & {
   /**
-   * @generated from field: gohub.v1.Sample sample = 1;
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: gohub.v1.Sample sample = 2;
    */
   sample?: Sample | undefined;
 };
 
 /**
- * Preview shows the newest sample while older ones are still on their way, so that a dashboard is not behind for as long
- * as a backlog drains. It is not stored and not acknowledged: the same sample comes again in its batch.
- *
- * @generated from message gohub.v1.Preview
+ * @generated from message gohub.v1.PreviewRequest
  */
-export type PreviewJson = {
+export type PreviewRequestJson = {
   /**
-   * @generated from field: gohub.v1.Sample sample = 1;
+   * @generated from field: string agent_id = 1;
+   */
+  agentId?: string;
+
+  /**
+   * @generated from field: gohub.v1.Sample sample = 2;
    */
   sample?: SampleJson;
 };
 
 /**
- * Describes the message gohub.v1.Preview.
- * Use `create(PreviewSchema)` to create a new message.
+ * Describes the message gohub.v1.PreviewRequest.
+ * Use `create(PreviewRequestSchema)` to create a new message.
  */
-export const PreviewSchema: GenMessage<Preview, {jsonType: PreviewJson}> = /*@__PURE__*/
+export const PreviewRequestSchema: GenMessage<PreviewRequest, {jsonType: PreviewRequestJson}> = /*@__PURE__*/
   messageDesc(file_gohub_v1_ingest, 8);
+
+/**
+ * @generated from message gohub.v1.PreviewResponse
+ */
+export type PreviewResponse = Message<"gohub.v1.PreviewResponse"> & {
+};
+
+/**
+ * @generated from message gohub.v1.PreviewResponse
+ */
+export type PreviewResponseJson = {
+};
+
+/**
+ * Describes the message gohub.v1.PreviewResponse.
+ * Use `create(PreviewResponseSchema)` to create a new message.
+ */
+export const PreviewResponseSchema: GenMessage<PreviewResponse, {jsonType: PreviewResponseJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_ingest, 9);
 
 /**
  * Gap says that samples were taken, or should have been, and are lost for good.
@@ -577,7 +589,7 @@ export type GapJson = {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap, {jsonType: GapJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 9);
+  messageDesc(file_gohub_v1_ingest, 10);
 
 /**
  * Ack says that the batches up to seq are stored for good, or quarantined with a reason.
@@ -618,7 +630,7 @@ export type AckJson = {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack, {jsonType: AckJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 10);
+  messageDesc(file_gohub_v1_ingest, 11);
 
 /**
  * Sample is one tick of one host.
@@ -723,7 +735,7 @@ export type SampleJson = {
  * Use `create(SampleSchema)` to create a new message.
  */
 export const SampleSchema: GenMessage<Sample, {jsonType: SampleJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 11);
+  messageDesc(file_gohub_v1_ingest, 12);
 
 /**
  * HostFacts is what seldom changes on a machine.
@@ -888,7 +900,7 @@ export type HostFactsJson = {
  * Use `create(HostFactsSchema)` to create a new message.
  */
 export const HostFactsSchema: GenMessage<HostFacts, {jsonType: HostFactsJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_ingest, 12);
+  messageDesc(file_gohub_v1_ingest, 13);
 
 /**
  * @generated from enum gohub.v1.GapReason
@@ -946,6 +958,18 @@ export const IngestService: GenService<{
     methodKind: "bidi_streaming";
     input: typeof StreamRequestSchema;
     output: typeof StreamResponseSchema;
+  },
+  /**
+   * Shows the newest sample of an agent whose older ones are not stored yet, so that a dashboard is not behind for as long as
+   * the database is away or a backlog drains. It is a call of its own because it must pass a stream that is held back. The
+   * sample is not stored: it comes again in its batch. FAILED_PRECONDITION if no stream of the agent is open.
+   *
+   * @generated from rpc gohub.v1.IngestService.Preview
+   */
+  preview: {
+    methodKind: "unary";
+    input: typeof PreviewRequestSchema;
+    output: typeof PreviewResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_gohub_v1_ingest, 0);
