@@ -15,9 +15,10 @@ const (
 	// messages, so there is nothing to win; they are a restart of the server or a short break of the line, and the
 	// encoder's megabyte of memory is for what is longer.
 	backlogBatches = 16
-	// maxBundleBytes bounds a bundle before it is compressed, and with it the encoder's window. At some 60 batches a bundle
-	// most of what zstd can find alike has been seen.
-	maxBundleBytes = 256 << 10
+	// maxBundleBytes bounds a bundle before it is compressed, and with it the encoder's window. At some 30 batches a bundle
+	// most of what zstd can find alike has been seen, and a server to which thousands come back at once has one bundle of
+	// each in memory.
+	maxBundleBytes = 128 << 10
 	// maxBundles is how many may be on the way: enough for a line with a long delay, and little to send again.
 	maxBundles = 4
 	// batchesField is the number of Batches.batches.

@@ -72,6 +72,7 @@ func (r *outage) report(report *measure.Report) {
 	report.Target("outage_drain_seconds", result.DrainSeconds, "<=", 300)
 	report.Target("outage_live_lag_away_p99_seconds", highest[phaseAway].AgeP99, "<=", o.liveBound())
 	report.Target("outage_live_lag_draining_p99_seconds", highest[phaseDraining].AgeP99, "<=", o.liveBound())
+	report.Target("outage_memory_draining_ratio", float64(max(highest[phaseDraining].ResidentBytes, highest[phaseAfter].ResidentBytes))/float64(highest[phaseAway].ResidentBytes), "<=", 1.5)
 	// What waits fills its bound at once. Whether memory is bounded shows after that.
 	report.Target("outage_memory_growth_ratio", float64(highest[phaseAway].ResidentBytes)/float64(highest[phaseAway].FirstHalfBytes), "<=", 1.05)
 	for _, phase := range result.Phases { // JSON has no NaN

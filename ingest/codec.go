@@ -19,14 +19,11 @@ type codec struct{ encoding.CodecV2 }
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, message any) error {
 	if raw, ours := message.(*rawMessage); ours {
-		raw.buffer = data.MaterializeToBuffer(messageBuffers)
+		raw.buffer = data.MaterializeToBuffer(&buffers)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, message)
 }
-
-// messageBuffers holds messages that came in several pieces.
-var messageBuffers = mem.DefaultBufferPool()
 
 // rawMessage is a message as it came. Who receives it frees it.
 type rawMessage struct{ buffer mem.Buffer }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"math/bits"
 	"sync"
 
 	"google.golang.org/grpc/mem"
@@ -27,32 +26,6 @@ type entry struct {
 
 var entries = sync.Pool{New: func() any { return &entry{} }}
 
-// rowBuffers holds buffers of 512 bytes, a row or two, of 1 KiB and so on, up to 4 MiB. What is in them is not cleared: gRPC's
-// pools do, and take as long for it as for filling them.
-var rowBuffers [14]sync.Pool
-
-// smallestBuffer is the exponent of the first of rowBuffers.
-const smallestBuffer = 9
-
-func getBuffer(size int) *[]byte {
-	class := max(bits.Len(uint(max(size, 1)-1)), smallestBuffer) - smallestBuffer
-	if class >= len(rowBuffers) {
-		buffer := make([]byte, size)
-		return &buffer
-	}
-	if buffer, ok := rowBuffers[class].Get().(*[]byte); ok {
-		return buffer
-	}
-	buffer := make([]byte, 1<<(class+smallestBuffer))
-	return &buffer
-}
-
-func putBuffer(buffer *[]byte) {
-	if class := bits.Len(uint(cap(*buffer))-1) - smallestBuffer; class < len(rowBuffers) {
-		rowBuffers[class].Put(buffer)
-	}
-}
-
 // newEntry makes an entry for a message, of which it keeps a reference.
 func newEntry(from *session, wire string, source mem.Buffer) *entry {
 	e := entries.Get().(*entry)
@@ -63,7 +36,7 @@ func newEntry(from *session, wire string, source mem.Buffer) *entry {
 
 // fill gives the entry its rows.
 func (e *entry) fill(rows *storage.RowEncoder) {
-	e.buffer = getBuffer(rows.Size())
+	e.buffer = buffers.Get(rows.Size())
 	e.batch.Rows = rows.Rows(*e.buffer)
 	e.rows = e.batch.Rows.Count()
 	e.bytes = int64(cap(*e.buffer) + len(e.wire))
@@ -73,7 +46,7 @@ func (e *entry) fill(rows *storage.RowEncoder) {
 func (e *entry) release() {
 	e.source.Free()
 	if e.buffer != nil {
-		putBuffer(e.buffer)
+		buffers.Put(e.buffer)
 	}
 	*e = entry{}
 	entries.Put(e)

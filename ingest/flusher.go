@@ -118,25 +118,35 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 	}
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
 	f.metrics.flushRows.Observe(float64(countRows(entries)))
-	rows, samples, quarantined := 0, 0, 0
-	for i, outcome := range outcomes {
-		e := entries[i]
-		switch outcome {
+	f.count(entries, outcomes)
+	for i, e := range entries {
+		if outcomes[i] == storage.Fenced {
+			e.from.end(errFenced)
+		} else {
+			e.from.ack(e.batch.Seq)
+		}
+	}
+	return nil
+}
+
+// count counts what became of the entries.
+func (f *flusher) count(entries []*entry, outcomes []storage.Outcome) {
+	var rows, samples, quarantined, duplicates, fenced int
+	for i, e := range entries {
+		switch outcomes[i] {
 		case storage.Stored:
 			rows, samples, quarantined = rows+e.rows, samples+e.samples, quarantined+len(e.batch.Rejected)
-			e.from.ack(e.batch.Seq)
 		case storage.Duplicate:
-			f.metrics.duplicates.Inc()
-			e.from.ack(e.batch.Seq)
+			duplicates++
 		case storage.Fenced:
-			f.metrics.fenced.Inc()
-			e.from.end(errFenced)
+			fenced++
 		}
 	}
 	f.metrics.rows.Add(float64(rows))
 	f.metrics.samples.Add(float64(samples))
 	f.metrics.quarantined.Add(float64(quarantined))
-	return nil
+	f.metrics.duplicates.Add(float64(duplicates))
+	f.metrics.fenced.Add(float64(fenced))
 }
 
 // append bounds one attempt: a database that vanished without a word must not hold a shard for as long as TCP waits. What

@@ -66,12 +66,12 @@ func (s *Server) decompress(compressed string) (mem.Buffer, error) {
 	case header.FrameContentSize > maxBacklogBytes:
 		return nil, fmt.Errorf("a backlog of %d bytes, the limit is %d", header.FrameContentSize, maxBacklogBytes)
 	}
-	buffer := messageBuffers.Get(int(header.FrameContentSize))
+	buffer := buffers.Get(int(header.FrameContentSize))
 	content, err := s.decompressor.DecodeAll(frame, (*buffer)[:0:header.FrameContentSize])
 	if err != nil {
-		messageBuffers.Put(buffer)
+		buffers.Put(buffer)
 		return nil, fmt.Errorf("decompress a backlog: %w", err)
 	}
 	*buffer = content
-	return mem.NewBuffer(buffer, messageBuffers), nil
+	return mem.NewBuffer(buffer, &buffers), nil
 }

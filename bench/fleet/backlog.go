@@ -15,7 +15,7 @@ const (
 	// backlogFrom is how many batches may wait to be sent singly; with more they go together.
 	backlogFrom = 16
 	// backlogBytes is how much goes into a Backlog, before compression: the server decompresses few at a time.
-	backlogBytes = 256 << 10
+	backlogBytes = 128 << 10
 	// mostBacklogs may be unacknowledged at a time.
 	mostBacklogs = 4
 )
