@@ -34,13 +34,13 @@ func TestEndToEndOracleSeesSabotage(t *testing.T) {
 		defer db.Close()
 		require.Eventually(t, func() bool {
 			var stored int
-			require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM filesystem_samples WHERE size_bytes = 3").Scan(&stored))
+			require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM host_samples WHERE memory_total_bytes = 3").Scan(&stored))
 			return stored == agents
 		}, time.Minute, 20*time.Millisecond)
 		for _, statement := range []string{
-			"DELETE FROM host_samples WHERE uptime_seconds = 1",
-			"INSERT INTO filesystem_samples SELECT * FROM filesystem_samples WHERE size_bytes = 2",
-			"UPDATE host_samples SET memory_used_bytes = memory_used_bytes + 1 WHERE uptime_seconds = 3",
+			"DELETE FROM host_samples WHERE memory_total_bytes = 1",
+			"INSERT INTO host_samples SELECT * FROM host_samples WHERE memory_total_bytes = 2",
+			"UPDATE host_samples SET memory_used_bytes = coalesce(memory_used_bytes, 0) + 1 WHERE memory_total_bytes = 3",
 			"INSERT INTO host_samples (time, host_id, received_at) SELECT now(), -1, now()",
 		} {
 			_, err := db.ExecContext(ctx, statement)

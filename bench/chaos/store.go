@@ -102,9 +102,6 @@ func (s *store) open() (*sql.DB, error) {
 	return sql.Open("sqlite", files[0])
 }
 
-// tables are where the oracle's parts are stored.
-var tables = map[oracle.Part]string{oracle.Host: "host_samples", oracle.Filesystem: "filesystem_samples"}
-
 // read gives everything that is stored to a check.
 func (s *store) read(ctx context.Context, check *oracle.Check) error {
 	db, err := s.open()
@@ -117,15 +114,17 @@ func (s *store) read(ctx context.Context, check *oracle.Check) error {
 		agent, millis = "coalesce(h.agent_id::text, '')", "round(extract(epoch FROM %s) * 1000)::bigint"
 	}
 	at := func(column string) string { return fmt.Sprintf(millis, column) }
-	for part, table := range tables {
-		row := oracle.Row{Part: part, Values: make([]int64, len(oracle.Columns(part)))}
+	for part, family := range oracle.Families() {
+		row := oracle.Row{Part: oracle.Part(part), Labels: make([]string, len(family.Labels)), Values: make([]oracle.Value, len(family.Columns))}
 		into := []any{&row.AgentID, &row.Time}
 		columns := []string{agent, at("s.time")}
-		for i, column := range oracle.Columns(part) {
-			columns = append(columns, "CAST(coalesce(s."+column+", -1) AS bigint)")
-			into = append(into, &row.Values[i])
+		for i, label := range family.Labels {
+			columns, into = append(columns, "s."+label), append(into, &row.Labels[i])
 		}
-		if err := each(ctx, db, columns, table, into, func() { check.Row(row) }); err != nil {
+		for i, column := range family.Columns {
+			columns, into = append(columns, "s."+column.Name), append(into, &number{&row.Values[i], column.Float})
+		}
+		if err := each(ctx, db, columns, family.Table, into, func() { check.Row(row) }); err != nil {
 			return err
 		}
 	}
@@ -137,6 +136,32 @@ func (s *store) read(ctx context.Context, check *oracle.Check) error {
 	var gap oracle.Gap
 	return each(ctx, db, []string{agent, at("s.from_time"), at("s.to_time"), "s.samples"}, "gaps",
 		[]any{&gap.AgentID, &gap.From, &gap.To, &gap.Samples}, func() { check.Gap(gap) })
+}
+
+// number reads a column into a value of the oracle's.
+type number struct {
+	into  *oracle.Value
+	float bool
+}
+
+// Scan implements sql.Scanner.
+func (n *number) Scan(from any) error {
+	*n.into = oracle.Value{Known: from != nil}
+	switch from := from.(type) {
+	case nil:
+		return nil
+	case int64:
+		if !n.float {
+			n.into.Whole = from
+			return nil
+		}
+	case float64:
+		if n.float {
+			n.into.Float = from
+			return nil
+		}
+	}
+	return fmt.Errorf("a column holds %v, a %T, which is not what its metric is", from, from)
 }
 
 // each reads the rows of a table, those of no host too.

@@ -16,8 +16,9 @@ type Row struct {
 	Part    Part
 	// Time is that of the row, in Unix milliseconds.
 	Time int64
-	// Values are those of Columns.
-	Values []int64
+	// Labels and Values are those of the family's Labels and Columns.
+	Labels []string
+	Values []Value
 	// Sample is that of a row in quarantine, as it is stored.
 	Sample []byte
 }
@@ -64,17 +65,19 @@ type Check struct {
 	plan   *Plan
 	ledger *Ledger
 	agents map[string]int
-	seen   map[int][][parts]uint8
+	// seen has, for each tick of an agent, the rows that were there: a bit for each of the instances that it can have, and one
+	// for the quarantine.
+	seen   map[int][]uint32
 	gaps   map[int][]Gap
 	report Report
 }
 
 // NewCheck begins a check.
 func NewCheck(plan *Plan, ledger *Ledger) *Check {
-	c := &Check{plan: plan, ledger: ledger, agents: map[string]int{}, seen: map[int][][parts]uint8{}, gaps: map[int][]Gap{}}
+	c := &Check{plan: plan, ledger: ledger, agents: map[string]int{}, seen: map[int][]uint32{}, gaps: map[int][]Gap{}}
 	for agent, ticks := range ledger.agents {
 		c.agents[plan.AgentID(agent)] = agent
-		c.seen[agent] = make([][parts]uint8, len(ticks))
+		c.seen[agent] = make([]uint32, len(ticks))
 	}
 	return c
 }
@@ -86,36 +89,79 @@ func (c *Check) Row(row Row) {
 		c.note(&c.report.Spurious, "a %s row of the unknown agent %q", row.Part, row.AgentID)
 		return
 	}
-	tick, whole := c.identify(agent, row)
+	tick, bit, whole := c.identify(agent, row)
 	switch {
 	case !whole:
-		c.note(&c.report.Corrupt, "a %s row of agent %d that says tick %d has the values %v at %d", row.Part, agent, tick, row.Values, row.Time)
+		c.note(&c.report.Corrupt, "a %s row of agent %d that says tick %d is not what was taken: %s", row.Part, agent, tick, row.content())
 	case tick < 0 || tick >= len(c.seen[agent]) || c.ledger.agents[agent][tick] == never:
 		c.note(&c.report.Spurious, "a %s row of agent %d for tick %d, which it never took", row.Part, agent, tick)
-	case c.plan.Poisoned(tick) != (row.Part == Quarantine):
+	case c.plan.Poisoned(tick) != (row.Part == Quarantine) || c.wanted(agent, tick)&bit == 0:
 		c.note(&c.report.Spurious, "a row of agent %d for tick %d is in %s, where it must not be", agent, tick, row.Part)
-	case c.seen[agent][tick][row.Part] > 0:
-		c.note(&c.report.Doubled, "the %s row of agent %d for tick %d is there again", row.Part, agent, tick)
+	case c.seen[agent][tick]&bit != 0:
+		c.note(&c.report.Doubled, "the %s row %q of agent %d for tick %d is there again", row.Part, row.Labels, agent, tick)
 	default:
-		c.seen[agent][tick][row.Part] = 1
+		c.seen[agent][tick] |= bit
 	}
 }
 
-// identify reads the tick of a row, and says whether everything else of the row is what that tick's is.
-func (c *Check) identify(agent int, row Row) (tick int, whole bool) {
+// inQuarantine is the bit of a row there. Those of the families' instances are from 0.
+const inQuarantine = 1 << 31
+
+// identify reads the tick and the instance of a row, and says whether everything else of the row is what it should be.
+func (c *Check) identify(agent int, row Row) (tick int, bit uint32, whole bool) {
 	if row.Part == Quarantine {
 		sample := &gohubv1.Sample{}
 		if proto.Unmarshal(row.Sample, sample) != nil || sample.GetHost() == nil {
-			return -1, false
+			return -1, 0, false
 		}
-		tick = int(sample.GetHost().GetUptimeSeconds())
-		return tick, proto.Equal(sample, c.plan.Sample(agent, tick))
+		tick = tickOf(0, RowsOf("", sample)[0].Values)
+		return tick, inQuarantine, proto.Equal(sample, c.plan.Sample(agent, tick))
 	}
-	if len(row.Values) != len(Columns(row.Part)) {
-		return -1, false
+	one := families[row.Part]
+	instance := one.instance(row.Labels)
+	if len(row.Values) != len(one.Columns) || instance < 0 {
+		return -1, 0, false
 	}
-	tick = int(row.Values[0])
-	return tick, slices.Equal(row.Values[1:], c.plan.Values(row.Part, agent, tick)) && row.Time == c.plan.Time(tick)
+	tick = tickOf(row.Part, row.Values)
+	whole = slices.Equal(row.Values, c.plan.Values(row.Part, agent, tick, instance)) && row.Time == c.plan.Time(tick)
+	return tick, 1 << (one.first + instance), whole
+}
+
+// tickOf reads the tick that a row names.
+func tickOf(part Part, values []Value) int {
+	if families[part].Columns[0].Float {
+		return int(values[0].Float)
+	}
+	return int(values[0].Whole)
+}
+
+// wanted are the bits of the rows that a tick must have.
+func (c *Check) wanted(agent, tick int) (bits uint32) {
+	if c.plan.Poisoned(tick) {
+		return inQuarantine
+	}
+	for part, one := range families {
+		bits |= (1<<c.plan.instances(Part(part), agent, tick) - 1) << one.first
+	}
+	return bits
+}
+
+// content is what a row holds, for people.
+func (r *Row) content() string {
+	if r.Part == Quarantine {
+		return fmt.Sprintf("%x", r.Sample)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "at %d %q", r.Time, r.Labels)
+	for i, value := range r.Values {
+		switch column := families[r.Part].Columns[i]; {
+		case value.Known && column.Float:
+			fmt.Fprintf(&text, " %s=%v", column.Name, value.Float)
+		case value.Known:
+			fmt.Fprintf(&text, " %s=%d", column.Name, value.Whole)
+		}
+	}
+	return text.String()
 }
 
 // Gap takes a gap into account.
@@ -136,11 +182,11 @@ func (c *Check) Report() *Report {
 			if state == certain {
 				c.report.Produced++
 			}
-			there, wanted := c.found(agent, tick)
+			there, wanted := c.seen[agent][tick], c.wanted(agent, tick)
 			switch {
 			case there == wanted:
 				c.report.Stored++
-			case there > 0:
+			case there != 0:
 				c.note(&c.report.Missing, "of tick %d of agent %d only a part is there", tick, agent)
 			case state != certain:
 			case c.covered(agent, tick):
@@ -157,15 +203,6 @@ func (c *Check) Report() *Report {
 		c.report.Told += told
 	}
 	return &c.report
-}
-
-// found counts the parts of a tick that are there, and those that must be.
-func (c *Check) found(agent, tick int) (there, wanted int) {
-	seen := c.seen[agent][tick]
-	if c.plan.Poisoned(tick) {
-		return int(seen[Quarantine]), 1
-	}
-	return int(seen[Host] + seen[Filesystem]), 2
 }
 
 func (c *Check) covered(agent, tick int) bool {

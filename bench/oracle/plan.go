@@ -4,13 +4,13 @@ package oracle
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/fnv"
 	"math"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
@@ -50,9 +50,13 @@ func (p *Plan) Time(tick int) int64 {
 // poisons are the ways in which a sample can be unfit to be stored.
 var poisons = []func(*gohubv1.Sample){
 	func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.NaN())) },
-	func(s *gohubv1.Sample) { s.Filesystems[0].Mountpoint = "/data\x00" },
+	func(s *gohubv1.Sample) {
+		s.Filesystems = append(s.Filesystems, &gohubv1.FilesystemMetrics{Mountpoint: "/data\x00"})
+	},
 	func(s *gohubv1.Sample) { s.TimeUnixMillis += (20 * 365 * 24 * time.Hour).Milliseconds() },
 	func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.Inf(-1))) },
+	func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxUint32) }, // its column has 31 bits
+	func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 },
 }
 
 // Poisoned says that a tick's sample belongs into quarantine.
@@ -62,26 +66,17 @@ func (p *Plan) Poisoned(tick int) bool {
 
 // Sample makes the sample of a tick.
 func (p *Plan) Sample(agent, tick int) *gohubv1.Sample {
-	host, filesystem := p.Values(Host, agent, tick), p.Values(Filesystem, agent, tick)
-	sample := &gohubv1.Sample{
-		TimeUnixMillis: p.Time(tick),
-		Host: &gohubv1.HostMetrics{
-			UptimeSeconds:        proto.Uint64(uint64(tick)),
-			MemoryTotalBytes:     proto.Uint64(uint64(host[0])),
-			MemoryUsedBytes:      proto.Uint64(uint64(host[1])),
-			MemoryAvailableBytes: proto.Uint64(uint64(host[2])),
-			SwapUsedBytes:        proto.Uint64(uint64(host[3])),
-			Processes:            proto.Uint32(uint32(host[4])),
-			Load1:                proto.Float32(float32(host[5])),
-			Load15:               proto.Float32(float32(host[6])),
-		},
-		Filesystems: []*gohubv1.FilesystemMetrics{{
-			Mountpoint: "/data", Device: "/dev/data", Fstype: "ext4",
-			SizeBytes:      proto.Uint64(uint64(tick)),
-			UsedBytes:      proto.Uint64(uint64(filesystem[0])),
-			AvailableBytes: proto.Uint64(uint64(filesystem[1])),
-			Inodes:         proto.Uint64(uint64(filesystem[2])),
-		}},
+	sample := &gohubv1.Sample{TimeUnixMillis: p.Time(tick)}
+	reflected := sample.ProtoReflect()
+	for part, one := range families {
+		for instance := range p.instances(Part(part), agent, tick) {
+			if one.field.IsList() {
+				message := reflected.Mutable(one.field).List().AppendMutable().Message()
+				one.fill(message, instance, p.Values(Part(part), agent, tick, instance))
+			} else {
+				one.fill(reflected.Mutable(one.field).Message(), instance, p.Values(Part(part), agent, tick, instance))
+			}
+		}
 	}
 	if p.Poisoned(tick) {
 		poisons[tick/p.PoisonEvery%len(poisons)](sample)
@@ -89,50 +84,45 @@ func (p *Plan) Sample(agent, tick int) *gohubv1.Sample {
 	return sample
 }
 
-// Part is where a piece of a sample is stored.
-type Part int
-
-// The parts. A sample that is fit is in the first two, one that is not is in quarantine alone.
-const (
-	Host Part = iota
-	Filesystem
-	Quarantine
-	parts
-)
-
-// String implements fmt.Stringer.
-func (p Part) String() string {
-	if p < 0 || p >= parts {
-		return fmt.Sprintf("part %d", int(p))
+// instances is how many rows a sample has of a family: the machine's own always, of the others any number, none too.
+func (p *Plan) instances(part Part, agent, tick int) int {
+	if families[part].most == 1 {
+		return 1
 	}
-	return [...]string{"host", "filesystem", "quarantine"}[p]
+	return int(p.hash(agent, tick, -3-int(part)) % uint64(families[part].most+1))
 }
 
-// bits is how much of a hash each value of a part has: what its column holds without loss.
-var bits = [parts][]int{
-	Host:       {62, 62, 62, 62, 31, 24, 24},
-	Filesystem: {62, 62, 62},
-}
-
-// Values are what a part's columns hold, in the order of Columns, without the tick.
-func (p *Plan) Values(part Part, agent, tick int) []int64 {
-	values := make([]int64, len(bits[part]))
-	for i, n := range bits[part] {
-		values[i] = int64(p.hash(agent, tick, int(part)<<8|i) >> (64 - n))
+// Values are what the row of an instance holds, in the order of the family's columns. The first names the tick.
+func (p *Plan) Values(part Part, agent, tick, instance int) []Value {
+	columns := families[part].metrics
+	values := make([]Value, len(columns))
+	for i, column := range columns {
+		hash := p.hash(agent, tick, int(part)<<16|instance<<8|i)
+		switch {
+		case i == 0 && column.Kind() == protoreflect.FloatKind:
+			values[i] = Value{Known: true, Float: float64(tick) + float64(hash>>60)/sixteen}
+		case i == 0:
+			values[i] = Value{Known: true, Whole: int64(tick)}
+		case hash%absent == 0: // a reading that the machine does not have
+		case column.Kind() == protoreflect.FloatKind:
+			values[i] = Value{Known: true, Float: float64(hash>>40) / fraction}
+		case column.Kind() == protoreflect.Uint32Kind:
+			values[i] = Value{Known: true, Whole: int64(hash >> 33)}
+		default:
+			values[i] = Value{Known: true, Whole: int64(hash >> 1)}
+		}
 	}
 	return values
 }
 
-// Columns are those of a part, by the names that they have in the database. The first is the tick.
-func Columns(part Part) []string {
-	return [parts][]string{
-		Host: {
-			"uptime_seconds", "memory_total_bytes", "memory_used_bytes", "memory_available_bytes", "swap_used_bytes",
-			"processes", "load1", "load15",
-		},
-		Filesystem: {"size_bytes", "used_bytes", "available_bytes", "inodes"},
-	}[part]
-}
+// One of absent values is none, and fraction is a power of two: of a float of 24 bits nothing is lost on the way.
+const (
+	absent   = 8
+	fraction = 64
+	// sixteen makes a number of four bits a fraction: beside a tick of up to a million, a float has room for it. In a family
+	// of one column it is all that tells agents apart.
+	sixteen = 16
+)
 
 func (p *Plan) hash(agent, tick, index int) uint64 {
 	h := fnv.New64a()
@@ -146,19 +136,4 @@ func (p *Plan) hash(agent, tick, index int) uint64 {
 	x = (x ^ x>>33) * 0xff51afd7ed558ccd
 	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
-}
-
-// RowsOf are the rows that a sample becomes where it is stored.
-func RowsOf(agentID string, sample *gohubv1.Sample) []Row {
-	h := sample.GetHost()
-	rows := []Row{{AgentID: agentID, Part: Host, Time: sample.GetTimeUnixMillis(), Values: []int64{
-		int64(h.GetUptimeSeconds()), int64(h.GetMemoryTotalBytes()), int64(h.GetMemoryUsedBytes()), int64(h.GetMemoryAvailableBytes()),
-		int64(h.GetSwapUsedBytes()), int64(h.GetProcesses()), int64(h.GetLoad1()), int64(h.GetLoad15()),
-	}}}
-	for _, f := range sample.GetFilesystems() {
-		rows = append(rows, Row{AgentID: agentID, Part: Filesystem, Time: sample.GetTimeUnixMillis(), Values: []int64{
-			int64(f.GetSizeBytes()), int64(f.GetUsedBytes()), int64(f.GetAvailableBytes()), int64(f.GetInodes()),
-		}})
-	}
-	return rows
 }
