@@ -73,10 +73,13 @@ func (w *world) ambush(ctx context.Context, one ambush) error {
 		nobody: func() {}, theServer: w.servers[0].process.kill, theAgents: w.agents.kill,
 		theCluster: func() { _ = w.options.Cluster.kill(ctx) }, // what it did not kill it kills below
 	}
-	trap := where.set(one.at, w.random.IntN(8), false, victims[one.victim])
+	skip, connect := w.random.IntN(8), one.at == beforeWelcome || one.at == afterWelcome
+	if connect {
+		skip = min(skip, 1)
+	}
+	trap := where.set(one.at, skip, false, victims[one.victim])
 	defer where.clear()
-	if one.at == beforeWelcome || one.at == afterWelcome { // somebody must connect
-		trap.skip = min(trap.skip, 1)
+	if connect { // somebody must
 		for _, relay := range w.relays {
 			relay.point(w.servers[0].grpc)
 		}
@@ -85,6 +88,9 @@ func (w *world) ambush(ctx context.Context, one ambush) error {
 		return err
 	}
 	w.faults++
+	if one.victim != nobody {
+		w.kills++
+	}
 	switch one.victim {
 	case theServer:
 		if err := w.startServer(ctx, 0); err != nil {
@@ -107,10 +113,13 @@ func (w *world) ambush(ctx context.Context, one ambush) error {
 }
 
 // sprung waits until a trap has sprung.
-func (w *world) sprung(ctx context.Context, trap *trap) error {
+func (w *world) sprung(ctx context.Context, trap *trap) error { return w.came(ctx, trap.sprung) }
+
+// came waits for what traffic brings about.
+func (w *world) came(ctx context.Context, done <-chan struct{}) error {
 	const patience = 30 * time.Second
 	select {
-	case <-trap.sprung:
+	case <-done:
 		return nil
 	case <-time.After(patience):
 		return fmt.Errorf("nothing came by within %s; %+v; servers said:\n%s", patience, *w.agents.status.Load(), w.serverLogs())

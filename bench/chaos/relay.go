@@ -26,9 +26,9 @@ type relay struct {
 // link is a connection through a relay.
 type link struct {
 	client, target net.Conn
-	// committing says that the client has sent a commit whose answer has not passed.
+	// answered is closed and gone when the answer to a commit that the client has sent has passed; without one it is nil.
 	committing sync.Mutex
-	commits    bool
+	answered   chan struct{}
 }
 
 // tap moves the bytes of a link, each of its two functions in a goroutine of its own until an end breaks.
@@ -103,6 +103,7 @@ func (r *relay) serve(client net.Conn) {
 		l.cut()
 	})
 	_ = r.tap.down(l)
+	l.setCommitting(false)
 	l.cut()
 	up.Wait()
 	r.mu.Lock()

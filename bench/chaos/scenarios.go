@@ -10,6 +10,7 @@ import (
 var scenarios = []scenario{
 	{name: "kills", redelivers: true, run: resent(randomKills(0.5, true))},
 	{name: "points", redelivers: true, run: ambushed(0.25, true)},
+	{name: "delays", redelivers: true, run: delays(0.06)},
 	{name: "freeze", cluster: true, run: freezes(5, 1, 3*time.Second)},
 	{name: "freeze-long", cluster: true, long: true, run: freezes(1, 1, 130*time.Second), change: func(w *world) {
 		w.config.Every, w.config.Patience = 100*time.Millisecond, 0 // the agents' own patience is what counts here
@@ -116,6 +117,7 @@ func (w *world) killSome(ctx context.Context, database bool) error {
 // killDatabase kills every process of the database at once, and starts it again.
 func (w *world) killDatabase(ctx context.Context) error {
 	w.faults++
+	w.kills++
 	if err := w.options.Cluster.kill(ctx); err != nil {
 		return err
 	}

@@ -145,4 +145,5 @@ func (s *server) note(ctx context.Context) {
 func (w *world) killServer(i int) {
 	w.servers[i].process.kill()
 	w.faults++
+	w.kills++
 }

@@ -7,10 +7,18 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 )
 
 // maxMessage bounds what a tap holds of one message: the statement of a flush that moves thousands of cursors is far below.
 const maxMessage = 16 << 20
+
+// codeCursorMoved is the SQLSTATE of a commit whose cursors are not where it expects them. An error tells it near its
+// beginning, after its severity.
+const (
+	codeCursorMoved = "GH001"
+	maxErrorHead    = 256
+)
 
 var errOversized = errors.New("the message is too big to look at")
 
@@ -63,6 +71,7 @@ func tapStatements(l *link, t *traps) error {
 			return err
 		}
 		if _, err := io.ReadFull(s.in, header[:]); err != nil {
+			l.awaitAnswer()
 			return err
 		}
 		body := int64(binary.BigEndian.Uint32(header[1:])) - 4
@@ -138,6 +147,14 @@ func tapAnswers(l *link, t *traps) error {
 					return err
 				}
 			}
+		case 'E': // an error
+			text, err := s.in.Peek(int(min(body, maxErrorHead)))
+			if err != nil {
+				return err
+			}
+			if l.isCommitting() && bytes.Contains(text, []byte("C"+codeCursorMoved+"\x00")) {
+				t.refuse()
+			}
 		case 'Z': // ready for the next statement
 			if l.isCommitting() {
 				l.setCommitting(false)
@@ -162,13 +179,35 @@ func tapAnswers(l *link, t *traps) error {
 func (l *link) setCommitting(is bool) {
 	l.committing.Lock()
 	defer l.committing.Unlock()
-	l.commits = is
+	if l.answered != nil {
+		close(l.answered)
+		l.answered = nil
+	}
+	if is {
+		l.answered = make(chan struct{})
+	}
 }
 
 func (l *link) isCommitting() bool {
 	l.committing.Lock()
 	defer l.committing.Unlock()
-	return l.commits
+	return l.answered != nil
+}
+
+// awaitAnswer waits a while for the answer to a commit whose client is gone, so that it is seen what came of it.
+func (l *link) awaitAnswer() {
+	l.committing.Lock()
+	answered := l.answered
+	l.committing.Unlock()
+	if answered == nil {
+		return
+	}
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-answered:
+	case <-timer.C:
+	}
 }
 
 // grpcTap looks at what a server answers an agent, by HTTP/2 without TLS: frames of a length, a type, flags, a stream and a

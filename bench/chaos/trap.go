@@ -27,8 +27,9 @@ var errSprung = errors.New("a trap cut the connection")
 
 // traps is where faults wait for a point. The zero value has none. It is safe for concurrent use.
 type traps struct {
-	mu  sync.Mutex
-	one *trap
+	mu      sync.Mutex
+	one     *trap
+	refused int
 }
 
 // trap waits for one passing of a point, which it then turns into a fault.
@@ -47,6 +48,20 @@ func (t *traps) set(at point, skip int, keep bool, action func()) *trap {
 	defer t.mu.Unlock()
 	t.one = one
 	return one
+}
+
+// refuse counts a commit that the database refused, as its cursors had moved.
+func (t *traps) refuse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused++
+}
+
+// refusals is how many there were.
+func (t *traps) refusals() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused
 }
 
 // clear takes the trap away, sprung or not.

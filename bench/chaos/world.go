@@ -39,8 +39,8 @@ type world struct {
 	agents    *producers
 	mounted   bool // the spools have a file system of their own
 
-	faults int
-	past   producerStatus // what ended agent processes did
+	faults, kills int            // kills are of processes, and among the faults
+	past          producerStatus // what ended agent processes did
 }
 
 // producers is a running agent process.
@@ -106,6 +106,7 @@ func (w *world) launchAgents(config producerConfig) (*producers, error) {
 func (w *world) killAgents() {
 	w.agents.kill()
 	w.faults++
+	w.kills++
 	w.agentsEnded()
 }
 
