@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,18 +16,21 @@ import (
 // clusterPort is that of the tests' own TimescaleDB, which is killed: not the one that other tests share.
 const clusterPort = 55474
 
-// TestEndToEndChaos runs a short time of every fault against the server that `make server` built. Its seed is printed:
-// what else is random is up to the system.
+// TestEndToEndChaos runs a short time of every fault against the server that `make server` built, and shows that the
+// oracle would see it if something went wrong. Its seed is printed: what else is random is up to the system.
 func TestEndToEndChaos(t *testing.T) {
 	options := startOptions(t)
-	report, err := Run(t.Context(), options)
-	require.NoError(t, report.Print(os.Stdout))
-	require.NoError(t, err)
+	t.Run("faults", func(t *testing.T) {
+		report, err := Run(t.Context(), options)
+		require.NoError(t, report.Print(os.Stdout))
+		require.NoError(t, err)
+	})
+	t.Run("sabotage is seen", func(t *testing.T) { seesSabotage(t, options) })
+	t.Run("an unfenced commit is seen", func(t *testing.T) { seesUnfencedCommit(t, options) })
 }
 
-// TestEndToEndOracleSeesSabotage takes, doubles and changes rows behind the server's back: the oracle must find just these.
-func TestEndToEndOracleSeesSabotage(t *testing.T) {
-	options := startOptions(t)
+// seesSabotage takes, doubles and changes rows behind the server's back: the oracle must find just these.
+func seesSabotage(t *testing.T, options Options) {
 	const agents = 10
 	outcome, err := options.play(t.Context(), &scenario{name: "sabotage", agents: agents, run: func(ctx context.Context, w *world) error {
 		db, err := w.store.open()
@@ -50,6 +54,26 @@ func TestEndToEndOracleSeesSabotage(t *testing.T) {
 	}})
 	require.Error(t, err)
 	require.Equal(t, [4]int{2 * agents, agents, agents, 1}, [4]int{outcome.Missing, outcome.Doubled, outcome.Corrupt, outcome.Spurious}, err)
+}
+
+// seesUnfencedCommit takes the comparison out of the cursors' compare-and-set: a commit that comes late,
+// from a server that is dead, then doubles what another one has stored, and the oracle must say so.
+func seesUnfencedCommit(t *testing.T, options Options) {
+	outcome, err := options.play(t.Context(), &scenario{name: "unfenced", run: func(ctx context.Context, w *world) error {
+		db, err := w.store.open()
+		require.NoError(t, err)
+		defer db.Close()
+		var function string
+		require.NoError(t, db.QueryRowContext(ctx, "SELECT pg_get_functiondef('advance_cursors'::regproc)").Scan(&function))
+		const comparison = " AND c.seq = n.prev"
+		require.Contains(t, function, comparison)
+		_, err = db.ExecContext(ctx, strings.Replace(function, comparison, "", 1))
+		require.NoError(t, err)
+		return w.commitLate(ctx)
+	}})
+	require.Error(t, err)
+	require.Positive(t, outcome.Doubled, err)
+	require.Zero(t, outcome.Missing+outcome.Spurious+outcome.Corrupt, err)
 }
 
 // startOptions are those of a short run against a database of its own.

@@ -16,13 +16,14 @@ import (
 
 // A spool whose bytes are flipped holds flipTicks batches, of which a server has stored flipAcked.
 const (
-	flipTicks = 8
+	flipTicks = 6
 	flipAcked = 2
 	flipAgent = 0
 )
 
-// flipBytes changes each byte of a spool's segment in turn, and some of its state, once of one that was closed and once of one whose agent was killed. What
-// an agent then sends must be what it took, and what it can not send must be covered by a gap.
+// flipBytes changes each byte of a spool's segment in turn, and some of its state, once of one that was closed and once of
+// one whose agent was killed. What an agent then sends must be what it took, and what it can not send must be covered by a
+// gap.
 func flipBytes(ctx context.Context, w *world) (*oracle.Report, error) {
 	total := &oracle.Report{}
 	for _, closed := range []bool{true, false} {
@@ -36,7 +37,7 @@ func flipBytes(ctx context.Context, w *world) (*oracle.Report, error) {
 				stride = 7 // the state is a multiple of what it says in length
 			}
 			if w.options.Short {
-				stride *= 20
+				stride *= 60
 			}
 			for at := w.random.IntN(stride); at < len(content); at += stride {
 				if ctx.Err() != nil {
