@@ -115,7 +115,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
 	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
-	if err := s.readBatch(work, e, now); err != nil {
+	if err := s.readBatch(work, e, head.samples, now); err != nil {
 		work.rows.Reset()
 		e.release()
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
@@ -168,30 +168,40 @@ func (s *session) checkHead(wire string) (head batchHead, err error) {
 	}
 }
 
-// readBatch reads the samples and gaps of a batch. A sample that must not be stored goes to quarantine.
-func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
+// readBatch reads the samples and gaps of a batch. A sample that must not be stored goes to quarantine. The last sample
+// is decoded, for the observer sees it; those before it become rows straight from the wire, if they are as agents send them.
+func (s *session) readBatch(work *workspace, e *entry, samples int, now time.Time) error {
 	badGaps, rows := 0, 0
 	accept := s.server.acceptance(now)
+	var newest string // the last good one that was not decoded
+	shown := false
 	err := each(e.wire, func(field catalogue.Field) error {
 		if field.Type != protowire.BytesType {
 			return nil
 		}
 		switch field.Number {
 		case batchSamples:
-			sample := work.sample
-			if err := sample.Decode(field.Text); err != nil {
+			samples--
+			if samples > 0 {
+				if n, ok := work.rows.AddEncoded(s.host.ID, now, field.Text, accept.earliest, accept.latest); ok {
+					newest = field.Text
+					e.samples++
+					return checkRows(&rows, n)
+				}
+			}
+			if err := work.sample.Decode(field.Text); err != nil {
 				return err
 			}
-			if rows += sample.Rows(); rows > maxRowsPerBatch {
-				return fmt.Errorf("over %d rows", maxRowsPerBatch)
+			if err := checkRows(&rows, work.sample.Rows()); err != nil {
+				return err
 			}
-			if reason := accept.check(sample); reason != "" {
+			if reason := accept.check(&work.sample); reason != "" {
 				s.reject(e, field.Text, reason)
 				return nil
 			}
+			work.rows.Add(s.host.ID, now, &work.sample)
+			newest, shown = field.Text, samples == 0
 			e.samples++
-			work.rows.Add(s.host.ID, now, sample)
-			work.sample, work.newest = work.newest, sample
 		case batchGaps:
 			gap := &gohubv1.Gap{}
 			if err := proto.Unmarshal([]byte(field.Text), gap); err != nil {
@@ -209,11 +219,24 @@ func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
 		s.log().Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
 	}
 	if err == nil && e.samples > 0 {
+		if !shown {
+			if err := work.sample.Decode(newest); err != nil {
+				return err
+			}
+		}
 		// Only the newest counts for what is shown.
-		s.server.options.Observer.Observe(s.host.ID, work.newest, now)
-		s.server.metrics.lag.Observe(float64(accept.now-work.newest.TimeUnixMillis) / 1000)
+		s.server.options.Observer.Observe(s.host.ID, &work.sample, now)
+		s.server.metrics.lag.Observe(float64(accept.now-work.sample.TimeUnixMillis) / 1000)
 	}
 	return err
+}
+
+// checkRows counts rows of a batch.
+func checkRows(rows *int, more int) error {
+	if *rows += more; *rows > maxRowsPerBatch {
+		return fmt.Errorf("over %d rows", maxRowsPerBatch)
+	}
+	return nil
 }
 
 func (s *session) reject(e *entry, wire, reason string) {

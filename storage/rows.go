@@ -57,14 +57,7 @@ type RowEncoder struct {
 
 // Add appends the rows of a sample.
 func (e *RowEncoder) Add(host HostID, receivedAt time.Time, sample *catalogue.Sample) {
-	// What the tuples of a sample begin with is the same but for the number of their fields.
-	var start [2 + 12 + 8 + 12]byte
-	binary.BigEndian.PutUint32(start[2:], 8)
-	binary.BigEndian.PutUint64(start[6:], uint64(sample.TimeUnixMillis*1000-postgresEpochMicros))
-	binary.BigEndian.PutUint32(start[14:], 4)
-	binary.BigEndian.PutUint32(start[18:], uint32(host))
-	binary.BigEndian.PutUint32(start[22:], 8)
-	binary.BigEndian.PutUint64(start[26:], uint64(receivedAt.UnixMicro()-postgresEpochMicros))
+	start := newStart(host, sample.TimeUnixMillis, receivedAt)
 	for i, family := range catalogue.Families() {
 		count := family.Count(sample)
 		if count == 0 {
@@ -92,11 +85,17 @@ type shape struct {
 	// wide says of each metric that its column is a bigint, and bytes is the most that the metrics take.
 	wide  []bool
 	bytes int
+	// steps are for AddEncoded, and most is how many rows of the family a sample may have.
+	steps []step
+	most  uint32
 }
 
 var shapes = func() (shapes [maxFamilies]shape) {
 	for i, family := range catalogue.Families() {
-		s := shape{fields: uint16(len(family.Columns())), start: 2 + 12 + 8, labels: len(family.Labels)}
+		s := shape{fields: uint16(len(family.Columns())), start: 2 + 12 + 8, labels: len(family.Labels), steps: newSteps(family), most: catalogue.MaxInstances}
+		if family.Single() {
+			s.most = 1
+		}
 		if s.labels == 0 {
 			s.start += 12
 		}

@@ -195,7 +195,7 @@ func (s *Sample) add(family *Family, message string) error {
 					n += 4
 				} else {
 					var m int
-					if value, m = varint(message[at+n:]); m == 0 {
+					if value, m = Varint(message[at+n:]); m == 0 {
 						return ErrMalformed
 					}
 					n += m
@@ -268,7 +268,7 @@ var ErrMalformed = errors.New("malformed protobuf message")
 // Next reads the first field of a message in protobuf's wire format and returns how many bytes it has, 0 if they are no
 // field. See https://protobuf.dev/programming-guides/encoding.
 func Next(wire string) (f Field, n int) {
-	tag, n := varint(wire)
+	tag, n := Varint(wire)
 	if n == 0 || tag>>3 == 0 || tag>>3 > uint64(protowire.MaxValidNumber) {
 		return f, 0
 	}
@@ -276,7 +276,7 @@ func Next(wire string) (f Field, n int) {
 	wire = wire[n:]
 	switch f.Type {
 	case protowire.VarintType:
-		value, m := varint(wire)
+		value, m := Varint(wire)
 		if m == 0 {
 			return f, 0
 		}
@@ -297,7 +297,7 @@ func Next(wire string) (f Field, n int) {
 		}
 		return f, n + 8
 	case protowire.BytesType:
-		length, m := varint(wire)
+		length, m := Varint(wire)
 		if m == 0 || length > uint64(len(wire)-m) {
 			return f, 0
 		}
@@ -308,8 +308,8 @@ func Next(wire string) (f Field, n int) {
 	}
 }
 
-// varint reads a variable-length number and returns how many bytes it has, 0 if it is cut or longer than 64 bits.
-func varint(wire string) (value uint64, n int) {
+// Varint reads a variable-length number and returns how many bytes it has, 0 if it is cut or longer than 64 bits.
+func Varint(wire string) (value uint64, n int) {
 	if len(wire) > 0 && wire[0] < 0x80 { // most are short
 		return uint64(wire[0]), 1
 	}
@@ -330,7 +330,7 @@ func varint(wire string) (value uint64, n int) {
 	return longVarint(wire)
 }
 
-// longVarint is varint for what is longer than eight bytes, or ends the message.
+// longVarint is Varint for what is longer than eight bytes, or ends the message.
 func longVarint(wire string) (value uint64, n int) {
 	for shift := uint(0); n < len(wire) && shift < 64; shift += 7 {
 		b := wire[n]

@@ -1,0 +1,239 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+)
+
+// AddEncoded is Add for a Sample of the contract as it came, which it turns into tuples in one pass, without a
+// catalogue.Sample in between. It takes only what every agent sends: known fields, each once, in the order of their numbers, with
+// the time first, values that can be stored, and a time from earliest to latest in Unix milliseconds. Of anything else it
+// takes nothing and returns false: then Sample.Decode and Add can tell what is to be done. Otherwise it returns the number of
+// rows that it added.
+func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, earliest, latest int64) (rows int, ok bool) {
+	taken, at := sampleTime(wire)
+	if at == 0 || taken < earliest || taken > latest {
+		return 0, false
+	}
+	counts := e.counts
+	var sizes [maxFamilies]int
+	for i := range e.tuples {
+		sizes[i] = len(e.tuples[i])
+	}
+	start := newStart(host, taken, receivedAt)
+	for at < len(wire) {
+		tag := wire[at]
+		if tag >= 0x80 || straightFamilies[tag] == 0 {
+			break
+		}
+		place := straightFamilies[tag] - 1
+		length, n := catalogue.Varint(wire[at+1:])
+		if n == 0 || length > uint64(len(wire)-at-1-n) || e.counts[place]-counts[place] == shapes[place].most {
+			break
+		}
+		at += 1 + n
+		tuples, straight := shapes[place].appendStraight(e.tuples[place], &start, octets(wire[at:at+int(length)]))
+		if !straight {
+			break
+		}
+		e.tuples[place] = tuples
+		e.counts[place]++
+		at += int(length)
+		rows++
+	}
+	if at == len(wire) && e.counts[0] > counts[0] { // without the host's row a sample is not complete
+		return rows, true
+	}
+	for i := range e.tuples {
+		e.tuples[i] = e.tuples[i][:sizes[i]]
+	}
+	e.counts = counts
+	return 0, false
+}
+
+// sampleTime reads the time that a sample begins with, and returns where the rest of it is, 0 if it does not.
+func sampleTime(wire string) (unixMillis int64, end int) {
+	if len(wire) == 0 || wire[0] != timeTag {
+		return 0, 0
+	}
+	value, n := catalogue.Varint(wire[1:])
+	if n == 0 {
+		return 0, 0
+	}
+	return int64(value), 1 + n
+}
+
+// rowStart is what the tuples of a sample begin with: the number of their fields, which shapes know, the time, the host, and
+// when the sample was received.
+type rowStart [2 + 12 + 8 + 12]byte
+
+func newStart(host HostID, unixMillis int64, receivedAt time.Time) (start rowStart) {
+	binary.BigEndian.PutUint32(start[2:], 8)
+	binary.BigEndian.PutUint64(start[6:], uint64(unixMillis*1000-postgresEpochMicros))
+	binary.BigEndian.PutUint32(start[14:], 4)
+	binary.BigEndian.PutUint32(start[18:], uint32(host))
+	binary.BigEndian.PutUint32(start[22:], 8)
+	binary.BigEndian.PutUint64(start[26:], uint64(receivedAt.UnixMicro()-postgresEpochMicros))
+	return start
+}
+
+// step is what appendStraight does at a column.
+type step struct {
+	// tag is the field's tag as it is in the message, the first byte lowest; mask has the bits of its tagBytes.
+	tag, mask uint64
+	tagBytes  uint8
+	kind      stepKind
+	// length is that of a column of four bytes, where it is in front of them in a word. It is not a constant, of which the
+	// compiler would make a store a byte.
+	length uint64
+	// absent is the length of the column's field where the message has no such field.
+	absent uint32
+	// unfit has the bits that a number must not have.
+	unfit uint64
+}
+
+type stepKind uint8
+
+const (
+	stepLabel stepKind = iota
+	stepFloat
+	stepUint32
+	stepUint64
+)
+
+var (
+	timeTag = byte(protowire.EncodeTag(catalogue.SampleTime(), protowire.VarintType))
+	// straightFamilies finds, by the tag of a family's field in a sample, its place plus one. A tag of two bytes is none.
+	straightFamilies = func() (places [128]uint8) {
+		for i, family := range catalogue.Families() {
+			if tag := protowire.EncodeTag(family.Number, protowire.BytesType); tag < 128 {
+				places[tag] = uint8(i + 1)
+			}
+		}
+		return places
+	}()
+)
+
+// newSteps returns the columns after a tuple's start, nil if the fields' numbers do not rise.
+func newSteps(family *catalogue.Family) []step {
+	var steps []step
+	last := protowire.Number(0)
+	add := func(number protowire.Number, wireType protowire.Type, one step) bool {
+		encoded := protowire.AppendTag(nil, number, wireType)
+		for i, b := range encoded {
+			one.tag |= uint64(b) << (8 * i)
+			one.mask |= 0xff << (8 * i)
+		}
+		one.tagBytes = uint8(len(encoded))
+		steps = append(steps, one)
+		rises := number > last && len(encoded) <= 2 // with a float behind it, it is in eight bytes
+		last = number
+		return rises
+	}
+	for _, label := range family.Labels {
+		if !add(label.Number, protowire.BytesType, step{kind: stepLabel}) {
+			return nil
+		}
+	}
+	for _, metric := range family.Metrics {
+		wireType, one := protowire.VarintType, step{kind: stepUint64, absent: nullLength, unfit: 1 << 63}
+		switch metric.Type {
+		case catalogue.Float:
+			wireType, one.kind, one.length = protowire.Fixed32Type, stepFloat, 4<<32
+		case catalogue.Uint32:
+			one.kind, one.length, one.unfit = stepUint32, 4<<32, ^uint64(math.MaxInt32)
+		}
+		if !add(metric.Number, wireType, one) {
+			return nil
+		}
+	}
+	return steps
+}
+
+// appendStraight appends the tuple of one message of the family. It goes along the columns and the message at once.
+func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]byte, bool) {
+	if s.steps == nil {
+		return dst, false
+	}
+	most := s.start + 4*s.labels + len(message) + s.bytes
+	dst = slices.Grow(dst, most)
+	row := dst[len(dst) : len(dst)+most]
+	binary.BigEndian.PutUint16(row, s.fields)
+	row = row[copy(row[2:], start[2:s.start])+2:]
+	for i := range s.steps {
+		step := &s.steps[i]
+		var ahead uint64
+		if len(message) >= 8 {
+			ahead = binary.LittleEndian.Uint64(message)
+		} else {
+			ahead = tail(message)
+		}
+		if ahead&step.mask != step.tag {
+			binary.BigEndian.PutUint32(row, step.absent)
+			row = row[4:]
+			continue
+		}
+		message = message[step.tagBytes:]
+		if step.kind == stepFloat {
+			value := ahead >> (8 * step.tagBytes) & math.MaxUint32
+			if value&infinity == infinity || len(message) < 4 {
+				return dst, false
+			}
+			message = message[4:]
+			binary.BigEndian.PutUint64(row, step.length|value)
+			row = row[8:]
+			continue
+		}
+		value, n := catalogue.Varint(text(message))
+		if n == 0 || value&step.unfit != 0 {
+			return dst, false
+		}
+		message = message[n:]
+		switch step.kind {
+		case stepUint32:
+			binary.BigEndian.PutUint64(row, step.length|value)
+			row = row[8:]
+		case stepUint64:
+			binary.BigEndian.PutUint32(row, 8)
+			binary.BigEndian.PutUint64(row[4:], value)
+			row = row[12:]
+		default:
+			if value > catalogue.MaxLabelBytes || value > uint64(len(message)) {
+				return dst, false
+			}
+			label := message[:value]
+			if !utf8.Valid(label) || bytes.IndexByte(label, 0) >= 0 {
+				return dst, false
+			}
+			message = message[value:]
+			binary.BigEndian.PutUint32(row, uint32(value))
+			row = row[4+copy(row[4:], label):]
+		}
+	}
+	return dst[:len(dst)+most-len(row)], len(message) == 0
+}
+
+// tail returns a message of fewer than eight bytes, the first one lowest.
+func tail(message []byte) (word uint64) {
+	for i := len(message) - 1; i >= 0; i-- {
+		word = word<<8 | uint64(message[i])
+	}
+	return word
+}
+
+// text is bytes that do not change as a string, and octets the other way around.
+func text(octets []byte) string { return unsafe.String(unsafe.SliceData(octets), len(octets)) }
+
+func octets(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
+// infinity is the exponent of an IEEE 754 single that is not finite.
+const infinity = 0x7f800000
