@@ -90,7 +90,7 @@ func newStart(host HostID, unixMillis int64, receivedAt time.Time) (start rowSta
 type step struct {
 	// tag is the field's tag as it is in the message, the first byte lowest; mask has the bits of its tagBytes.
 	tag, mask uint64
-	tagBytes  uint8
+	tagBytes  int
 	kind      stepKind
 	// length is that of a column of four bytes, where it is in front of them in a word. It is not a constant, of which the
 	// compiler would make a store a byte.
@@ -133,9 +133,9 @@ func newSteps(family *catalogue.Family) []step {
 			one.tag |= uint64(b) << (8 * i)
 			one.mask |= 0xff << (8 * i)
 		}
-		one.tagBytes = uint8(len(encoded))
+		one.tagBytes = len(encoded)
 		steps = append(steps, one)
-		rises := number > last && len(encoded) <= 2 // with a float behind it, it is in eight bytes
+		rises := number > last && len(encoded) <= longestTag // with a float behind it, it is in eight bytes
 		last = number
 		return rises
 	}
@@ -160,71 +160,93 @@ func newSteps(family *catalogue.Family) []step {
 }
 
 // appendStraight appends the tuple of one message of the family. It goes along the columns and the message at once.
+//
+// Every value of the fleet passes here, so what is known once is not checked for each: row has room for the longest tuple
+// that the message can make, and up to near, a field's tag and number may be read eight bytes at a time.
 func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]byte, bool) {
-	if s.steps == nil {
+	steps := s.steps
+	if steps == nil {
 		return dst, false
 	}
 	most := s.start + 4*s.labels + len(message) + s.bytes
 	dst = slices.Grow(dst, most)
-	row := dst[len(dst) : len(dst)+most]
-	binary.BigEndian.PutUint16(row, s.fields)
-	row = row[copy(row[2:], start[2:s.start])+2:]
-	for i := range s.steps {
-		step := &s.steps[i]
+	row := unsafe.Pointer(unsafe.SliceData(dst[len(dst) : len(dst)+most]))
+	n := copy(dst[len(dst):len(dst)+most], start[:s.start])
+	binary.BigEndian.PutUint16(octetsAt[[2]byte](row, 0)[:], s.fields)
+	wire := unsafe.Pointer(unsafe.SliceData(message))
+	at, near := 0, len(message)-longestTag-8
+	for i := range steps {
+		step := &steps[i]
 		var ahead uint64
-		if len(message) >= 8 {
-			ahead = binary.LittleEndian.Uint64(message)
+		if at <= near {
+			ahead = binary.LittleEndian.Uint64(octetsAt[[8]byte](wire, at)[:])
 		} else {
-			ahead = tail(message)
+			ahead = tail(message[at:])
 		}
 		if ahead&step.mask != step.tag {
-			binary.BigEndian.PutUint32(row, step.absent)
-			row = row[4:]
+			binary.BigEndian.PutUint32(octetsAt[[4]byte](row, n)[:], step.absent)
+			n += 4
 			continue
 		}
-		message = message[step.tagBytes:]
+		at += step.tagBytes
 		if step.kind == stepFloat {
 			value := ahead >> (8 * step.tagBytes) & math.MaxUint32
-			if value&infinity == infinity || len(message) < 4 {
+			if at += 4; value&infinity == infinity || at > len(message) {
 				return dst, false
 			}
-			message = message[4:]
-			binary.BigEndian.PutUint64(row, step.length|value)
-			row = row[8:]
+			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
+			n += 8
 			continue
 		}
-		value, n := catalogue.Varint(text(message))
-		if n == 0 || value&step.unfit != 0 {
+		var value uint64
+		var bytes int
+		if at <= near+longestTag {
+			value, bytes = catalogue.VarintOf(binary.LittleEndian.Uint64(octetsAt[[8]byte](wire, at)[:]))
+		}
+		if bytes == 0 {
+			if value, bytes = catalogue.Varint(text(message[at:])); bytes == 0 {
+				return dst, false
+			}
+		}
+		if value&step.unfit != 0 {
 			return dst, false
 		}
-		message = message[n:]
+		at += bytes
 		switch step.kind {
 		case stepUint32:
-			binary.BigEndian.PutUint64(row, step.length|value)
-			row = row[8:]
+			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
+			n += 8
 		case stepUint64:
-			binary.BigEndian.PutUint32(row, 8)
-			binary.BigEndian.PutUint64(row[4:], value)
-			row = row[12:]
+			binary.BigEndian.PutUint32(octetsAt[[4]byte](row, n)[:], 8)
+			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n+4)[:], value)
+			n += 12
 		default:
-			if value > catalogue.MaxLabelBytes || value > uint64(len(message)) {
+			if value > catalogue.MaxLabelBytes || value > uint64(len(message)-at) {
 				return dst, false
 			}
-			label := message[:value]
-			if !utf8.Valid(label) || bytes.IndexByte(label, 0) >= 0 {
+			label := message[at : at+int(value)]
+			if !storable(label) {
 				return dst, false
 			}
-			message = message[value:]
-			binary.BigEndian.PutUint32(row, uint32(value))
-			row = row[4+copy(row[4:], label):]
+			at += len(label)
+			binary.BigEndian.PutUint32(octetsAt[[4]byte](row, n)[:], uint32(len(label)))
+			n += 4 + copy(unsafe.Slice((*byte)(unsafe.Add(row, n+4)), len(label)), label)
 		}
 	}
-	return dst[:len(dst)+most-len(row)], len(message) == 0
+	return dst[:len(dst)+n], at == len(message)
 }
 
-// tail returns a message of fewer than eight bytes, the first one lowest.
+// storable says that a label is text that the databases can keep.
+func storable(label []byte) bool { return utf8.Valid(label) && bytes.IndexByte(label, 0) < 0 }
+
+// octetsAt is an array of bytes that begins offset bytes after what p points to. All of it must be there.
+func octetsAt[array [2]byte | [4]byte | [8]byte](p unsafe.Pointer, offset int) *array {
+	return (*array)(unsafe.Add(p, offset))
+}
+
+// tail returns up to eight bytes that a message ends with, the first one lowest.
 func tail(message []byte) (word uint64) {
-	for i := len(message) - 1; i >= 0; i-- {
+	for i := min(len(message), 8) - 1; i >= 0; i-- {
 		word = word<<8 | uint64(message[i])
 	}
 	return word
@@ -234,6 +256,9 @@ func tail(message []byte) (word uint64) {
 func text(octets []byte) string { return unsafe.String(unsafe.SliceData(octets), len(octets)) }
 
 func octets(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
+// longestTag is how many bytes of a tag a step knows.
+const longestTag = 2
 
 // infinity is the exponent of an IEEE 754 single that is not finite.
 const infinity = 0x7f800000

@@ -314,20 +314,30 @@ func Varint(wire string) (value uint64, n int) {
 		return uint64(wire[0]), 1
 	}
 	if len(wire) >= 8 {
-		// Eight bytes at once: the first without its top bit is the last of the number. The sevens of bits that are left are
-		// then moved together, pairs of them, pairs of those, and the two halves.
 		_ = wire[7]
 		x := uint64(wire[0]) | uint64(wire[1])<<8 | uint64(wire[2])<<16 | uint64(wire[3])<<24 |
 			uint64(wire[4])<<32 | uint64(wire[5])<<40 | uint64(wire[6])<<48 | uint64(wire[7])<<56
-		if ends := ^x & 0x8080808080808080; ends != 0 {
-			x &= ends ^ (ends - 1) // the bytes of the number
-			x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1
-			x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2
-			x = x&0x000000000fffffff | x&0x0fffffff00000000>>4
-			return x, bits.TrailingZeros64(ends)/8 + 1
+		if value, n = VarintOf(x); n > 0 {
+			return value, n
 		}
 	}
 	return longVarint(wire)
+}
+
+// VarintOf is Varint for eight bytes, the first one lowest. It returns 0 bytes for a number that is longer than they are.
+//
+// The first byte without its top bit is the last of the number. The sevens of bits that are left are then moved together,
+// pairs of them, pairs of those, and the two halves.
+func VarintOf(x uint64) (value uint64, n int) {
+	ends := ^x & 0x8080808080808080
+	if ends == 0 {
+		return 0, 0
+	}
+	x &= ends ^ (ends - 1) // the bytes of the number
+	x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1
+	x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2
+	x = x&0x000000000fffffff | x&0x0fffffff00000000>>4
+	return x, bits.TrailingZeros64(ends)/8 + 1
 }
 
 // longVarint is Varint for what is longer than eight bytes, or ends the message.
