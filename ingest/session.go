@@ -40,8 +40,10 @@ type session struct {
 	budget budget
 	voice  voice
 
-	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined. Owned by
-	// the handler's goroutine.
+	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
+	// below.
+	growth float32
+	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined.
 	last   uint64
 	warned bool
 }
@@ -115,18 +117,36 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
 	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
+	e.begin(&work.rows, s.expected(len(wire)))
 	if err := s.readBatch(work, e, head.samples, now); err != nil {
-		work.rows.Reset()
 		e.release()
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
 	}
 	e.fill(&work.rows)
+	s.learn(len(wire), e.batch.Rows.Bytes())
 	if err := s.put(e); err != nil {
 		return err
 	}
 	s.last = head.seq
 	return nil
 }
+
+// expected is about how many bytes the rows of a batch will have, and learn remembers how many it were: an agent's batches
+// are alike. It must not be too few, for then the rows are copied to where there is room.
+func (s *session) expected(wire int) int { return int(float32(wire)*s.growth) + rowSlack }
+
+func (s *session) learn(wire, rows int) {
+	if wire > 0 {
+		s.growth = min(float32(rows)/float32(wire), mostGrowth)
+	}
+}
+
+const (
+	// firstGrowth is about what a sample of a small machine has, and mostGrowth bounds what one odd message leads to.
+	firstGrowth, mostGrowth = 1.75, 4
+	// rowSlack is for what says which rows are whose, and for numbers that got longer.
+	rowSlack = 96
+)
 
 // batchHead is what a batch says before its samples.
 type batchHead struct {

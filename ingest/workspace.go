@@ -21,16 +21,12 @@ type workspace struct {
 
 var workspaces = sync.Pool{New: func() any { return &workspace{} }}
 
-// maxWorkspaceBytes is the most that a workspace keeps between messages. A rare huge batch must not leave its room behind.
-const maxWorkspaceBytes = 1 << 20
-
 func (s *Server) borrow() *workspace { return workspaces.Get().(*workspace) }
 
 func (s *Server) giveBack(work *workspace) {
 	work.sample.Forget() // it points into a message that is about to be freed
-	if work.rows.Cap() <= maxWorkspaceBytes {
-		workspaces.Put(work)
-	}
+	work.rows.Begin(nil)
+	workspaces.Put(work)
 }
 
 const (

@@ -24,40 +24,74 @@ func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, 
 	if at == 0 || taken < earliest || taken > latest {
 		return 0, false
 	}
-	counts := e.counts
-	var sizes [maxFamilies]int
-	for i := range e.tuples {
-		sizes[i] = len(e.tuples[i])
-	}
+	mark := e.mark()
 	start := newStart(host, taken, receivedAt)
+	last, instances := -1, uint32(0)
 	for at < len(wire) {
 		tag := wire[at]
 		if tag >= 0x80 || straightFamilies[tag] == 0 {
 			break
 		}
-		place := straightFamilies[tag] - 1
+		place := int(straightFamilies[tag]) - 1
+		if place != last {
+			if place < last || last < 0 && place > 0 { // the host's row comes first, and there must be one
+				break
+			}
+			last, instances = place, 0
+		}
 		length, n := catalogue.Varint(wire[at+1:])
-		if n == 0 || length > uint64(len(wire)-at-1-n) || e.counts[place]-counts[place] == shapes[place].most {
+		if n == 0 || length > uint64(len(wire)-at-1-n) || instances == shapes[place].most {
 			break
 		}
 		at += 1 + n
-		tuples, straight := shapes[place].appendStraight(e.tuples[place], &start, octets(wire[at:at+int(length)]))
-		if !straight {
+		if !e.addMessage(&shapes[place], &start, octets(wire[at:at+int(length)])) {
 			break
 		}
-		e.tuples[place] = tuples
-		e.counts[place]++
+		e.extend(place, 1)
+		instances++
 		at += int(length)
 		rows++
 	}
-	if at == len(wire) && e.counts[0] > counts[0] { // without the host's row a sample is not complete
-		return rows, true
+	if at < len(wire) || rows == 0 {
+		e.rollBack(mark)
+		return 0, false
 	}
-	for i := range e.tuples {
-		e.tuples[i] = e.tuples[i][:sizes[i]]
+	return rows, true
+}
+
+// mark is a state of an encoder.
+type mark struct {
+	tuples, segments, count int
+	last                    segment
+}
+
+func (e *RowEncoder) mark() mark {
+	m := mark{tuples: len(e.tuples), segments: len(e.segments), count: e.count}
+	if m.segments > 0 {
+		m.last = e.segments[m.segments-1]
 	}
-	e.counts = counts
-	return 0, false
+	return m
+}
+
+func (e *RowEncoder) rollBack(to mark) {
+	e.tuples, e.segments, e.count = e.tuples[:to.tuples], e.segments[:to.segments], to.count
+	if to.segments > 0 {
+		e.segments[to.segments-1] = to.last
+	}
+}
+
+// addMessage appends the tuple of one message. Where there is not room for the longest that it might become, it is made
+// beside.
+func (e *RowEncoder) addMessage(s *shape, start *rowStart, message []byte) (ok bool) {
+	if most := s.longest(message); cap(e.tuples)-len(e.tuples) < most {
+		e.last, ok = s.appendStraight(slices.Grow(e.last[:0], most), start, message)
+		if ok {
+			e.tuples = append(e.tuples, e.last...)
+		}
+		return ok
+	}
+	e.tuples, ok = s.appendStraight(e.tuples, start, message)
+	return ok
 }
 
 // sampleTime reads the time that a sample begins with, and returns where the rest of it is, 0 if it does not.
@@ -159,19 +193,22 @@ func newSteps(family *catalogue.Family) []step {
 	return steps
 }
 
-// appendStraight appends the tuple of one message of the family. It goes along the columns and the message at once.
+// longest is more than the tuple of a message can have.
+func (s *shape) longest(message []byte) int { return s.start + 4*s.labels + len(message) + s.bytes }
+
+// appendStraight appends the tuple of one message of the family to dst, which must have room for the longest. It goes along
+// the columns and the message at once.
 //
-// Every value of the fleet passes here, so what is known once is not checked for each: row has room for the longest tuple
-// that the message can make, and up to near, a field's tag and number may be read eight bytes at a time.
+// Every value of the fleet passes here, so what is known once is not checked for each: there is that room, and up to near, a
+// field's tag and number may be read eight bytes at a time.
 func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]byte, bool) {
 	steps := s.steps
 	if steps == nil {
 		return dst, false
 	}
-	most := s.start + 4*s.labels + len(message) + s.bytes
-	dst = slices.Grow(dst, most)
-	row := unsafe.Pointer(unsafe.SliceData(dst[len(dst) : len(dst)+most]))
-	n := copy(dst[len(dst):len(dst)+most], start[:s.start])
+	room := dst[len(dst) : len(dst)+s.longest(message)]
+	row := unsafe.Pointer(unsafe.SliceData(room))
+	n := copy(room, start[:s.start])
 	binary.BigEndian.PutUint16(octetsAt[[2]byte](row, 0)[:], s.fields)
 	wire := unsafe.Pointer(unsafe.SliceData(message))
 	at, near := 0, len(message)-longestTag-8

@@ -88,7 +88,7 @@ func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, bat
 		}
 	}()
 	for _, batch := range batches {
-		if _, count := batch.Rows.Tuples(family); count == 0 {
+		if !batch.Rows.Has(family) {
 			continue
 		}
 		if statement == nil {

@@ -95,7 +95,8 @@ func Rows(host storage.HostID, receivedAt time.Time, samples ...*gohubv1.Sample)
 	for _, sample := range samples {
 		encoder.Add(host, receivedAt, Flat(sample))
 	}
-	return encoder.Rows(nil)
+	rows, _ := encoder.Rows()
+	return rows
 }
 
 // Register registers one agent.

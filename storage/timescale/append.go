@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	pgxv5 "github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -70,14 +71,30 @@ type move struct {
 
 // expect takes the batches' word for where the cursors are.
 func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
-	cursors := make(map[storage.Spool]storage.Cursor, len(batches))
-	for _, batch := range batches {
-		if _, seen := cursors[batch.Spool()]; !seen {
-			cursors[batch.Spool()] = storage.Cursor{Seq: batch.Prev}
+	outcomes, moves := make([]storage.Outcome, len(batches)), make([]move, 0, len(batches))
+	places := placesPool.Get().(map[storage.Spool]int)
+	defer func() {
+		clear(places)
+		placesPool.Put(places)
+	}()
+	for i, batch := range batches {
+		place, seen := places[batch.Spool()]
+		if !seen {
+			place = len(moves)
+			places[batch.Spool()] = place
+			stored := storage.Cursor{Seq: batch.Prev}
+			moves = append(moves, move{spool: batch.Spool(), prev: stored, next: stored})
+		}
+		m := &moves[place]
+		if outcomes[i] = m.next.Judge(batch); outcomes[i] == storage.Stored {
+			m.next = storage.Cursor{Seq: batch.Seq, Checksum: batch.Checksum}
 		}
 	}
-	return judge(cursors, batches)
+	return outcomes, slices.DeleteFunc(moves, func(m move) bool { return m.next == m.prev })
 }
+
+// placesPool has empty maps.
+var placesPool = sync.Pool{New: func() any { return map[storage.Spool]int{} }}
 
 func judge(cursors map[storage.Spool]storage.Cursor, batches []*storage.Batch) ([]storage.Outcome, []move) {
 	before := maps.Clone(cursors)
@@ -110,15 +127,24 @@ func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batche
 
 // copyAll copies everything that the batches hold.
 func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch) error {
-	parts := make(net.Buffers, 0, len(batches)+2)
-	for _, family := range catalogue.Families() {
-		parts = parts[:0]
-		for _, batch := range batches {
-			if tuples, count := batch.Rows.Tuples(family); count > 0 {
-				parts = append(parts, tuples)
-			}
+	families := catalogue.Families()
+	parts := partsPool.Get().(*[]net.Buffers)
+	defer func() {
+		for i, tuples := range *parts {
+			clear(tuples) // not to keep the rows
+			(*parts)[i] = tuples[:0]
 		}
-		if err := copyBinary(ctx, connection, family.Table, family.Columns(), parts); err != nil {
+		partsPool.Put(parts)
+	}()
+	for _, batch := range batches {
+		batch.Rows.Segments(func(place int, tuples []byte) bool {
+			(*parts)[place] = append((*parts)[place], tuples)
+			return true
+		})
+	}
+	for i, family := range families {
+		tuples := (*parts)[i]
+		if err := copyBinary(ctx, connection, family.Table, family.Columns(), tuples); err != nil {
 			return err
 		}
 	}
@@ -127,6 +153,9 @@ func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.
 	}
 	return copyBinary(ctx, connection, "quarantine", quarantineColumns, quarantineTuples(batches))
 }
+
+// partsPool has lists of tuples, one a family.
+var partsPool = sync.Pool{New: func() any { parts := make([]net.Buffers, len(catalogue.Families())); return &parts }}
 
 // advance moves the cursors and commits, in one message to the database.
 func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error {

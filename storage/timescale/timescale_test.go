@@ -142,8 +142,13 @@ func TestRowsAreWhatPostgreSQLWouldWrite(t *testing.T) {
 	require.NoError(t, err)
 	defer connection.Release()
 	for _, family := range catalogue.Families() {
-		tuples, count := rows.Tuples(family)
-		require.Positive(t, count)
+		var tuples []byte
+		for place, some := range rows.Segments {
+			if place == family.Place() {
+				tuples = append(tuples, some...)
+			}
+		}
+		require.NotEmpty(t, tuples)
 		// One chunk an epoch, so the order of insertion within each is the table's; by time they are as they were given.
 		order := map[bool]string{true: " ORDER BY array_position(ARRAY[1779019200123, 0, 946684799999], (extract(epoch FROM time) * 1000)::bigint)"}[family.Single()]
 		var out bytes.Buffer
