@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,8 +138,7 @@ type feed struct {
 	greeted bool
 	next    int
 
-	mu    sync.Mutex
-	acked uint64
+	acked atomic.Uint64
 	// more holds a token when something was acknowledged.
 	more chan struct{}
 }
@@ -167,9 +167,7 @@ func (f *feed) SendMsg(message any) error {
 		f.once.Do(f.welcome)
 		return nil
 	}
-	f.mu.Lock()
-	f.acked = max(f.acked, response.GetAck().GetSeq())
-	f.mu.Unlock()
+	f.acked.Store(response.GetAck().GetSeq()) // they never go back
 	select {
 	case f.more <- struct{}{}:
 	default:
@@ -183,15 +181,15 @@ func (f *feed) RecvMsg(message any) error {
 		f.greeted = true
 		return f.codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(f.hello)}, message)
 	}
-	select {
-	case <-f.started:
-	case <-f.ctx.Done():
-		return f.ctx.Err()
+	if f.next == 0 {
+		select {
+		case <-f.started:
+		case <-f.ctx.Done():
+			return f.ctx.Err()
+		}
 	}
 	for {
-		f.mu.Lock()
-		acked := int(f.acked)
-		f.mu.Unlock()
+		acked := int(f.acked.Load())
 		switch {
 		case acked == len(f.messages):
 			return io.EOF
