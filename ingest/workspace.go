@@ -15,6 +15,7 @@ import (
 
 // workspace is what reading a message needs. Streams share a few: most of them wait most of the time.
 type workspace struct {
+	parts  parts
 	sample catalogue.Sample
 	rows   storage.RowEncoder
 }
@@ -24,7 +25,9 @@ var workspaces = sync.Pool{New: func() any { return &workspace{} }}
 func (s *Server) borrow() *workspace { return workspaces.Get().(*workspace) }
 
 func (s *Server) giveBack(work *workspace) {
-	work.sample.Forget() // it points into a message that is about to be freed
+	// They point into a message that is about to be freed.
+	work.parts.forget()
+	work.sample.Forget()
 	work.rows.Begin(nil)
 	workspaces.Put(work)
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -182,16 +183,18 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a
-		// buffer for each while it waits whether more comes: a round of pings would take as much memory as the streams. To
-		// read there is little room (with TLS; without, it is borrowed), and their few headers are not worth a table.
+		// buffer for each while it waits whether more comes: a round of pings would take as much memory as the streams. Their
+		// few headers are not worth a table.
 		grpc.WriteBufferSize(0),
-		grpc.ReadBufferSize(4 << 10),
 		grpc.HeaderTableSize(0),
+		experimental.BufferPool(ingest.Buffers()),
 	}
-	transport := insecure.NewCredentials()
+	// What is read into belongs to a connection for good with TLS, and is borrowed without.
+	transport, readBuffer := insecure.NewCredentials(), 32<<10
 	if tlsConfig != nil {
-		transport = credentials.NewTLS(tlsConfig)
+		transport, readBuffer = credentials.NewTLS(tlsConfig), 4<<10
 	}
+	options = append(options, grpc.ReadBufferSize(readBuffer))
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)
 }
 
