@@ -114,7 +114,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	registry.MustRegister(live.NewCollector(state))
 	app.hub = live.NewHub(state, live.HubOptions{Logger: log.With("part", "live"), Registerer: registry})
 	app.alerts, err = alert.NewEngine(alert.Options{
-		Config: config.Alerts, Source: state, Store: app.store, Publish: app.hub.PublishAlerts,
+		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts,
 		Link: config.PublicURL, UserAgent: "GoHub/" + version, Proxy: http.ProxyFromEnvironment,
 		Logger: log.With("part", "alert"), Registerer: registry,
 	})
