@@ -89,9 +89,8 @@ func TestAlertsAllocateNothingForHostsThatAreWell(t *testing.T) {
 	require.Less(t, testing.AllocsPerRun(10, w.step), 25.0, "for 1,000 hosts together")
 
 	w.use(t, 99)
-	for range 121 { // the default rules' ten minutes
-		w.step()
-	}
+	w.step()
+	w.step()
 	list, err := w.engine.ListAlerts(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, list.GetAlerts(), 1000*(1+1+16+16), "and it did look at them")
