@@ -1,6 +1,7 @@
 package live
 
 import (
+	"io"
 	"math"
 	"strconv"
 	"sync"
@@ -283,7 +284,7 @@ func TestRound7(t *testing.T) {
 
 func TestStateIsSafeForConcurrentUse(t *testing.T) {
 	s := NewState(nil)
-	c := NewCollector(s)
+	e := NewExposition(s, ExpositionOptions{NodeExporter: true})
 	var view View
 	var group sync.WaitGroup
 	for worker := range 4 {
@@ -298,7 +299,7 @@ func TestStateIsSafeForConcurrentUse(t *testing.T) {
 				case 2:
 					s.Each(&view, func(*View) {})
 				case 3:
-					collect(c)
+					_ = e.write(io.Discard, true)
 				}
 			}
 		})

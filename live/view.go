@@ -2,6 +2,7 @@ package live
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -18,7 +19,13 @@ type View struct {
 	interval time.Duration
 	status   gohubv1.HostStatus
 	sampled  time.Time
+	facts    *gohubv1.HostFacts
 	blocks   []block
+
+	// version, shape and phase say what the exposition has to make anew.
+	version uint64
+	shape   uint32
+	phase   phase
 }
 
 // Each copies one host after the other, by id, into view and calls see with it. Nothing is locked meanwhile, so see may
@@ -32,17 +39,72 @@ func (s *State) Each(view *View, see func(*View)) {
 }
 
 func (h *host) view(v *View, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.copyTo(v, now)
+}
+
+// viewChanged is view, unless the host is as it was when the exposition looked last, which it tells.
+func (h *host) viewChanged(v *View, now time.Time, known made) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.version == known.version && h.phase(now) == known.phase {
+		return false
+	}
+	h.copyTo(v, now)
+	return true
+}
+
+// copyTo is called with mu held.
+func (h *host) copyTo(v *View, now time.Time) {
 	if v.blocks == nil {
 		v.blocks = make([]block, len(families))
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	facts := h.identity.GetFacts()
-	v.id, v.hostname, v.interval = h.id, facts.GetHostname(), time.Duration(facts.GetIntervalMillis())*time.Millisecond
+	v.facts = h.identity.GetFacts()
+	v.id, v.hostname, v.interval = h.id, v.facts.GetHostname(), time.Duration(v.facts.GetIntervalMillis())*time.Millisecond
 	v.status, v.sampled = h.status(now), h.sampled
+	v.version, v.shape, v.phase = h.version, h.shape, h.phase(now)
 	for i := range h.blocks {
 		v.blocks[i].copy(&h.blocks[i])
 	}
+}
+
+// phase is called with mu held.
+func (h *host) phase(now time.Time) phase {
+	switch h.status(now) {
+	case gohubv1.HostStatus_HOST_STATUS_UP:
+		return phaseUp
+	case gohubv1.HostStatus_HOST_STATUS_DOWN:
+		// One that has not sent since the start was silent for longer, as far as its last stored sample tells.
+		since := h.heard
+		if since.IsZero() {
+			since = h.sampled
+		}
+		if now.Sub(since) > hostGone {
+			return phaseNone
+		}
+		return phaseDown
+	default:
+		return phaseUnknown
+	}
+}
+
+func (v *View) made() made { return made{v.version, v.shape, v.phase} }
+
+// idText is the host's number as text.
+func (v *View) idText() string { return strconv.FormatUint(uint64(v.id), 10) }
+
+// bits are those of a reading, or missing.
+func (v *View) bits(metric *catalogue.Metric, row int) uint64 {
+	b := &v.blocks[metric.Family.Place()]
+	if row >= b.rows {
+		return missing
+	}
+	reading := b.rowValues(row)[metric.Index]
+	if math.IsNaN(reading) {
+		return missing
+	}
+	return math.Float64bits(reading)
 }
 
 // copy makes b what from is.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -39,7 +40,7 @@ import (
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
 //	                   └────Observe───▶ live.State ◀────────┘
 //	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
-//	                                      ├──▶ /metrics
+//	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
 //
 // Every HTTP request and every gRPC call passes auth.Authoriser first.
@@ -50,6 +51,7 @@ type App struct {
 	store        storage.Store
 	ingest       *ingest.Server
 	hub          *live.Hub
+	exposition   *live.Exposition
 	alerts       *alert.Engine
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
@@ -111,7 +113,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err := restore(ctx, state, app.store); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(live.NewCollector(state))
+	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})
 	app.hub = live.NewHub(state, live.HubOptions{Logger: log.With("part", "live"), Registerer: registry})
 	app.alerts, err = alert.NewEngine(alert.Options{
 		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts,
@@ -138,7 +140,8 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 
 	handler, err := newHandler(handlerOptions{
 		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
-		dashboard: pages.handler, registry: registry, log: log,
+		dashboard: pages.handler, log: log,
+		metrics: app.metricsHandler(registry), hostMetrics: app.exposition.MetricsHandler(nil, log.With("part", "live")),
 		ready: []readinessSource{
 			{check: app.store.Ping, problem: "the database does not answer"},
 			{check: app.ingest.Ready, problem: "samples can not be stored"},
@@ -166,6 +169,16 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		log.Warn("insecure_plaintext is set: passwords, tokens and samples cross the network readable and changeable by anyone on the way")
 	}
 	return app, nil
+}
+
+// metricsHandler answers at /metrics: with the server's own metrics, and with those of the hosts unless they are to be apart.
+func (a *App) metricsHandler(own *prometheus.Registry) http.Handler {
+	if a.config.MetricsHosts == metricsTogether {
+		return a.exposition.MetricsHandler(own, a.log.With("part", "live"))
+	}
+	return promhttp.HandlerFor(own, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
+	})
 }
 
 func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
@@ -267,6 +280,7 @@ func (a *App) Run(ctx context.Context) error {
 		})
 	}
 	start(&parts, "live", func() error { return a.hub.Run(background) })
+	start(&parts, "exposition", func() error { return a.exposition.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
 	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })
