@@ -203,7 +203,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		experimental.BufferPool(ingest.Buffers()),
 	}
 	// What is read into belongs to a connection for good with TLS, and is borrowed without.
-	transport, readBuffer := insecure.NewCredentials(), 32<<10
+	transport, readBuffer := insecure.NewCredentials(), 8<<10
 	if tlsConfig != nil {
 		transport, readBuffer = credentials.NewTLS(tlsConfig), 4<<10
 	}
