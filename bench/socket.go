@@ -21,6 +21,7 @@ import (
 	"github.com/gohub-io/gohub/ingest"
 	"github.com/gohub-io/gohub/live"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/timescale"
 )
 
@@ -71,7 +72,7 @@ func (o *Options) feedServer(ctx context.Context, w workload) (cpu, took time.Du
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, db.remove()) }()
-	store, err := timescale.Open(ctx, db.url)
+	store, err := timescale.Open(ctx, db.url, storage.Options{})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -45,7 +45,7 @@ type harness struct {
 
 func start(t *testing.T, change ...func(*Options)) *harness {
 	t.Helper()
-	store, err := sqlite.Open(t.TempDir())
+	store, err := sqlite.Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
 	h := &harness{store: store, sink: &faultySink{Sink: store}, registry: prometheus.NewPedanticRegistry()}
 	options := Options{

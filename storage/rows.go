@@ -21,7 +21,14 @@ type Rows struct {
 	// segments says which of the tuples are whose. It lies behind them in the same array.
 	segments []byte
 	count    int
+	span     sampleSpan
 }
+
+// sampleSpan is from the oldest to the newest sample, in Unix milliseconds.
+type sampleSpan struct{ oldest, newest int64 }
+
+// Times are those of the oldest and the newest sample in Unix milliseconds. They mean something only where there are rows.
+func (r *Rows) Times() (oldest, newest int64) { return r.span.oldest, r.span.newest }
 
 // maxFamilies bounds the catalogue's families. It is a test that there are not more.
 const maxFamilies = 8
@@ -72,6 +79,7 @@ type RowEncoder struct {
 	tuples   []byte
 	segments []segment
 	count    int
+	span     sampleSpan
 	// last is where a row is made that might not have room where it is to go.
 	last []byte
 }
@@ -91,13 +99,18 @@ func (e *RowEncoder) Rows() (Rows, []byte) {
 		all = binary.LittleEndian.AppendUint32(all, s.place)
 		all = binary.LittleEndian.AppendUint32(all, s.end)
 	}
-	rows := Rows{tuples: all[:n:n], segments: all[n:], count: e.count}
+	rows := Rows{tuples: all[:n:n], segments: all[n:], count: e.count, span: e.span}
 	e.Begin(nil)
 	return rows, all
 }
 
-// extend makes the tuples of a family that end at the end of e.tuples a part of the rows.
-func (e *RowEncoder) extend(place, rows int) {
+// extend makes the tuples of a family that end at the end of e.tuples a part of the rows. They are of a sample taken at a
+// time.
+func (e *RowEncoder) extend(place, rows int, unixMillis int64) {
+	if e.count == 0 {
+		e.span = sampleSpan{unixMillis, unixMillis}
+	}
+	e.span.oldest, e.span.newest = min(e.span.oldest, unixMillis), max(e.span.newest, unixMillis)
 	e.count += rows
 	if last := len(e.segments) - 1; last >= 0 && e.segments[last].place == uint32(place) {
 		e.segments[last].end = uint32(len(e.tuples))
@@ -121,7 +134,7 @@ func (e *RowEncoder) Add(host HostID, receivedAt time.Time, sample *catalogue.Sa
 			e.last = shape.appendRow(e.last, family.Row(sample, j))
 			e.tuples = append(e.tuples, e.last...)
 		}
-		e.extend(i, count)
+		e.extend(i, count, sample.TimeUnixMillis)
 	}
 }
 

@@ -171,6 +171,12 @@ type Store interface {
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
 
+	// RollUp rolls samples up as far as they are complete, makes anew what came late, and drops what retention does not keep. A
+	// store does so by itself every minute; where another server is at it on the same database, it does nothing.
+	RollUp(ctx context.Context) error
+	// Coverage tells what each resolution has, the finest first.
+	Coverage(ctx context.Context) ([]Coverage, error)
+
 	// SaveAlerts inserts or replaces alerts by their id, and removes those ids that are in gone.
 	SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error
 	// Alerts returns the saved alerts.

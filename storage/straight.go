@@ -47,7 +47,7 @@ func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, 
 		if !e.addMessage(&shapes[place], &start, octets(wire[at:at+int(length)])) {
 			break
 		}
-		e.extend(place, 1)
+		e.extend(place, 1, taken)
 		instances++
 		at += int(length)
 		rows++
@@ -63,10 +63,11 @@ func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, 
 type mark struct {
 	tuples, segments, count int
 	last                    segment
+	span                    sampleSpan
 }
 
 func (e *RowEncoder) mark() mark {
-	m := mark{tuples: len(e.tuples), segments: len(e.segments), count: e.count}
+	m := mark{tuples: len(e.tuples), segments: len(e.segments), count: e.count, span: e.span}
 	if m.segments > 0 {
 		m.last = e.segments[m.segments-1]
 	}
@@ -74,7 +75,7 @@ func (e *RowEncoder) mark() mark {
 }
 
 func (e *RowEncoder) rollBack(to mark) {
-	e.tuples, e.segments, e.count = e.tuples[:to.tuples], e.segments[:to.segments], to.count
+	e.tuples, e.segments, e.count, e.span = e.tuples[:to.tuples], e.segments[:to.segments], to.count, to.span
 	if to.segments > 0 {
 		e.segments[to.segments-1] = to.last
 	}

@@ -40,7 +40,7 @@ func newWatchedFleet(tb testing.TB, hosts int) *watchedFleet {
 		w.state.SetHost(storage.Host{ID: id + 1, AgentID: uuid.New(), Facts: &gohubv1.HostFacts{Hostname: fmt.Sprint("web-", id), IntervalMillis: 5000}})
 	}
 	w.use(tb, 50)
-	store, err := sqlite.Open(tb.TempDir())
+	store, err := sqlite.Open(tb.TempDir(), storage.Options{Idle: true})
 	require.NoError(tb, err)
 	w.engine, err = alert.NewEngine(alert.Options{Source: &fleet{state: w.state}, Store: store, Ticks: w.ticks, Now: w.now})
 	require.NoError(tb, err)

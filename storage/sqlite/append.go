@@ -32,6 +32,9 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 		if err := insertGaps(ctx, tx, chosen); err != nil {
 			return err
 		}
+		if err := noteLate(ctx, tx, chosen); err != nil {
+			return err
+		}
 		return advanceCursors(ctx, tx, cursors)
 	})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 func open(t *testing.T) storage.Store {
-	store, err := Open(t.Context(), storagetest.DatabaseURL(t))
+	store, err := Open(t.Context(), storagetest.DatabaseURL(t), storage.Options{Idle: true})
 	require.NoError(t, err)
 	return store
 }
@@ -35,7 +35,7 @@ func TestSampleTablesAreHypertables(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsUnreachable(t *testing.T) {
-	_, err := Open(t.Context(), "postgres://gohub:secret-password@127.0.0.1:1/gohub?connect_timeout=2")
+	_, err := Open(t.Context(), "postgres://gohub:secret-password@127.0.0.1:1/gohub?connect_timeout=2", storage.Options{})
 	require.ErrorIs(t, err, storage.ErrUnavailable)
 	require.ErrorContains(t, err, "127.0.0.1:1/gohub")
 	require.NotContains(t, err.Error(), "secret-password")
@@ -43,22 +43,22 @@ func TestOpenSaysWhatIsUnreachable(t *testing.T) {
 
 func TestOpenRefusesNewerSchema(t *testing.T) {
 	url := storagetest.DatabaseURL(t)
-	opened, err := Open(t.Context(), url)
+	opened, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	store := opened
 	_, err = store.reads.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
-	_, err = Open(t.Context(), url)
+	_, err = Open(t.Context(), url, storage.Options{Idle: true})
 	require.ErrorIs(t, err, storage.ErrSchemaNewer)
 }
 
 func TestAppendGoesOnAfterItsConnectionsWereCut(t *testing.T) {
 	url := storagetest.DatabaseURL(t)
-	store, err := Open(t.Context(), url)
+	store, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer store.Close()
-	killer, err := Open(t.Context(), url)
+	killer, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer killer.Close()
 	require.NoError(t, store.Ping(t.Context()))
@@ -80,10 +80,10 @@ func TestOlderThan(t *testing.T) {
 // agent meanwhile; woken, the first finds that it has lost.
 func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	url := storagetest.DatabaseURL(t)
-	frozen, err := Open(t.Context(), url)
+	frozen, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer frozen.Close()
-	other, err := Open(t.Context(), url)
+	other, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer other.Close()
 	host, _ := storagetest.Register(t, frozen, storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
