@@ -87,7 +87,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	if app.store, err = openStore(ctx, config); err != nil {
+	if app.store, err = openStore(ctx, config, log); err != nil {
 		return nil, err
 	}
 	app.closers = append(app.closers, app.store.Close)
@@ -126,6 +126,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: app.store, Observer: state, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
+		MaxAge: config.oldestSample(),
 		Logger: log.With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
@@ -211,11 +212,16 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)
 }
 
-func openStore(ctx context.Context, config Config) (storage.Store, error) {
-	if config.DatabaseURL == "" {
-		return sqlite.Open(config.DataDir)
+func openStore(ctx context.Context, config Config, log *slog.Logger) (storage.Store, error) {
+	retention, err := config.retention()
+	if err != nil {
+		return nil, err
 	}
-	store, err := timescale.Open(ctx, config.DatabaseURL)
+	options := storage.Options{Retention: retention, Logger: log}
+	if config.DatabaseURL == "" {
+		return sqlite.Open(config.DataDir, options)
+	}
+	store, err := timescale.Open(ctx, config.DatabaseURL, options)
 	if errors.Is(err, storage.ErrUnavailable) {
 		return nil, fmt.Errorf("%w; check that the database runs and that database_url is right, or unset it to store into SQLite", err)
 	}

@@ -58,6 +58,11 @@ type Config struct {
 	IngestBufferBytes     int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
 	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 
+	RetentionRaw    string `yaml:"retention_raw" env:"RETENTION_RAW" help:"how long samples are kept, as 48h, 7d, 2y or forever"`
+	RetentionMinute string `yaml:"retention_minute" env:"RETENTION_MINUTE" help:"how long the rollups of a minute are kept"`
+	RetentionHour   string `yaml:"retention_hour" env:"RETENTION_HOUR" help:"how long the rollups of an hour are kept"`
+	RetentionDay    string `yaml:"retention_day" env:"RETENTION_DAY" help:"how long the rollups of a day are kept"`
+
 	MetricsHosts        string `yaml:"metrics_hosts" env:"METRICS_HOSTS" help:"together: /metrics has the hosts too; separate: only /metrics/hosts has them"`
 	MetricsNodeExporter bool   `yaml:"metrics_node_exporter" env:"METRICS_NODE_EXPORTER" help:"show the hosts under node_exporter's metric names too"`
 
@@ -79,6 +84,7 @@ func defaultConfig() Config {
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
 		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192,
+		RetentionRaw: "7d", RetentionMinute: "90d", RetentionHour: "2y", RetentionDay: forever,
 		MetricsHosts: metricsTogether,
 		LogLevel:     "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
 	}
@@ -265,6 +271,9 @@ func (c *Config) check() error {
 		if !slices.Contains(allowed.values, allowed.value) {
 			return fmt.Errorf("%s is %q; allowed are %s", key, allowed.value, strings.Join(allowed.values, ", "))
 		}
+	}
+	if _, err := c.retention(); err != nil {
+		return err
 	}
 	if err := between("flush_age", c.FlushAge, time.Millisecond, 10*time.Second); err != nil {
 		return err
