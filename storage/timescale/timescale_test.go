@@ -23,7 +23,15 @@ func open(t *testing.T) storage.Store {
 	return store
 }
 
+func openCommunity(t *testing.T) storage.Store {
+	store, err := Open(t.Context(), storagetest.CommunityURL(t))
+	require.NoError(t, err)
+	return store
+}
+
 func TestConformance(t *testing.T) { storagetest.Run(t, open) }
+
+func TestConformanceCommunity(t *testing.T) { storagetest.Run(t, openCommunity) }
 
 func TestSampleTablesAreHypertables(t *testing.T) {
 	store := open(t).(*Store)
