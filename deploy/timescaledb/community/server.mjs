@@ -6,8 +6,8 @@
 // A group is what can run by itself: a query, a COPY with its data, or extended messages up to their Sync. A client in a
 // transaction keeps the session until the transaction ends. Names of prepared statements are made the client's own.
 //
-// The name of a database is the name of a tenancy: clients of one name share what they made, and when the last of them is
-// gone everything is dropped. Clients of another name wait until then.
+// A database is a name: the clients of one name share what they made, clients of another wait until the last of them is
+// gone, and begin with an empty database.
 //
 // usage: node server.mjs PORT IDLE_SECONDS   (port 0: any free one; it exits when it had no client for so long)
 import { createServer } from 'node:net';
@@ -66,12 +66,15 @@ BEGIN
 END
 $$`;
 
+// PostgreSQL's own default; this build's is the catalogue alone.
+const searchPath = `SET search_path = "$user", public`;
+
 // used: a tenancy has been in the engine since its last reset.
 let engine, used;
 
 async function startEngine() {
   engine = await PGlite.create({ extensions: { timescaledb } });
-  await engine.exec('CREATE EXTENSION timescaledb');
+  await engine.exec(`${searchPath}; CREATE EXTENSION timescaledb`);
   used = false;
 }
 
@@ -79,7 +82,7 @@ async function startEngine() {
 async function emptied() {
   if (!used) return;
   try {
-    for (const sql of ['ROLLBACK', 'DISCARD ALL', reset, 'CHECKPOINT']) await engine.exec(sql);
+    for (const sql of ['ROLLBACK', 'DISCARD ALL', searchPath, reset, 'CHECKPOINT']) await engine.exec(sql);
   } catch (error) {
     console.error(`community: could not empty the database, starting another engine: ${error.message}`);
     await startEngine();
