@@ -100,6 +100,14 @@ func TestCommunityConnectionsTakeTurns(t *testing.T) {
 	require.Equal(t, 15_000, count(t, two, "SELECT count(*) FROM numbers"))
 }
 
+func TestCommunityRefusesUnknownSetting(t *testing.T) {
+	config, err := pgx.ParseConfig(CommunityURL(t))
+	require.NoError(t, err)
+	config.RuntimeParams["no_such_setting"] = "it's"
+	_, err = pgx.ConnectConfig(t.Context(), config)
+	require.ErrorContains(t, err, "no_such_setting")
+}
+
 func TestCommunityServesAfterAnErrorInACopy(t *testing.T) {
 	connection := connect(t, CommunityURL(t))
 	for _, table := range []string{"nowhere", "numbers"} {

@@ -18,6 +18,8 @@ const [port, idleSeconds] = process.argv.slice(2).map(Number);
 // So long may a client in a transaction be silent while others wait for the session: two connections of one test that
 // wait for each other would else wait for ever.
 const holdMillis = 10_000;
+// So long may all clients of a database be silent while those of another wait: a test forgot to close a connection.
+const silenceMillis = 60_000;
 // A message's length field is not trusted beyond this.
 const maxMessage = 256 << 20;
 
@@ -99,17 +101,21 @@ function message(type, ...parts) {
   return Buffer.concat([head, body]);
 }
 
+const statuses = Buffer.concat(Object.entries({
+  server_version: '17.5', server_encoding: 'UTF8', client_encoding: 'UTF8', DateStyle: 'ISO, MDY', TimeZone: 'UTC',
+  integer_datetimes: 'on', standard_conforming_strings: 'on',
+}).map(([name, value]) => message('S', name, value)));
 const ready = message('Z', Buffer.from('I'));
-const failure = (code, text) =>
-  message('E', ...[`SERROR`, `VERROR`, `C${code}`, `M${text}`], Buffer.alloc(1));
+const failure = (severity, code, text) => message('E', `S${severity}`, `V${severity}`, `C${code}`, `M${text}`, Buffer.alloc(1));
 
-// The last transaction status in an answer: I, T or E; undefined if there is none.
-function lastStatus(answer) {
-  let status;
-  for (let at = 0; at + 5 <= answer.length; at += 1 + answer.readInt32BE(at + 1)) {
-    if (answer[at] === 0x5a) status = String.fromCharCode(answer[at + 5]);
+// The last message of a type in an answer; undefined if there is none.
+function last(answer, type) {
+  let found;
+  for (let at = 0, end; at + 5 <= answer.length; at = end) {
+    end = at + 1 + answer.readInt32BE(at + 1);
+    if (answer[at] === type.charCodeAt(0)) found = answer.subarray(at, end);
   }
-  return status;
+  return found;
 }
 
 // Where the statement's name stands in a message that has one, and is not empty: each client gets a name space.
@@ -139,13 +145,16 @@ let serial = 0;
 let lastBusy = Date.now();
 
 class Client {
+  chunks = []; // received and not yet taken apart: size bytes, where the next message needs wanted
+  size = 0;
+  wanted = 0;
+  group = []; // messages of a group that is not complete
+  copying = false;
+  started = false;
+  prefix = `c${++serial}_`; // of its statements' names
+
   constructor(socket) {
     this.socket = socket;
-    this.prefix = `c${++serial}_`;
-    this.received = Buffer.alloc(0);
-    this.group = [];
-    this.copying = false;
-    this.started = false;
     socket.setNoDelay(true);
     socket.on('data', (chunk) => this.take(chunk));
     socket.on('error', () => socket.destroy());
@@ -156,34 +165,34 @@ class Client {
     if (!this.socket.destroyed) this.socket.write(Buffer.concat(parts));
   }
 
+  // refuse does not wait until the client closes its side: an idle one would not notice.
   refuse(code, text) {
-    this.send(failure(code, text));
-    this.socket.end();
+    this.send(failure('FATAL', code, text));
+    this.socket.destroySoon();
   }
 
   take(chunk) {
-    this.chunks ??= [];
     this.chunks.push(chunk);
-    this.size = (this.size ?? 0) + chunk.length;
+    this.size += chunk.length;
     // Joined only when a whole message is there: a big one comes in many pieces.
-    if (this.size < (this.wanted ?? 0)) return;
-    this.received = Buffer.concat(this.chunks);
+    if (this.size < this.wanted) return;
+    const received = Buffer.concat(this.chunks);
     let at = 0;
     for (;;) {
-      const head = this.started ? 5 : 4;
+      const head = this.started ? 5 : 8; // what tells the length, and in the beginning the protocol
       this.wanted = head;
-      if (this.received.length - at < head) break;
-      const length = this.received.readInt32BE(at + head - 4) + head - 4;
+      if (received.length - at < head) break;
+      const length = this.started ? 1 + received.readInt32BE(at + 1) : received.readInt32BE(at);
       if (length < head || length > maxMessage) return this.refuse('08P01', `a message of ${length} bytes`);
       this.wanted = length;
-      if (this.received.length - at < length) break;
-      const frame = this.received.subarray(at, at + length);
+      if (received.length - at < length) break;
+      const frame = received.subarray(at, at + length);
       at += length;
       if (this.started) this.frame(frame);
       else this.hello(frame);
       if (this.socket.destroyed) return;
     }
-    const rest = this.received.subarray(at);
+    const rest = received.subarray(at);
     this.chunks = rest.length > 0 ? [rest] : [];
     this.size = rest.length;
   }
@@ -191,20 +200,21 @@ class Client {
   hello(frame) {
     const code = frame.readInt32BE(4);
     if (code === 80877103 || code === 80877104) return this.socket.write('N'); // SSLRequest, GSSENCRequest
-    if (code === 80877102) return this.socket.end(); // CancelRequest: the session can not hear it
+    if (code === 80877102) return this.socket.destroySoon(); // CancelRequest: the session can not hear it
     if (code >> 16 !== 3) return this.refuse('08P01', `protocol ${code >> 16}.${code & 0xffff}`);
     const words = frame.subarray(8).toString().split('\0');
     this.parameters = new Map();
     for (let i = 0; i + 1 < words.length && words[i] !== ''; i += 2) this.parameters.set(words[i], words[i + 1]);
     this.database = this.parameters.get('database') ?? this.parameters.get('user');
     this.started = true;
+    this.since = Date.now();
     lobby.push(this);
     work();
   }
 
   frame(frame) {
     const type = String.fromCharCode(frame[0]);
-    if (type === 'X') return this.socket.end();
+    if (type === 'X') return this.socket.destroySoon();
     if (type === 'p') return; // a password nobody asked for
     this.group.push(ownNames(this.prefix, frame));
     if (type === 'Q') {
@@ -231,6 +241,16 @@ function leave(client) {
   work();
 }
 
+const notSettings = ['user', 'database', 'client_encoding', 'options', 'replication'];
+const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+
+// settings is the statement that applies what a client said in its hello.
+function settings(parameters) {
+  const calls = [...parameters].filter(([name]) => !notSettings.includes(name))
+    .map(([name, value]) => `set_config(${quoted(name)}, ${quoted(value)}, false)`);
+  return `SELECT ${calls.join(', ')}`;
+}
+
 // admit lets clients in: those of the current tenancy, or of the next one when the current is over.
 async function admit() {
   if (clients.size === 0 && lobby.length > 0 && lobby[0].database !== tenancy) {
@@ -241,17 +261,18 @@ async function admit() {
     lobby.splice(lobby.indexOf(client), 1);
     clients.add(client);
     used = true;
-    for (const [name, value] of client.parameters) {
-      if (['user', 'database', 'client_encoding', 'options', 'replication'].includes(name)) continue;
-      try {
-        await engine.query('SELECT set_config($1, $2, false)', [name, value]);
-      } catch (error) {
-        client.refuse(error.code ?? '22023', error.message);
-      }
+    let answer;
+    try {
+      answer = Buffer.from(engine.execProtocolRawSync(message('Q', settings(client.parameters))));
+    } catch (error) {
+      return died(error);
     }
-    const statuses = { server_version: '17.5', server_encoding: 'UTF8', client_encoding: 'UTF8', DateStyle: 'ISO, MDY', TimeZone: 'UTC', integer_datetimes: 'on', standard_conforming_strings: 'on' };
-    client.send(message('R', Buffer.alloc(4)), ...Object.entries(statuses).map(([name, value]) => message('S', name, value)),
-      message('K', Buffer.alloc(8)), ready);
+    if (last(answer, 'E')) {
+      client.send(last(answer, 'E'));
+      client.socket.destroySoon();
+      continue;
+    }
+    client.send(message('R', Buffer.alloc(4)), statuses, message('K', Buffer.alloc(8)), ready);
   }
 }
 
@@ -282,20 +303,23 @@ async function run({ client, group, ends }) {
   let answer;
   try {
     // Copied: the engine uses its buffer again for the next answer.
-    answer = Buffer.from(await engine.execProtocolRaw(group, { syncToFs: false }));
+    answer = Buffer.from(engine.execProtocolRawSync(group));
   } catch (error) {
-    // The instance is beyond repair, and what was in it with it.
-    console.error(`community: the engine died: ${error.stack}`);
-    for (const one of clients) one.refuse('57P02', `the WebAssembly engine died: ${error.message}`);
-    queue.length = 0;
-    owner = undefined;
-    tenancy = undefined;
-    await startEngine();
-    return;
+    return died(error);
   }
-  const status = lastStatus(answer);
-  owner = status === undefined ? (ends ? undefined : client) : status === 'I' ? undefined : client;
+  // Without a status it goes on after a Flush.
+  const status = last(answer, 'Z')?.toString('latin1', 5);
+  owner = status === 'I' || (status === undefined && ends) ? undefined : client;
   client.send(answer);
+}
+
+// died: the instance is beyond repair, and what was in it with it.
+async function died(error) {
+  console.error(`community: the engine died: ${error.stack}`);
+  for (const one of clients) one.refuse('57P02', `the WebAssembly engine died: ${error.message}`);
+  queue.length = 0;
+  owner = tenancy = undefined;
+  await startEngine();
 }
 
 // ---- start --------------------------------------------------------------------------------------
@@ -308,10 +332,14 @@ server.listen(port, '127.0.0.1', () => {
 setInterval(() => {
   if (owner && queue.length > 0 && Date.now() - ownerSpoke > holdMillis) {
     for (const { client } of queue.splice(0)) {
-      client.send(failure('55P03', 'another connection holds the only session in a transaction, and has been silent for 10 s'), ready);
+      client.send(failure('ERROR', '55P03', 'another connection holds the only session in a transaction, and has been silent for 10 s'), ready);
     }
   }
-  if (clients.size > 0 || lobby.length > 0) lastBusy = Date.now();
-  if (Date.now() - lastBusy > idleSeconds * 1000) process.exit(0);
+  if (clients.size > 0 && Date.now() - lastBusy > silenceMillis) {
+    for (const client of lobby.filter((one) => one.database !== tenancy && Date.now() - one.since > silenceMillis)) {
+      client.refuse('53300', `the database ${tenancy} holds the only session, with ${clients.size} connections, all silent for a minute`);
+    }
+  }
+  if (clients.size === 0 && Date.now() - lastBusy > idleSeconds * 1000) process.exit(0);
 }, 500);
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.exit(0));
