@@ -41,11 +41,11 @@ var (
 		"GOHUB_FILESYSTEM_INCLUDE", "GOHUB_FILESYSTEM_EXCLUDE", "GOHUB_FILESYSTEM_TYPE_INCLUDE", "GOHUB_FILESYSTEM_TYPE_EXCLUDE",
 		"GOHUB_INTERFACE_INCLUDE", "GOHUB_INTERFACE_EXCLUDE", "GOHUB_DISK_INCLUDE", "GOHUB_DISK_EXCLUDE",
 	}
-	// Tools are those of deploy/timescaledb/provide, of tests, of the dashboard's development server, and the compose
+	// Tools are those of the two provide scripts in deploy/timescaledb, of tests, of the dashboard's development server, and the compose
 	// file's name for the images.
 	Tools = []string{
 		"GOHUB_TIMESCALEDB_PORT", "GOHUB_TIMESCALEDB_DATA", "GOHUB_TIMESCALEDB_MEANS", "GOHUB_TIMESCALEDB_IMAGE", "GOHUB_CACHE_DIR",
-		"GOHUB_TEST_DATABASE_URL", "GOHUB_TEST_SPOOL", "GOHUB_DEV_SERVER", "GOHUB_VERSION",
+		"GOHUB_COMMUNITY_PORT", "GOHUB_COMMUNITY_IDLE", "GOHUB_TEST_DATABASE_URL", "GOHUB_TEST_COMMUNITY_URL", "GOHUB_TEST_SUMMARY", "GOHUB_TEST_SPOOL", "GOHUB_DEV_SERVER", "GOHUB_VERSION",
 	}
 )
 

@@ -56,13 +56,17 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DescribeAndPing", describe},
 		{"CancelledContextIsReturned", cancelled},
 	}
+	var count tally
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(func() { count.add(t) })
 			s := open(t)
 			t.Cleanup(func() { require.NoError(t, s.Close()) })
+			count.name(t, s)
 			c.run(t, s)
 		})
 	}
+	count.tell(t)
 }
 
 // register makes a host with epoch 7.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
@@ -17,21 +18,51 @@ import (
 	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
-func open(t *testing.T) storage.Store {
-	store, err := Open(t.Context(), storagetest.DatabaseURL(t), storage.Options{Idle: true})
+func open(t *testing.T) storage.Store { return openAt(t, storagetest.DatabaseURL(t)) }
+
+func openAt(t *testing.T, url string) *Store {
+	store, err := Open(t.Context(), url, storage.Options{Idle: true})
 	require.NoError(t, err)
 	return store
 }
 
 func TestConformance(t *testing.T) { storagetest.Run(t, open) }
 
-func TestSampleTablesAreHypertables(t *testing.T) {
-	store := open(t).(*Store)
+func TestConformanceCommunity(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storage.Store { return openAt(t, storagetest.CommunityURL(t)) })
+}
+
+// onBothEditions runs a test on each database that tests have. What needs two sessions at once can not be among them.
+func onBothEditions(t *testing.T, run func(t *testing.T, url string)) {
+	t.Run("Server", func(t *testing.T) { run(t, storagetest.DatabaseURL(t)) })
+	t.Run("Community", func(t *testing.T) { run(t, storagetest.CommunityURL(t)) })
+}
+
+func TestDescribeTellsTheEdition(t *testing.T) {
+	store := openAt(t, storagetest.CommunityURL(t))
 	defer store.Close()
-	var hypertables int
-	err := store.reads.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.hypertables").Scan(&hypertables)
+	description, err := store.Describe(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 7, hypertables)
+	require.Regexp(t, `^2\.\d+\S* Community edition on PostgreSQL \d+\.\d+$`, description.Version)
+}
+
+func TestSampleTablesAreHypertables(t *testing.T) { onBothEditions(t, sampleTablesAreHypertables) }
+
+func sampleTablesAreHypertables(t *testing.T, url string) {
+	store := openAt(t, url)
+	defer store.Close()
+	rows, err := store.reads.Query(t.Context(), `
+		SELECT hypertable_name FROM timescaledb_information.hypertables UNION ALL SELECT view_name FROM timescaledb_information.continuous_aggregates`)
+	require.NoError(t, err)
+	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	for _, family := range catalogue.Families() {
+		for _, resolution := range storage.Resolutions {
+			if resolution == storage.Raw || storage.RolledUp(family) {
+				require.Contains(t, there, resolution.Relation(family))
+			}
+		}
+	}
 }
 
 func TestOpenSaysWhatIsUnreachable(t *testing.T) {
@@ -41,12 +72,11 @@ func TestOpenSaysWhatIsUnreachable(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret-password")
 }
 
-func TestOpenRefusesNewerSchema(t *testing.T) {
-	url := storagetest.DatabaseURL(t)
-	opened, err := Open(t.Context(), url, storage.Options{Idle: true})
-	require.NoError(t, err)
-	store := opened
-	_, err = store.reads.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
+func TestOpenRefusesNewerSchema(t *testing.T) { onBothEditions(t, openRefusesNewerSchema) }
+
+func openRefusesNewerSchema(t *testing.T, url string) {
+	store := openAt(t, url)
+	_, err := store.reads.Exec(t.Context(), "UPDATE schema_migrations SET version = 9999")
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
 	_, err = Open(t.Context(), url, storage.Options{Idle: true})
@@ -122,7 +152,11 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 // TestRowsAreWhatPostgreSQLWouldWrite holds the encoder against the database: what was copied in must come out by COPY … TO …
 // BINARY byte for byte.
 func TestRowsAreWhatPostgreSQLWouldWrite(t *testing.T) {
-	store := open(t).(*Store)
+	onBothEditions(t, rowsAreWhatPostgreSQLWouldWrite)
+}
+
+func rowsAreWhatPostgreSQLWouldWrite(t *testing.T, url string) {
+	store := openAt(t, url)
 	defer store.Close()
 	host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: time.Now()})
 	full := &gohubv1.Sample{TimeUnixMillis: 1779019200123}
@@ -159,7 +193,11 @@ func TestRowsAreWhatPostgreSQLWouldWrite(t *testing.T) {
 }
 
 func TestChunksAreMadeAheadAndLeaveNoRows(t *testing.T) {
-	store := open(t).(*Store)
+	onBothEditions(t, chunksAreMadeAheadAndLeaveNoRows)
+}
+
+func chunksAreMadeAheadAndLeaveNoRows(t *testing.T, url string) {
+	store := openAt(t, url)
 	defer store.Close()
 	later := time.Now().Add(100 * 24 * time.Hour)
 	require.NoError(t, store.makeChunks(t.Context(), later))
