@@ -52,7 +52,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(25) // the heap is half a megabyte, and a collection of it, some 20 samples apart, half a millisecond
+		debug.SetGCPercent(50) // a megabyte less memory for a collection now and then: the heap is small
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1) // each more has caches and threads of its own, and a sample is a millisecond's work
