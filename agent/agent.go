@@ -163,7 +163,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		a.client.took(seq, sample)
 		if err := memory.sampled(); err != nil {
-			a.log.Debug("memory that the start took is kept", "error", err)
+			a.log.Debug("the program stays mapped", "error", err)
 		}
 	})
 

@@ -63,12 +63,3 @@ func programResident(t *testing.T) int {
 	}
 	return kilobytes
 }
-
-func TestFootprintIsSeldom(t *testing.T) {
-	f := newFootprint(1 << 62)
-	require.Equal(t, settledAfter, f.every, "an interval above an hour")
-	for range 2 * settledAfter {
-		require.NoError(t, f.sampled())
-	}
-	require.Equal(t, 2*settledAfter, f.samples)
-}

@@ -2,5 +2,5 @@
 
 package agent
 
-// unmapProgram does nothing: these systems trim what is unused by themselves, or have no call for it.
+// unmapProgram does nothing: only Linux has been looked at.
 func unmapProgram() error { return nil }
