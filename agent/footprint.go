@@ -23,9 +23,13 @@ func newFootprint(interval time.Duration) *footprint {
 
 // sampled is called after each sample. Its error costs only memory.
 func (f *footprint) sampled() error {
-	f.samples++
-	if f.samples != settledAfter && f.samples%f.every != 0 {
+	if !f.due() {
 		return nil
 	}
 	return unmapProgram()
+}
+
+func (f *footprint) due() bool {
+	f.samples++
+	return f.samples == settledAfter || f.samples%f.every == 0
 }
