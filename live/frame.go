@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -160,12 +159,12 @@ func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool
 
 func (b *block) appendInstance(buf []byte, keys *familyKeys, row int) []byte {
 	buf = append(buf, keys.instance...)
-	for i, label := range b.rowLabels(row) {
+	for i := range b.family.Labels {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
 		buf = append(buf, keys.labels[i]...)
-		buf = appendString(buf, label)
+		buf = appendString(buf, b.label(row, i))
 	}
 	buf = append(buf, `},"values":{`...)
 	buf = b.appendValues(buf, keys, row)
@@ -174,8 +173,9 @@ func (b *block) appendInstance(buf []byte, keys *familyKeys, row int) []byte {
 
 func (b *block) appendValues(buf []byte, keys *familyKeys, row int) []byte {
 	first := true
-	for i, value := range b.rowValues(row) {
-		if math.IsNaN(value) {
+	for i := range b.family.Metrics {
+		value, ok := b.value(row, i)
+		if !ok {
 			continue
 		}
 		if !first {
@@ -183,7 +183,7 @@ func (b *block) appendValues(buf []byte, keys *familyKeys, row int) []byte {
 		}
 		first = false
 		buf = append(buf, keys.metrics[i]...)
-		buf = appendNumber(buf, b.shown(i, value))
+		buf = appendNumber(buf, value)
 	}
 	return buf
 }

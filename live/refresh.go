@@ -187,8 +187,8 @@ func (s *slot) write(v *View, row int, n *number, isNew bool) {
 	case bits == missing:
 		n.text.clear()
 	case s.metric.Type == catalogue.Float:
-		n.text.setFloat(float32(math.Float64frombits(bits)), s.shift)
+		n.text.setFloat(math.Float32frombits(uint32(bits)), s.shift)
 	default:
-		n.text.setCount(uint64(math.Float64frombits(bits)))
+		n.text.setCount(bits)
 	}
 }

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"math"
 	"strconv"
 	"time"
 
@@ -94,24 +93,13 @@ func (v *View) made() made { return made{v.version, v.shape, v.phase} }
 // idText is the host's number as text.
 func (v *View) idText() string { return strconv.FormatUint(uint64(v.id), 10) }
 
-// bits are those of a reading, or missing.
+// bits are those of a reading as it came, or missing.
 func (v *View) bits(metric *catalogue.Metric, row int) uint64 {
 	b := &v.blocks[metric.Family.Place()]
 	if row >= b.rows {
 		return missing
 	}
-	reading := b.rowValues(row)[metric.Index]
-	if math.IsNaN(reading) {
-		return missing
-	}
-	return math.Float64bits(reading)
-}
-
-// copy makes b what from is.
-func (b *block) copy(from *block) {
-	b.family, b.rows = from.family, from.rows
-	b.labels = append(b.labels[:0], from.labels[:from.rows*len(from.family.Labels)]...)
-	b.values = append(b.values[:0], from.values[:from.rows*len(from.family.Metrics)]...)
+	return b.bits(row, metric.Index)
 }
 
 // ID is the host's number.
@@ -134,12 +122,10 @@ func (v *View) Rows(family *catalogue.Family) int { return v.blocks[family.Place
 
 // Label is the i-th label of an instance of a family.
 func (v *View) Label(family *catalogue.Family, row, i int) string {
-	return v.blocks[family.Place()].rowLabels(row)[i]
+	return v.blocks[family.Place()].label(row, i)
 }
 
 // Value is the reading of a metric in an instance of its family, and whether there is one.
 func (v *View) Value(metric *catalogue.Metric, row int) (float64, bool) {
-	b := &v.blocks[metric.Family.Place()]
-	reading := b.rowValues(row)[metric.Index]
-	return b.shown(metric.Index, reading), !math.IsNaN(reading)
+	return v.blocks[metric.Family.Place()].value(row, metric.Index)
 }
