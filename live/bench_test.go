@@ -138,13 +138,13 @@ func BenchmarkBroadcast(b *testing.B) {
 
 func BenchmarkFleetSnapshot(b *testing.B) {
 	state := benchState(2000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
-	t := newTopic(topicKey{fleet: true}, state, nil, time.Now())
+	t := newTopic(topicKey{fleet: true}, state, nil, state.moment())
 	var scratch []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		t.snapshot = nil
 		var f frame
-		f, scratch = t.whole(time.Now(), scratch)
+		f, scratch = t.whole(state.moment(), scratch)
 		b.SetBytes(int64(len(f)))
 	}
 }

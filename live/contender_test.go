@@ -112,7 +112,7 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. No lock is held while it sends: a slow scrape holds no one up.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
-	now := c.state.now()
+	now := c.state.moment()
 	var ready []*measurement
 	for _, h := range c.state.all() {
 		h.mu.Lock()

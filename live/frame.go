@@ -125,11 +125,20 @@ var keys = func() []familyKeys {
 }()
 
 // appendJSON encodes the host, with everything or with the host family only. It is called with mu held.
-func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool) []byte {
+func (h *host) appendJSON(buf []byte, m moment, everything bool) []byte {
+	status, since := h.status(m)
 	buf = append(buf, h.identityJSON...)
 	buf = append(buf, `,"status":"`...)
 	buf = append(buf, status.String()...)
-	buf = append(buf, '"')
+	if !since.IsZero() {
+		buf = append(buf, `","statusSince":"`...)
+		buf = appendTime(buf, since.Truncate(time.Millisecond))
+	}
+	skew, lag := h.clock()
+	buf = append(buf, `","clockSkewSeconds":`...)
+	buf = appendNumber(buf, skew)
+	buf = append(buf, `,"ingestLagSeconds":`...)
+	buf = appendNumber(buf, lag)
 	if h.sampled.IsZero() {
 		return append(buf, '}')
 	}

@@ -50,19 +50,19 @@ func goldenAlerts() []*gohubv1.Alert {
 func TestFramesAreGolden(t *testing.T) {
 	s, c := goldenState()
 	h, _ := s.lookup(1)
-	fleet := newTopic(topicKey{fleet: true}, s, nil, c.time)
-	one := newTopic(topicKey{host: 1}, s, h, c.time)
+	fleet := newTopic(topicKey{fleet: true}, s, nil, s.moment())
+	one := newTopic(topicKey{host: 1}, s, h, s.moment())
 
-	f, _ := fleet.whole(c.time, nil)
+	f, _ := fleet.whole(s.moment(), nil)
 	golden(t, "fleet_snapshot.json", payload(t, f))
-	f, _ = one.whole(c.time, nil)
+	f, _ = one.whole(s.moment(), nil)
 	golden(t, "host_snapshot.json", payload(t, f))
 
 	s.Observe(3, flat(hostSample(epoch.Add(10*time.Second), 99.5)), epoch.Add(10*time.Second))
 	c.time = epoch.Add(31 * time.Second) // host 1 goes down
-	f, _ = fleet.delta(c.time, nil)
+	f, _ = fleet.delta(s.moment(), nil)
 	golden(t, "fleet_delta.json", payload(t, f))
-	f, _ = one.delta(c.time, nil)
+	f, _ = one.delta(s.moment(), nil)
 	golden(t, "host_delta.json", payload(t, f))
 
 	f, err := compileAlerts(goldenAlerts())
@@ -72,8 +72,8 @@ func TestFramesAreGolden(t *testing.T) {
 	require.NoError(t, err)
 	golden(t, "no_alerts.json", payload(t, f))
 	golden(t, "error.json", payload(t, compileError("no host with id 7")))
-	empty := newTopic(topicKey{fleet: true}, NewState(c.now), nil, c.time)
-	f, _ = empty.whole(c.time, nil)
+	empty := newTopic(topicKey{fleet: true}, NewState(c.now), nil, moment{})
+	f, _ = empty.whole(s.moment(), nil)
 	golden(t, "empty_snapshot.json", payload(t, f))
 }
 
@@ -91,17 +91,17 @@ func TestEncodingIsThatOfTheContract(t *testing.T) {
 		require.True(t, proto.Equal(want, got), "want %v\ngot  %v", want, got)
 	}
 
-	fleet := newTopic(topicKey{fleet: true}, s, nil, c.time)
+	fleet := newTopic(topicKey{fleet: true}, s, nil, s.moment())
 	fleet.seq = math.MaxUint32
-	f, _ := fleet.whole(c.time, nil)
+	f, _ := fleet.whole(s.moment(), nil)
 	equal(&gohubv1.LiveMessage{Seq: math.MaxUint32, Body: &gohubv1.LiveMessage_Snapshot{
 		Snapshot: &gohubv1.LiveHosts{Hosts: s.Hosts()},
 	}}, decode(f))
 
 	h, _ := s.lookup(1)
-	one := newTopic(topicKey{host: 1}, s, h, c.time)
+	one := newTopic(topicKey{host: 1}, s, h, s.moment())
 	s.Observe(1, flat(fullSample(epoch.Add(time.Second))), c.time)
-	f, _ = one.delta(c.time, nil)
+	f, _ = one.delta(s.moment(), nil)
 	equal(&gohubv1.LiveMessage{Seq: 1, Body: &gohubv1.LiveMessage_Delta{
 		Delta: &gohubv1.LiveHosts{Hosts: []*gohubv1.Host{mustHost(t, s, 1)}},
 	}}, decode(f))

@@ -22,8 +22,14 @@ const (
 	minSilence = 10 * time.Second
 	// An agent that does not tell its interval is taken to have the agent's default.
 	defaultInterval = 10 * time.Second
-	// After a start of the server, agents that were backing off need this long on top to come back.
+	// A host is late after this many intervals without a sample, but not before half of minSilence.
+	lateIntervals = 2
+	// After a start of the server, or when its database is back, agents that were backing off need this long on top to come back.
 	reconnectGrace = 30 * time.Second
+	// The fastest way fades by this part of the difference a sample, so that a clock that was set is seen after some.
+	fastestFades = 8
+	// A clock that is wrong by less than this may be right, and the samples slow.
+	trustedClock = 2 * time.Second
 )
 
 // host is what State knows of one host.
@@ -43,8 +49,13 @@ type host struct {
 	identity *gohubv1.Host
 	// identityJSON is identity's encoding without the closing brace, so that a delta does not encode facts again.
 	identityJSON []byte
-	// silence is for how long the host may send nothing and still be up.
-	silence time.Duration
+	// silence is for how long the host may send nothing and not be down, late for how long it is not late.
+	silence, late time.Duration
+	// upSince is when the first sample was received of those that came without a break.
+	upSince time.Time
+	// lag is how much older than its receipt the newest sample was, and fastest about the least that lag was of late: the error of
+	// the host's clock and the shortest way here.
+	lag, fastest time.Duration
 	// heard is when the newest sample of whatever age was received; zero if none was since the start.
 	heard time.Time
 	// sampled is the time of the newest sample by the agent's clock, zero if there is none, and taken when the server
@@ -89,6 +100,7 @@ func (h *host) adopt(identity *gohubv1.Host) {
 		interval = defaultInterval
 	}
 	h.silence = max(missedIntervals*interval, minSilence)
+	h.late = max(lateIntervals*interval, minSilence/2)
 	h.version++
 	h.shape++
 }
@@ -134,6 +146,10 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	sampled := time.UnixMilli(sample.TimeUnixMillis)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	first := h.heard.IsZero()
+	if first || receivedAt.Sub(h.heard) > h.silence {
+		h.upSince = receivedAt
+	}
 	if receivedAt.After(h.heard) {
 		h.heard = receivedAt
 	}
@@ -141,6 +157,12 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 		return
 	}
 	h.sampled, h.taken = sampled, receivedAt
+	h.lag = receivedAt.Sub(sampled)
+	if first || h.lag < h.fastest {
+		h.fastest = h.lag
+	} else {
+		h.fastest += (h.lag - h.fastest) / fastestFades
+	}
 	for i := range h.blocks {
 		if !h.blocks[i].fill(sample) && !families[i].Ephemeral {
 			h.shape++
@@ -149,29 +171,73 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	h.version++
 }
 
-// status is called with mu held.
-func (h *host) status(now time.Time) gohubv1.HostStatus {
-	switch {
-	case h.heard.IsZero() && now.Sub(h.since) <= h.silence+reconnectGrace:
-		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED
-	case h.heard.IsZero() || now.Sub(h.heard) > h.silence:
-		return gohubv1.HostStatus_HOST_STATUS_DOWN
-	default:
-		return gohubv1.HostStatus_HOST_STATUS_UP
-	}
+// moment is when, and for how long, a host's silence is judged.
+type moment struct {
+	now time.Time
+	// listening is since when the server takes samples without a break; since when it does not, if deaf.
+	listening time.Time
+	deaf      bool
 }
 
+// status is the host's status and since when it is so, which may not be known. It is called with mu held.
+//
+//	         no sample for late           for silence
+//	up ──────────────────────────▶ late ─────────────▶ down
+//	 ▲                              │                   │
+//	 └──────────── a sample ────────┴───────────────────┘
+//
+// In the place of down it is unknown while the server can not take samples, and, where none has come since it can, until
+// agents had the time to come back.
+func (h *host) status(m moment) (gohubv1.HostStatus, time.Time) {
+	if !h.heard.IsZero() {
+		if quiet := m.now.Sub(h.heard); quiet <= h.late {
+			return gohubv1.HostStatus_HOST_STATUS_UP, h.upSince
+		} else if quiet <= h.silence {
+			return gohubv1.HostStatus_HOST_STATUS_LATE, h.heard
+		}
+	}
+	began := m.listening
+	if h.since.After(began) {
+		began = h.since
+	}
+	if m.deaf || h.heard.Before(m.listening) && m.now.Sub(began) <= h.silence+reconnectGrace {
+		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, began
+	}
+	if h.heard.IsZero() {
+		return gohubv1.HostStatus_HOST_STATUS_DOWN, h.sampled
+	}
+	return gohubv1.HostStatus_HOST_STATUS_DOWN, h.heard
+}
+
+// clock tells by how much the host's clock is ahead, and how long the newest sample was on its way, in seconds. It is called
+// with mu held.
+func (h *host) clock() (skew, lag float64) {
+	way := h.lag
+	if h.fastest.Abs() > trustedClock {
+		way -= h.fastest
+	}
+	return inSeconds(-h.fastest), inSeconds(max(way, 0))
+}
+
+// inSeconds rounds to milliseconds, which is what sample times have.
+func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3 }
+
 // message builds the host as the contract has it.
-func (h *host) message(now time.Time, everything bool) *gohubv1.Host {
+func (h *host) message(m moment, everything bool) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	status, since := h.status(m)
 	message := &gohubv1.Host{
 		HostId:    h.identity.HostId,
 		AgentId:   h.identity.AgentId,
 		Facts:     h.identity.Facts,
 		FirstSeen: h.identity.FirstSeen,
-		Status:    h.status(now),
+		Status:    status,
 	}
+	if !since.IsZero() {
+		message.StatusSince = timestamppb.New(since.Truncate(time.Millisecond))
+	}
+	message.ClockSkewSeconds, message.IngestLagSeconds = h.clock()
 	if h.sampled.IsZero() {
 		return message
 	}

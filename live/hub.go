@@ -137,12 +137,12 @@ func (h *Hub) Run(ctx context.Context) error {
 
 // tick sends every topic's changes and looks after the pings.
 func (h *Hub) tick() {
-	now := h.now()
+	now, m := h.now(), h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
 		var delta frame
-		delta, h.scratch = t.delta(now, h.scratch)
+		delta, h.scratch = t.delta(m, h.scratch)
 		if delta == nil {
 			continue
 		}
@@ -321,14 +321,14 @@ func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
 		}
 		key = topicKey{host: id}
 	}
-	now := h.now()
+	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if v.topic == nil || v.topic.key != key {
 		h.unsubscribe(v)
 		t, ok := h.topics[key]
 		if !ok {
-			t = newTopic(key, h.state, single, now)
+			t = newTopic(key, h.state, single, m)
 			h.topics[key] = t
 		}
 		t.subscribers[v] = struct{}{}
@@ -354,7 +354,7 @@ func (h *Hub) unsubscribe(v *viewer) {
 // catchUp returns the snapshot of the viewer's topic. From here on the viewer's deltas are kept again, and they follow
 // this snapshot: no delta can be made meanwhile. The viewer's writer calls it.
 func (h *Hub) catchUp(v *viewer) frame {
-	now := h.now()
+	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v.mu.Lock()
@@ -364,6 +364,6 @@ func (h *Hub) catchUp(v *viewer) frame {
 		return nil
 	}
 	var snapshot frame
-	snapshot, h.scratch = v.topic.whole(now, h.scratch)
+	snapshot, h.scratch = v.topic.whole(m, h.scratch)
 	return snapshot
 }

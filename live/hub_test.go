@@ -153,10 +153,13 @@ func TestStatusChangeByTimeReachesViewers(t *testing.T) {
 		require.Equal(t, up, one.snapshot(0, 2)[0].Status)
 
 		start := time.Now()
-		require.Equal(t, down, one.delta(1, 2)[0].Status)
-		require.Equal(t, down, fleet.delta(1, 2)[0].Status)
+		require.Equal(t, late, one.delta(1, 2)[0].Status)
+		require.Equal(t, late, fleet.delta(1, 2)[0].Status)
+		require.InDelta(t, 20, time.Since(start).Seconds(), 0.5)
+		require.Equal(t, down, one.delta(2, 2)[0].Status)
+		require.Equal(t, down, fleet.delta(2, 2)[0].Status)
 		require.InDelta(t, 30, time.Since(start).Seconds(), 0.5)
-		for _, h := range fleet.delta(2, 1, 3) {
+		for _, h := range fleet.delta(3, 1, 3) {
 			require.Equal(t, down, h.Status, "hosts that did not come back after the start")
 		}
 		stop()

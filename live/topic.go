@@ -1,8 +1,6 @@
 package live
 
 import (
-	"time"
-
 	"github.com/gobwas/ws"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -40,7 +38,13 @@ type mark struct {
 	status  gohubv1.HostStatus
 }
 
-func newTopic(key topicKey, state *State, h *host, now time.Time) *topic {
+// mark is called with mu held.
+func (h *host) mark(m moment) mark {
+	status, _ := h.status(m)
+	return mark{h.version, status}
+}
+
+func newTopic(key topicKey, state *State, h *host, m moment) *topic {
 	t := &topic{key: key, state: state, subscribers: make(map[*viewer]struct{})}
 	if !key.fleet {
 		t.single = []*host{h}
@@ -48,7 +52,7 @@ func newTopic(key topicKey, state *State, h *host, now time.Time) *topic {
 	// The first snapshot will hold what is now; deltas are about what comes after.
 	for _, h := range t.hosts() {
 		h.mu.Lock()
-		*t.mark(h) = mark{h.version, h.status(now)}
+		*t.mark(h) = h.mark(m)
 		h.mu.Unlock()
 	}
 	return t
@@ -74,12 +78,12 @@ func (t *topic) mark(h *host) *mark {
 
 // delta returns the frame with the hosts that changed since the last delta, or nil if none did. It encodes into
 // scratch, which it returns for the next one.
-func (t *topic) delta(now time.Time, scratch []byte) (frame, []byte) {
+func (t *topic) delta(m moment, scratch []byte) (frame, []byte) {
 	changed := 0
 	for _, h := range t.hosts() {
 		known := t.mark(h)
 		h.mu.Lock()
-		if newest := (mark{h.version, h.status(now)}); newest != *known {
+		if newest := h.mark(m); newest != *known {
 			*known = newest
 			if changed == 0 {
 				scratch = appendHostsStart(scratch[:0], deltaKind, t.seq+1)
@@ -87,7 +91,7 @@ func (t *topic) delta(now time.Time, scratch []byte) (frame, []byte) {
 				scratch = append(scratch, ',')
 			}
 			changed++
-			scratch = h.appendJSON(scratch, newest.status, !t.key.fleet)
+			scratch = h.appendJSON(scratch, m, !t.key.fleet)
 		}
 		h.mu.Unlock()
 	}
@@ -101,7 +105,7 @@ func (t *topic) delta(now time.Time, scratch []byte) (frame, []byte) {
 }
 
 // whole returns the topic's snapshot. Between two deltas it is made once, however many viewers come.
-func (t *topic) whole(now time.Time, scratch []byte) (frame, []byte) {
+func (t *topic) whole(m moment, scratch []byte) (frame, []byte) {
 	if t.snapshot != nil {
 		return t.snapshot, scratch
 	}
@@ -111,7 +115,7 @@ func (t *topic) whole(now time.Time, scratch []byte) (frame, []byte) {
 			scratch = append(scratch, ',')
 		}
 		h.mu.Lock()
-		scratch = h.appendJSON(scratch, h.status(now), !t.key.fleet)
+		scratch = h.appendJSON(scratch, m, !t.key.fleet)
 		h.mu.Unlock()
 	}
 	scratch = appendHostsEnd(scratch)

@@ -17,9 +17,12 @@ type View struct {
 	hostname string
 	interval time.Duration
 	status   gohubv1.HostStatus
-	sampled  time.Time
-	facts    *gohubv1.HostFacts
-	blocks   []block
+	// statusSince is zero if it is not known; skew and lag are in seconds.
+	statusSince time.Time
+	skew, lag   float64
+	sampled     time.Time
+	facts       *gohubv1.HostFacts
+	blocks      []block
 
 	// version, shape and phase say what the exposition has to make anew.
 	version uint64
@@ -30,48 +33,50 @@ type View struct {
 // Each copies one host after the other, by id, into view and calls see with it. Nothing is locked meanwhile, so see may
 // take its time.
 func (s *State) Each(view *View, see func(*View)) {
-	now := s.now()
+	m := s.moment()
 	for _, h := range s.all() {
-		h.view(view, now)
+		h.view(view, m)
 		see(view)
 	}
 }
 
-func (h *host) view(v *View, now time.Time) {
+func (h *host) view(v *View, m moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.copyTo(v, now)
+	h.copyTo(v, m)
 }
 
 // viewChanged is view, unless the host is as it was when the exposition looked last, which it tells.
-func (h *host) viewChanged(v *View, now time.Time, known made) bool {
+func (h *host) viewChanged(v *View, m moment, known made) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.version == known.version && h.phase(now) == known.phase {
+	if h.version == known.version && h.phase(m) == known.phase {
 		return false
 	}
-	h.copyTo(v, now)
+	h.copyTo(v, m)
 	return true
 }
 
 // copyTo is called with mu held.
-func (h *host) copyTo(v *View, now time.Time) {
+func (h *host) copyTo(v *View, m moment) {
 	if v.blocks == nil {
 		v.blocks = make([]block, len(families))
 	}
 	v.facts = h.identity.GetFacts()
 	v.id, v.hostname, v.interval = h.id, v.facts.GetHostname(), time.Duration(v.facts.GetIntervalMillis())*time.Millisecond
-	v.status, v.sampled = h.status(now), h.sampled
-	v.version, v.shape, v.phase = h.version, h.shape, h.phase(now)
+	v.status, v.statusSince = h.status(m)
+	v.sampled = h.sampled
+	v.skew, v.lag = h.clock()
+	v.version, v.shape, v.phase = h.version, h.shape, h.phase(m)
 	for i := range h.blocks {
 		v.blocks[i].copy(&h.blocks[i])
 	}
 }
 
 // phase is called with mu held.
-func (h *host) phase(now time.Time) phase {
-	switch h.status(now) {
-	case gohubv1.HostStatus_HOST_STATUS_UP:
+func (h *host) phase(m moment) phase {
+	switch status, _ := h.status(m); status {
+	case gohubv1.HostStatus_HOST_STATUS_UP, gohubv1.HostStatus_HOST_STATUS_LATE:
 		return phaseUp
 	case gohubv1.HostStatus_HOST_STATUS_DOWN:
 		// One that has not sent since the start was silent for longer, as far as its last stored sample tells.
@@ -79,7 +84,7 @@ func (h *host) phase(now time.Time) phase {
 		if since.IsZero() {
 			since = h.sampled
 		}
-		if now.Sub(since) > hostGone {
+		if m.now.Sub(since) > hostGone {
 			return phaseNone
 		}
 		return phaseDown

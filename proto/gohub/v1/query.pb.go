@@ -26,11 +26,13 @@ const (
 type HostStatus int32
 
 const (
-	// The server has just started, or can not tell.
+	// The server has just started, or is cut off from its database: it can not tell.
 	HostStatus_HOST_STATUS_UNSPECIFIED HostStatus = 0
 	HostStatus_HOST_STATUS_UP          HostStatus = 1
 	// No sample for more than three intervals.
 	HostStatus_HOST_STATUS_DOWN HostStatus = 2
+	// No sample for more than two intervals: not down yet.
+	HostStatus_HOST_STATUS_LATE HostStatus = 3
 )
 
 // Enum value maps for HostStatus.
@@ -39,11 +41,13 @@ var (
 		0: "HOST_STATUS_UNSPECIFIED",
 		1: "HOST_STATUS_UP",
 		2: "HOST_STATUS_DOWN",
+		3: "HOST_STATUS_LATE",
 	}
 	HostStatus_value = map[string]int32{
 		"HOST_STATUS_UNSPECIFIED": 0,
 		"HOST_STATUS_UP":          1,
 		"HOST_STATUS_DOWN":        2,
+		"HOST_STATUS_LATE":        3,
 	}
 )
 
@@ -250,9 +254,16 @@ type Host struct {
 	FirstSeen *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
 	Status    HostStatus             `protobuf:"varint,5,opt,name=status,proto3,enum=gohub.v1.HostStatus" json:"status,omitempty"`
 	// The newest sample; absent if there is none yet.
-	Latest        *Reading `protobuf:"bytes,6,opt,name=latest,proto3" json:"latest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Latest *Reading `protobuf:"bytes,6,opt,name=latest,proto3" json:"latest,omitempty"`
+	// Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+	// last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+	StatusSince *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
+	// By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+	ClockSkewSeconds float64 `protobuf:"fixed64,21,opt,name=clock_skew_seconds,json=clockSkewSeconds,proto3" json:"clock_skew_seconds,omitempty"`
+	// How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+	IngestLagSeconds float64 `protobuf:"fixed64,22,opt,name=ingest_lag_seconds,json=ingestLagSeconds,proto3" json:"ingest_lag_seconds,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
@@ -325,6 +336,27 @@ func (x *Host) GetLatest() *Reading {
 		return x.Latest
 	}
 	return nil
+}
+
+func (x *Host) GetStatusSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StatusSince
+	}
+	return nil
+}
+
+func (x *Host) GetClockSkewSeconds() float64 {
+	if x != nil {
+		return x.ClockSkewSeconds
+	}
+	return 0
+}
+
+func (x *Host) GetIngestLagSeconds() float64 {
+	if x != nil {
+		return x.IngestLagSeconds
+	}
+	return 0
 }
 
 // Reading is one sample as names and numbers.
@@ -1193,7 +1225,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x0eGetHostRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\"5\n" +
 	"\x0fGetHostResponse\x12\"\n" +
-	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\xf9\x01\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\x94\x03\n" +
 	"\x04Host\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12)\n" +
@@ -1201,7 +1233,10 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"first_seen\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstSeen\x12,\n" +
 	"\x06status\x18\x05 \x01(\x0e2\x14.gohub.v1.HostStatusR\x06status\x12)\n" +
-	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\"\xdd\x01\n" +
+	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\x12=\n" +
+	"\fstatus_since\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vstatusSince\x12,\n" +
+	"\x12clock_skew_seconds\x18\x15 \x01(\x01R\x10clockSkewSeconds\x12,\n" +
+	"\x12ingest_lag_seconds\x18\x16 \x01(\x01R\x10ingestLagSeconds\"\xdd\x01\n" +
 	"\aReading\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x125\n" +
 	"\x06values\x18\x02 \x03(\v2\x1d.gohub.v1.Reading.ValuesEntryR\x06values\x120\n" +
@@ -1273,12 +1308,13 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0estorage_driver\x18\x02 \x01(\tR\rstorageDriver\x12'\n" +
 	"\x0fstorage_version\x18\x03 \x01(\tR\x0estorageVersion\x124\n" +
-	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted*S\n" +
+	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted*i\n" +
 	"\n" +
 	"HostStatus\x12\x1b\n" +
 	"\x17HOST_STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHOST_STATUS_UP\x10\x01\x12\x14\n" +
-	"\x10HOST_STATUS_DOWN\x10\x022\xd0\x03\n" +
+	"\x10HOST_STATUS_DOWN\x10\x02\x12\x14\n" +
+	"\x10HOST_STATUS_LATE\x10\x032\xd0\x03\n" +
 	"\fQueryService\x12D\n" +
 	"\tListHosts\x12\x1a.gohub.v1.ListHostsRequest\x1a\x1b.gohub.v1.ListHostsResponse\x12>\n" +
 	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12G\n" +
@@ -1340,38 +1376,39 @@ var file_gohub_v1_query_proto_depIdxs = []int32{
 	24, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
 	0,  // 4: gohub.v1.Host.status:type_name -> gohub.v1.HostStatus
 	6,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
-	24, // 6: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	19, // 7: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
-	7,  // 8: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	20, // 9: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	21, // 10: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
-	10, // 11: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	25, // 12: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
-	22, // 13: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	13, // 14: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	26, // 15: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	27, // 16: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	16, // 17: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
-	24, // 18: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
-	28, // 19: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
-	24, // 20: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 21: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 22: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	8,  // 23: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	11, // 24: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	14, // 25: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
-	17, // 26: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 27: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 28: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	9,  // 29: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	12, // 30: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	15, // 31: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
-	18, // 32: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	24, // 6: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
+	24, // 7: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	19, // 8: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	7,  // 9: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
+	20, // 10: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	21, // 11: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	10, // 12: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
+	25, // 13: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	22, // 14: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	13, // 15: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
+	26, // 16: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	27, // 17: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	16, // 18: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
+	24, // 19: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	28, // 20: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	24, // 21: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 22: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 23: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	8,  // 24: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	11, // 25: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	14, // 26: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	17, // 27: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 28: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 29: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	9,  // 30: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	12, // 31: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	15, // 32: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	18, // 33: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }

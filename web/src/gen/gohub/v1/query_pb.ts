@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/query.proto.
  */
 export const file_gohub_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiEgoQTGlzdEhvc3RzUmVxdWVzdCIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QixgEKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmciuAEKB1JlYWRpbmcSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoGdmFsdWVzGAIgAygLMh0uZ29odWIudjEuUmVhZGluZy5WYWx1ZXNFbnRyeRIlCglpbnN0YW5jZXMYAyADKAsyEi5nb2h1Yi52MS5JbnN0YW5jZRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBItgBCghJbnN0YW5jZRIOCgZmYW1pbHkYASABKAkSLgoGbGFiZWxzGAIgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuTGFiZWxzRW50cnkSLgoGdmFsdWVzGAMgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuVmFsdWVzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBInEKEVF1ZXJ5UmFuZ2VSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SDwoHbWV0cmljcxgCIAMoCRIMCgRmcm9tGAMgASgBEgoKAnRvGAQgASgBEgwKBHN0ZXAYBSABKAESEgoKbWF4X3BvaW50cxgGIAEoDSKLAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXAiqwEKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QihgEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnN0b3JhZ2VfZHJpdmVyGAIgASgJEhcKD3N0b3JhZ2VfdmVyc2lvbhgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpTCgpIb3N0U3RhdHVzEhsKF0hPU1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOSE9TVF9TVEFUVVNfVVAQARIUChBIT1NUX1NUQVRVU19ET1dOEAIy0AMKDFF1ZXJ5U2VydmljZRJECglMaXN0SG9zdHMSGi5nb2h1Yi52MS5MaXN0SG9zdHNSZXF1ZXN0GhsuZ29odWIudjEuTGlzdEhvc3RzUmVzcG9uc2USPgoHR2V0SG9zdBIYLmdvaHViLnYxLkdldEhvc3RSZXF1ZXN0GhkuZ29odWIudjEuR2V0SG9zdFJlc3BvbnNlEkcKClF1ZXJ5UmFuZ2USGy5nb2h1Yi52MS5RdWVyeVJhbmdlUmVxdWVzdBocLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXNwb25zZRJKCgtMaXN0TWV0cmljcxIcLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBodLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USUwoOTGlzdFF1YXJhbnRpbmUSHy5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlcXVlc3QaIC5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlc3BvbnNlElAKDUdldFNlcnZlckluZm8SHi5nb2h1Yi52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBofLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXNwb25zZUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
+  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiEgoQTGlzdEhvc3RzUmVxdWVzdCIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QisAIKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSMAoMc3RhdHVzX3NpbmNlGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaChJjbG9ja19za2V3X3NlY29uZHMYFSABKAESGgoSaW5nZXN0X2xhZ19zZWNvbmRzGBYgASgBIrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASJxChFRdWVyeVJhbmdlUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEg8KB21ldHJpY3MYAiADKAkSDAoEZnJvbRgDIAEoARIKCgJ0bxgEIAEoARIMCgRzdGVwGAUgASgBEhIKCm1heF9wb2ludHMYBiABKA0iiwEKElF1ZXJ5UmFuZ2VSZXNwb25zZRIMCgRmcm9tGAEgASgBEgoKAnRvGAIgASgBEgwKBHN0ZXAYAyABKAESDgoGc291cmNlGAQgASgJEiAKBnNlcmllcxgFIAMoCzIQLmdvaHViLnYxLlNlcmllcxIbCgRnYXBzGAYgAygLMg0uZ29odWIudjEuR2FwIqsBCgZTZXJpZXMSDgoGbWV0cmljGAEgASgJEiwKBmxhYmVscxgCIAMoCzIcLmdvaHViLnYxLlNlcmllcy5MYWJlbHNFbnRyeRINCgV0aW1lcxgDIAMoARILCgNhdmcYBCADKAESCwoDbWluGAUgAygBEgsKA21heBgGIAMoARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhQKEkxpc3RNZXRyaWNzUmVxdWVzdCI4ChNMaXN0TWV0cmljc1Jlc3BvbnNlEiEKB21ldHJpY3MYASADKAsyEC5nb2h1Yi52MS5NZXRyaWMimQEKBk1ldHJpYxIMCgRuYW1lGAEgASgJEg4KBmZhbWlseRgCIAEoCRIcCgR1bml0GAMgASgOMg4uZ29odWIudjEuVW5pdBIcCgRraW5kGAQgASgOMg4uZ29odWIudjEuS2luZBIMCgRoZWxwGAUgASgJEg4KBmxhYmVscxgGIAMoCRIXCg9wcm9tZXRoZXVzX25hbWUYByABKAkiNwoVTGlzdFF1YXJhbnRpbmVSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SDQoFbGltaXQYAiABKA0iRgoWTGlzdFF1YXJhbnRpbmVSZXNwb25zZRIsCgdzYW1wbGVzGAEgAygLMhsuZ29odWIudjEuUXVhcmFudGluZWRTYW1wbGUiowEKEVF1YXJhbnRpbmVkU2FtcGxlEg8KB2hvc3RfaWQYASABKA0SLwoLcmVjZWl2ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVwb2NoGAMgASgEEgsKA3NlcRgEIAEoBBIOCgZyZWFzb24YBSABKAkSIAoGc2FtcGxlGAYgASgLMhAuZ29odWIudjEuU2FtcGxlIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IoYBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIWCg5zdG9yYWdlX2RyaXZlchgCIAEoCRIXCg9zdG9yYWdlX3ZlcnNpb24YAyABKAkSKwoHc3RhcnRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqaQoKSG9zdFN0YXR1cxIbChdIT1NUX1NUQVRVU19VTlNQRUNJRklFRBAAEhIKDkhPU1RfU1RBVFVTX1VQEAESFAoQSE9TVF9TVEFUVVNfRE9XThACEhQKEEhPU1RfU1RBVFVTX0xBVEUQAzLQAwoMUXVlcnlTZXJ2aWNlEkQKCUxpc3RIb3N0cxIaLmdvaHViLnYxLkxpc3RIb3N0c1JlcXVlc3QaGy5nb2h1Yi52MS5MaXN0SG9zdHNSZXNwb25zZRI+CgdHZXRIb3N0EhguZ29odWIudjEuR2V0SG9zdFJlcXVlc3QaGS5nb2h1Yi52MS5HZXRIb3N0UmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJTCg5MaXN0UXVhcmFudGluZRIfLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVxdWVzdBogLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVzcG9uc2USUAoNR2V0U2VydmVySW5mbxIeLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0Gh8uZ29odWIudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
@@ -153,6 +153,28 @@ export type Host = Message<"gohub.v1.Host"> & {
    * @generated from field: gohub.v1.Reading latest = 6;
    */
   latest?: Reading | undefined;
+
+  /**
+   * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+   * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp status_since = 20;
+   */
+  statusSince?: Timestamp | undefined;
+
+  /**
+   * By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+   *
+   * @generated from field: double clock_skew_seconds = 21;
+   */
+  clockSkewSeconds: number;
+
+  /**
+   * How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+   *
+   * @generated from field: double ingest_lag_seconds = 22;
+   */
+  ingestLagSeconds: number;
 };
 
 /**
@@ -190,6 +212,28 @@ export type HostJson = {
    * @generated from field: gohub.v1.Reading latest = 6;
    */
   latest?: ReadingJson;
+
+  /**
+   * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+   * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp status_since = 20;
+   */
+  statusSince?: TimestampJson;
+
+  /**
+   * By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+   *
+   * @generated from field: double clock_skew_seconds = 21;
+   */
+  clockSkewSeconds?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+   *
+   * @generated from field: double ingest_lag_seconds = 22;
+   */
+  ingestLagSeconds?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
@@ -989,7 +1033,7 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse, {jso
  */
 export enum HostStatus {
   /**
-   * The server has just started, or can not tell.
+   * The server has just started, or is cut off from its database: it can not tell.
    *
    * @generated from enum value: HOST_STATUS_UNSPECIFIED = 0;
    */
@@ -1006,6 +1050,13 @@ export enum HostStatus {
    * @generated from enum value: HOST_STATUS_DOWN = 2;
    */
   DOWN = 2,
+
+  /**
+   * No sample for more than two intervals: not down yet.
+   *
+   * @generated from enum value: HOST_STATUS_LATE = 3;
+   */
+  LATE = 3,
 }
 
 /**
@@ -1013,7 +1064,7 @@ export enum HostStatus {
  *
  * @generated from enum gohub.v1.HostStatus
  */
-export type HostStatusJson = "HOST_STATUS_UNSPECIFIED" | "HOST_STATUS_UP" | "HOST_STATUS_DOWN";
+export type HostStatusJson = "HOST_STATUS_UNSPECIFIED" | "HOST_STATUS_UP" | "HOST_STATUS_DOWN" | "HOST_STATUS_LATE";
 
 /**
  * Describes the enum gohub.v1.HostStatus.
