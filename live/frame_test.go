@@ -29,6 +29,12 @@ func payload(t *testing.T, f frame) []byte {
 	return f[len(f)-reader.Len():]
 }
 
+// newestDelta makes a delta of all that has changed in the topic.
+func newestDelta(t *testing.T, of *topic) frame {
+	require.True(t, of.delta(of.state.moment(), of.hosts()))
+	return of.backlog.kept[len(of.backlog.kept)-1].frame()
+}
+
 func goldenState() (*State, *clock) {
 	s, c := newTestState()
 	s.SetHost(testHost(1, "db-1"))
@@ -53,16 +59,16 @@ func TestFramesAreGolden(t *testing.T) {
 	fleet := newTopic(topicKey{fleet: true}, s, nil, s.moment())
 	one := newTopic(topicKey{host: 1}, s, h, s.moment())
 
-	f, _ := fleet.whole(s.moment(), nil)
+	f, _, _ := fleet.whole(s.moment(), nil)
 	golden(t, "fleet_snapshot.json", payload(t, f))
-	f, _ = one.whole(s.moment(), nil)
+	f, _, _ = one.whole(s.moment(), nil)
 	golden(t, "host_snapshot.json", payload(t, f))
 
 	s.Observe(3, flat(hostSample(epoch.Add(10*time.Second), 99.5)), epoch.Add(10*time.Second))
 	c.time = epoch.Add(31 * time.Second) // host 1 goes down
-	f, _ = fleet.delta(s.moment(), nil)
+	f = newestDelta(t, fleet)
 	golden(t, "fleet_delta.json", payload(t, f))
-	f, _ = one.delta(s.moment(), nil)
+	f = newestDelta(t, one)
 	golden(t, "host_delta.json", payload(t, f))
 
 	f, err := compileAlerts(goldenAlerts())
@@ -73,7 +79,7 @@ func TestFramesAreGolden(t *testing.T) {
 	golden(t, "no_alerts.json", payload(t, f))
 	golden(t, "error.json", payload(t, compileError("no host with id 7")))
 	empty := newTopic(topicKey{fleet: true}, NewState(c.now), nil, moment{})
-	f, _ = empty.whole(s.moment(), nil)
+	f, _, _ = empty.whole(s.moment(), nil)
 	golden(t, "empty_snapshot.json", payload(t, f))
 }
 
@@ -93,7 +99,7 @@ func TestEncodingIsThatOfTheContract(t *testing.T) {
 
 	fleet := newTopic(topicKey{fleet: true}, s, nil, s.moment())
 	fleet.seq = math.MaxUint32
-	f, _ := fleet.whole(s.moment(), nil)
+	f, _, _ := fleet.whole(s.moment(), nil)
 	equal(&gohubv1.LiveMessage{Seq: math.MaxUint32, Body: &gohubv1.LiveMessage_Snapshot{
 		Snapshot: &gohubv1.LiveHosts{Hosts: s.Hosts()},
 	}}, decode(f))
@@ -101,7 +107,7 @@ func TestEncodingIsThatOfTheContract(t *testing.T) {
 	h, _ := s.lookup(1)
 	one := newTopic(topicKey{host: 1}, s, h, s.moment())
 	s.Observe(1, flat(fullSample(epoch.Add(time.Second))), c.time)
-	f, _ = one.delta(s.moment(), nil)
+	f = newestDelta(t, one)
 	equal(&gohubv1.LiveMessage{Seq: 1, Body: &gohubv1.LiveMessage_Delta{
 		Delta: &gohubv1.LiveHosts{Hosts: []*gohubv1.Host{mustHost(t, s, 1)}},
 	}}, decode(f))

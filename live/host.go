@@ -39,6 +39,8 @@ type host struct {
 	index int
 	// since is when the host became known to this State.
 	since time.Time
+	// queued is guarded by State.changes.
+	queued bool
 
 	mu sync.Mutex // guards all below
 	// version grows with every change but those of the status, which follows from the time.

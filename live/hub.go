@@ -23,8 +23,11 @@ import (
 
 // HubOptions are the limits and the surroundings of a Hub. The zero value of a field is its default.
 type HubOptions struct {
-	// TickInterval is how often changes are gathered into a delta, 250 ms by default.
-	TickInterval time.Duration
+	// PushInterval is the least time between two deltas of a topic, 10 ms by default: a change that comes later than that after
+	// the last one is sent at once.
+	PushInterval time.Duration
+	// SweepInterval is how often it is looked for what changes by the mere passage of time, statuses and pings, 250 ms by default.
+	SweepInterval time.Duration
 	// PingInterval is how often a viewer is asked for a sign of life, 30 s by default. One that shows none for as long
 	// again is disconnected.
 	PingInterval time.Duration
@@ -46,8 +49,11 @@ type HubOptions struct {
 }
 
 func (o HubOptions) withDefaults() HubOptions {
-	if o.TickInterval <= 0 {
-		o.TickInterval = 250 * time.Millisecond
+	if o.PushInterval <= 0 {
+		o.PushInterval = 10 * time.Millisecond
+	}
+	if o.SweepInterval <= 0 {
+		o.SweepInterval = 250 * time.Millisecond
 	}
 	if o.PingInterval <= 0 {
 		o.PingInterval = 30 * time.Second
@@ -74,11 +80,12 @@ func (o HubOptions) withDefaults() HubOptions {
 // text. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
 // seq. The seq of alerts and errors is always 0: they belong to no topic.
 //
-//	State ──tick──▶ topic ──one frame──▶ outbox of each viewer ──writer──▶ socket
-//	                  ▲                                                      │
-//	                  └───────────── subscribe ◀──reader─────────────────────┘
+//	State ──push──▶ topic ──one frame──▶ backlog ──writer of each viewer──▶ socket
+//	                  ▲                                                        │
+//	                  └───────────── subscribe ◀──reader───────────────────────┘
 //
-// A tick encodes what changed in a topic once; all its viewers write the same bytes. No viewer can make the tick wait.
+// What changed in a topic is encoded once; all its viewers write the same bytes. No viewer can make the others wait: one that
+// falls so far behind that the backlog does not reach back to it gets a snapshot.
 type Hub struct {
 	state   *State
 	options HubOptions
@@ -96,6 +103,7 @@ type Hub struct {
 	topics  map[topicKey]*topic
 	alerts  frame  // the newest list, nil before the first
 	scratch []byte // for encoding
+	changed []*host
 }
 
 // NewHub returns a hub that serves connections at once and sends deltas while Run runs.
@@ -122,11 +130,20 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.started = true
 	h.mu.Unlock()
 
-	ticker := time.NewTicker(h.options.TickInterval)
-	defer ticker.Stop()
+	sweep := time.NewTicker(h.options.SweepInterval)
+	defer sweep.Stop()
+	pause := time.NewTimer(h.options.PushInterval)
+	defer pause.Stop()
+	wake := h.state.changes.wake
 	for {
 		select {
-		case <-ticker.C:
+		case <-wake:
+			h.push()
+			wake = nil // for a while: what changes meanwhile goes together
+			pause.Reset(h.options.PushInterval)
+		case <-pause.C:
+			wake = h.state.changes.wake
+		case <-sweep.C:
 			h.tick()
 		case <-ctx.Done():
 			h.stop()
@@ -135,20 +152,38 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// tick sends every topic's changes and looks after the pings.
+// push sends what has changed.
+func (h *Hub) push() {
+	m := h.state.moment()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changed = h.state.changes.take(h.changed)
+	for _, t := range h.topics {
+		hosts := t.single
+		if t.key.fleet {
+			hosts = h.changed
+		}
+		t.send(m, hosts)
+	}
+}
+
+// send makes the delta of those of the hosts that changed, and wakes the subscribers. Called with Hub.mu held.
+func (t *topic) send(m moment, hosts []*host) {
+	if !t.delta(m, hosts) {
+		return
+	}
+	for v := range t.subscribers {
+		v.poke()
+	}
+}
+
+// tick looks at every host of every topic, and after the pings.
 func (h *Hub) tick() {
 	now, m := h.now(), h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
-		var delta frame
-		delta, h.scratch = t.delta(m, h.scratch)
-		if delta == nil {
-			continue
-		}
-		for v := range t.subscribers {
-			v.offer(delta)
-		}
+		t.send(m, t.hosts())
 	}
 	for v := range h.viewers {
 		v.checkPing(now, h.options.PingInterval)
@@ -328,6 +363,7 @@ func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
 		h.unsubscribe(v)
 		t, ok := h.topics[key]
 		if !ok {
+			h.state.changes.watch(true)
 			t = newTopic(key, h.state, single, m)
 			h.topics[key] = t
 		}
@@ -348,22 +384,23 @@ func (h *Hub) unsubscribe(v *viewer) {
 	delete(t.subscribers, v)
 	if len(t.subscribers) == 0 {
 		delete(h.topics, t.key)
+		h.state.changes.watch(len(h.topics) > 0)
 	}
 }
 
-// catchUp returns the snapshot of the viewer's topic. From here on the viewer's deltas are kept again, and they follow
-// this snapshot: no delta can be made meanwhile. The viewer's writer calls it.
+// catchUp returns the snapshot of the viewer's topic, and puts the viewer's place behind it: no delta can be made meanwhile. The
+// viewer's writer calls it.
 func (h *Hub) catchUp(v *viewer) frame {
 	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v.mu.Lock()
-	v.out.behind = false
-	v.mu.Unlock()
-	if v.topic == nil {
-		return nil
-	}
 	var snapshot frame
-	snapshot, h.scratch = v.topic.whole(m, h.scratch)
+	var next uint64
+	if v.topic != nil {
+		snapshot, next, h.scratch = v.topic.whole(m, h.scratch)
+	}
+	v.mu.Lock()
+	v.out.behind, v.out.topic, v.out.next = false, v.topic, next
+	v.mu.Unlock()
 	return snapshot
 }

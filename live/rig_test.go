@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -75,15 +74,6 @@ func (r *rig) topics() map[topicKey]*topic {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
 	return maps.Clone(r.hub.topics)
-}
-
-// outbox returns what waits for the viewer.
-func (c *client) outbox() outbox {
-	c.viewer.mu.Lock()
-	defer c.viewer.mu.Unlock()
-	out := c.viewer.out
-	out.deltas = slices.Clone(out.deltas)
-	return out
 }
 
 type client struct {

@@ -24,6 +24,7 @@ type State struct {
 	now func() time.Time
 	// listening is the moment's.
 	listening atomic.Pointer[moment]
+	changes   changes
 
 	mu   sync.RWMutex // guards those below, not the hosts themselves
 	byID map[storage.HostID]*host
@@ -39,6 +40,7 @@ func NewState(now func() time.Time) *State {
 	}
 	s := &State{now: now, byID: make(map[storage.HostID]*host)}
 	s.listening.Store(&moment{listening: now()})
+	s.changes.wake = make(chan struct{}, 1)
 	return s
 }
 
@@ -60,7 +62,9 @@ func (s *State) moment() moment {
 // SetHost makes a host known, or takes its new facts. A host without samples has status UNSPECIFIED until samples
 // could have been expected, counted from the first SetHost. h.Facts is copied.
 func (s *State) SetHost(h storage.Host) {
-	s.ensure(h.ID).setIdentity(h)
+	known := s.ensure(h.ID)
+	known.setIdentity(h)
+	s.changes.note(known)
 }
 
 // Restore takes the newest stored samples, so that a restarted server shows the fleet's last values at once. They say
@@ -68,7 +72,9 @@ func (s *State) SetHost(h storage.Host) {
 func (s *State) Restore(latest []storage.Latest) {
 	now := s.now()
 	for _, l := range latest {
-		s.ensure(l.Host).restore(l, now)
+		known := s.ensure(l.Host)
+		known.restore(l, now)
+		s.changes.note(known)
 	}
 }
 
@@ -79,7 +85,9 @@ func (s *State) Restore(latest []storage.Latest) {
 //
 // The sample is not kept; only its label values (strings) are.
 func (s *State) Observe(id storage.HostID, sample *catalogue.Sample, receivedAt time.Time) {
-	s.ensure(id).observe(sample, receivedAt)
+	h := s.ensure(id)
+	h.observe(sample, receivedAt)
+	s.changes.note(h)
 }
 
 // Hosts returns every host with the values of the host family, by id. The answer is the caller's, except for Facts and

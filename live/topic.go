@@ -1,6 +1,8 @@
 package live
 
 import (
+	"time"
+
 	"github.com/gobwas/ws"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -28,8 +30,12 @@ type topic struct {
 	// marks tells what the deltas have told so far, by host.index (by 0 in a topic of one host).
 	marks       []mark
 	subscribers map[*viewer]struct{}
-	// snapshot is that of seq, if someone needed it.
-	snapshot frame
+	// backlog has a lock of its own, for the viewers' writers; only the hub adds to it.
+	backlog backlog
+	// snapshot is the newest that someone needed, of snapshotAt, and snapshotNext the position of the delta that follows it.
+	snapshot     frame
+	snapshotNext uint64
+	snapshotAt   time.Time
 }
 
 // mark tells what viewers know of a host. The status is in it because it changes by the mere passage of time.
@@ -76,38 +82,42 @@ func (t *topic) mark(h *host) *mark {
 	return &t.marks[index]
 }
 
-// delta returns the frame with the hosts that changed since the last delta, or nil if none did. It encodes into
-// scratch, which it returns for the next one.
-func (t *topic) delta(m moment, scratch []byte) (frame, []byte) {
-	changed := 0
-	for _, h := range t.hosts() {
+// delta makes a message of those of the hosts that have changed since the last delta, and tells whether there were any.
+func (t *topic) delta(m moment, hosts []*host) bool {
+	var out *message
+	for _, h := range hosts {
 		known := t.mark(h)
 		h.mu.Lock()
 		if newest := h.mark(m); newest != *known {
 			*known = newest
-			if changed == 0 {
-				scratch = appendHostsStart(scratch[:0], deltaKind, t.seq+1)
+			if out == nil {
+				out = newMessage()
+				out.buf = appendHostsStart(out.buf, deltaKind, t.seq+1)
 			} else {
-				scratch = append(scratch, ',')
+				out.buf = append(out.buf, ',')
 			}
-			changed++
-			scratch = h.appendJSON(scratch, m, !t.key.fleet)
+			out.buf = h.appendJSON(out.buf, m, !t.key.fleet)
 		}
 		h.mu.Unlock()
 	}
-	if changed == 0 {
-		return nil, scratch
+	if out == nil {
+		return false
 	}
+	out.buf = appendHostsEnd(out.buf)
+	out.seal(ws.OpText)
 	t.seq++
-	t.snapshot = nil
-	scratch = appendHostsEnd(scratch)
-	return compile(ws.OpText, scratch), scratch
+	t.backlog.add(out)
+	return true
 }
 
-// whole returns the topic's snapshot. Between two deltas it is made once, however many viewers come.
-func (t *topic) whole(m moment, scratch []byte) (frame, []byte) {
-	if t.snapshot != nil {
-		return t.snapshot, scratch
+// snapshotServes is for how long a snapshot is given to those who come, with the deltas since: a thousand viewers that come back
+// at once need not have one each.
+const snapshotServes = time.Second
+
+// whole returns the topic's snapshot and the position of the delta that follows it.
+func (t *topic) whole(m moment, scratch []byte) (snapshot frame, next uint64, _ []byte) {
+	if t.snapshot != nil && m.now.Sub(t.snapshotAt) < snapshotServes && t.backlog.has(t.snapshotNext) {
+		return t.snapshot, t.snapshotNext, scratch
 	}
 	scratch = appendHostsStart(scratch[:0], snapshotKind, t.seq)
 	for i, h := range t.hosts() {
@@ -119,6 +129,6 @@ func (t *topic) whole(m moment, scratch []byte) (frame, []byte) {
 		h.mu.Unlock()
 	}
 	scratch = appendHostsEnd(scratch)
-	t.snapshot = compile(ws.OpText, scratch)
-	return t.snapshot, scratch
+	t.snapshot, t.snapshotNext, t.snapshotAt = compile(ws.OpText, scratch), t.backlog.next, m.now
+	return t.snapshot, t.snapshotNext, scratch
 }

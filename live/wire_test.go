@@ -124,7 +124,7 @@ func (w *wire) alone(t *testing.T) {
 }
 
 func TestSubscribeOverTCP(t *testing.T) {
-	w := newWire(t, HubOptions{TickInterval: time.Millisecond})
+	w := newWire(t, HubOptions{PushInterval: time.Millisecond})
 	b := w.dial(t)
 	b.write(text(`{"host":{"hostId":1}}`))
 	require.Len(t, b.message().GetSnapshot().Hosts, 1)
