@@ -102,7 +102,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		require.True(b, hub.reserve())
 		group.Go(func() {
 			defer hub.release()
-			hub.serve(context.Background(), conns[i], conns[i])
+			hub.serve(context.Background(), conns[i], conns[i], false)
 		})
 	}
 	messages := func() int { return int(value(hub.metrics.messages)) }
@@ -143,7 +143,7 @@ func BenchmarkBroadcast(b *testing.B) {
 
 func BenchmarkFleetSnapshot(b *testing.B) {
 	state := benchState(2000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
-	t := newTopic(topicKey{fleet: true}, state, nil, state.moment())
+	t := newTopic(subject{key: topicKey{fleet: true}}, state, nil, state.moment())
 	var scratch []byte
 	b.ReportAllocs()
 	for b.Loop() {

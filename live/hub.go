@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
-	"github.com/gohub-io/gohub/storage"
 )
 
 // HubOptions are the limits and the surroundings of a Hub. The zero value of a field is its default.
@@ -77,7 +77,7 @@ func (o HubOptions) withDefaults() HubOptions {
 }
 
 // Hub shows a State to browsers over WebSocket: the messages are LiveRequest and LiveMessage of the contract, as JSON
-// text. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
+// text or in the binary form of docs/live.md. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
 // seq. The seq of alerts and errors is always 0: they belong to no topic.
 //
 //	State ──push──▶ topic ──one frame──▶ backlog ──writer of each viewer──▶ socket
@@ -101,8 +101,8 @@ type Hub struct {
 	places  int
 	viewers map[*viewer]struct{}
 	topics  map[topicKey]*topic
-	alerts  frame  // the newest list, nil before the first
-	scratch []byte // for encoding
+	alerts  *alertFrames // the newest list, nil before the first
+	scratch []byte       // for encoding
 	changed []*host
 }
 
@@ -221,7 +221,7 @@ func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if bytes.Equal(list, h.alerts) {
+	if h.alerts != nil && bytes.Equal(list.text, h.alerts.text) {
 		return
 	}
 	h.alerts = list
@@ -229,6 +229,17 @@ func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
 		v.offerAlerts(list)
 	}
 }
+
+// The subprotocols. Who asks for none gets JSON.
+const (
+	protocolJSON   = "gohub.v1.json"
+	protocolBinary = "gohub.v1.binary"
+)
+
+func isProtocol(name string) bool { return name == protocolJSON || name == protocolBinary }
+
+// maxParts bounds the topics that are a part of the fleet (some hosts or some metrics): each remembers all hosts.
+const maxParts = 64
 
 // ServeHTTP is the endpoint. The middleware before it has authorised the request; the connection ends when the
 // request's context does, so a middleware that bounds the context by the session's end bounds the connection too.
@@ -246,6 +257,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "origin not allowed", http.StatusForbidden)
 		return
 	}
+	if offered := r.Header.Values("Sec-WebSocket-Protocol"); len(offered) > 0 && !slices.ContainsFunc(strings.Split(strings.Join(offered, ","), ","), func(name string) bool { return isProtocol(strings.TrimSpace(name)) }) {
+		http.Error(w, "unknown subprotocol; there are "+protocolBinary+" and "+protocolJSON, http.StatusBadRequest)
+		return
+	}
 	if !h.reserve() {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "no place for another viewer", http.StatusServiceUnavailable)
@@ -254,7 +269,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.release()
 
 	// The upgrader clears the HTTP server's deadlines and sets its own before it writes.
-	conn, buffered, _, err := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout}.Upgrade(r, w)
+	upgrader := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout, Protocol: isProtocol}
+	conn, buffered, handshake, err := upgrader.Upgrade(r, w)
 	if err != nil {
 		// It has answered already, and has given us the connection if it had taken it from the server.
 		if conn != nil {
@@ -263,7 +279,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.options.Logger.Debug("websocket handshake refused", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	h.serve(r.Context(), conn, buffered.Reader)
+	h.serve(r.Context(), conn, buffered.Reader, handshake.Protocol == protocolBinary)
 }
 
 // originAllowed keeps pages of other sites from using a viewer's cookie. A request without Origin is no browser's.
@@ -312,8 +328,8 @@ func (h *Hub) release() {
 }
 
 // serve runs a connection whose handshake is done, for which a place is reserved.
-func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader) {
-	v := newViewer(h, conn)
+func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, binary bool) {
+	v := newViewer(h, conn, binary)
 	h.mu.Lock()
 	h.viewers[v] = struct{}{}
 	if h.alerts != nil {
@@ -346,32 +362,53 @@ func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader) {
 // subscribe replaces the viewer's topic; asking for the same one again gives a new snapshot. An error is for the
 // viewer to read, and leaves things as they were.
 func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
-	key := topicKey{fleet: true}
+	of, err := parseSubject(request, v.binary)
+	if err != nil {
+		return err
+	}
+	key := of.key
 	var single *host
-	if request.GetHost() != nil {
-		id := storage.HostID(request.GetHost().GetHostId())
+	if !key.fleet {
 		var ok bool
-		if single, ok = h.state.lookup(id); !ok {
-			return fmt.Errorf("no host with id %d", id)
+		if single, ok = h.state.lookup(key.host); !ok {
+			return fmt.Errorf("no host with id %d", key.host)
 		}
-		key = topicKey{host: id}
 	}
 	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if v.topic == nil || v.topic.key != key {
+	if of.none {
 		h.unsubscribe(v)
+		if h.alerts != nil {
+			v.offerAlerts(h.alerts)
+		}
+	} else if v.topic == nil || v.topic.key != key {
 		t, ok := h.topics[key]
 		if !ok {
+			if key.columns+key.set != "" && h.parts() >= maxParts {
+				return fmt.Errorf("viewers ask for %d different parts of the fleet already; ask for the fleet", maxParts)
+			}
 			h.state.changes.watch(true)
-			t = newTopic(key, h.state, single, m)
+			t = newTopic(of, h.state, single, m)
 			h.topics[key] = t
 		}
+		h.unsubscribe(v)
 		t.subscribers[v] = struct{}{}
 		v.topic = t
 	}
 	v.restart()
 	return nil
+}
+
+// parts counts the topics that are a part of the fleet. It is called with mu held.
+func (h *Hub) parts() int {
+	parts := 0
+	for key := range h.topics {
+		if key.columns+key.set != "" {
+			parts++
+		}
+	}
+	return parts
 }
 
 // unsubscribe is called with mu held.

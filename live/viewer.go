@@ -25,6 +25,7 @@ const (
 type viewer struct {
 	hub     *Hub
 	conn    net.Conn
+	binary  bool          // the form of what it gets
 	topic   *topic        // guarded by Hub.mu
 	wake    chan struct{} // capacity 1: there is something in the outbox; anyone sends, never closed
 	written chan struct{} // closed by the writer, when it has written its last
@@ -54,10 +55,11 @@ type outbox struct {
 	silentSince time.Time
 }
 
-func newViewer(h *Hub, conn net.Conn) *viewer {
+func newViewer(h *Hub, conn net.Conn, binary bool) *viewer {
 	v := &viewer{
 		hub:     h,
 		conn:    conn,
+		binary:  binary,
 		wake:    make(chan struct{}, 1),
 		written: make(chan struct{}),
 	}
@@ -95,12 +97,17 @@ func (v *viewer) restart() {
 	v.change(func(out *outbox) { out.behind, out.topic = true, nil })
 }
 
-func (v *viewer) offerAlerts(alerts frame) {
-	v.change(func(out *outbox) { out.alerts = alerts })
+func (v *viewer) offerAlerts(alerts *alertFrames) {
+	v.change(func(out *outbox) {
+		out.alerts = alerts.text
+		if v.binary {
+			out.alerts = alerts.binary
+		}
+	})
 }
 
 func (v *viewer) offerError(text string) {
-	v.change(func(out *outbox) { out.reply = compileError(text) })
+	v.change(func(out *outbox) { out.reply = compileError(text, v.binary) })
 }
 
 // heard is called for every frame that came whole.
