@@ -140,7 +140,7 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	series, err := s.readSeries(ctx, storage.RangeQuery{
-		Host: storage.HostID(request.GetHostId()), Metrics: metrics, From: window.from, To: window.to, Step: window.step,
+		Hosts: []storage.HostID{storage.HostID(request.GetHostId())}, Metrics: metrics, From: window.from, To: window.to, Step: window.step,
 	})
 	if err != nil {
 		return nil, s.statusOf(err)

@@ -133,7 +133,7 @@ func metric(t *testing.T, name string) *catalogue.Metric {
 func queryCPU(t *testing.T, host storage.HostID, step time.Duration) storage.RangeQuery {
 	t.Helper()
 	return storage.RangeQuery{
-		Host: host, Metrics: []*catalogue.Metric{metric(t, "cpu_usage_percent")},
+		Hosts: []storage.HostID{host}, Metrics: []*catalogue.Metric{metric(t, "cpu_usage_percent")},
 		From: base, To: base.Add(time.Hour), Step: step, MaxRows: 1000,
 	}
 }
@@ -380,7 +380,7 @@ func everyMetric(t *testing.T, s storage.Store) {
 
 	for _, family := range catalogue.Families() {
 		series, err := s.Range(t.Context(), storage.RangeQuery{
-			Host: host.ID, Metrics: family.Metrics, From: base, To: base.Add(time.Minute), Step: time.Minute, MaxRows: 10,
+			Hosts: []storage.HostID{host.ID}, Metrics: family.Metrics, From: base, To: base.Add(time.Minute), Step: time.Minute, MaxRows: 10,
 		})
 		require.NoError(t, err)
 		require.Len(t, series, len(family.Metrics), family.Name)
