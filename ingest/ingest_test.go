@@ -205,7 +205,7 @@ func (h *harness) stored(t *testing.T, host storage.HostID) []float64 {
 	t.Helper()
 	cpu, _ := catalogue.MetricByName("cpu_usage_percent")
 	series, err := h.store.Range(t.Context(), storage.RangeQuery{
-		Host: host, Metrics: []*catalogue.Metric{cpu}, From: base, To: base.Add(2 * time.Hour), Step: time.Second, MaxRows: 100_000,
+		Hosts: []storage.HostID{host}, Metrics: []*catalogue.Metric{cpu}, From: base, To: base.Add(2 * time.Hour), Step: time.Second, MaxRows: 100_000,
 	})
 	require.NoError(t, err)
 	if len(series) == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -86,6 +87,8 @@ func (h *host) setIdentity(from storage.Host) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	identity.ServerLabels = h.identity.ServerLabels
+	identity.Labels = label.Merge(identity.GetFacts().GetLabels(), identity.ServerLabels)
 	// Every reconnect tells the same facts again; only a change may cost the viewers a delta.
 	if !proto.Equal(identity, h.identity) {
 		h.adopt(identity)
@@ -109,6 +112,12 @@ func cleanStrings(m protoreflect.Message) {
 	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		if field.Kind() == protoreflect.StringKind && !field.IsList() && !field.IsMap() {
 			m.Set(field, protoreflect.ValueOfString(clean(value.String())))
+		}
+		if field.IsMap() && field.MapValue().Kind() == protoreflect.StringKind {
+			value.Map().Range(func(key protoreflect.MapKey, text protoreflect.Value) bool {
+				value.Map().Set(key, protoreflect.ValueOfString(clean(text.String())))
+				return true
+			})
 		}
 		return true
 	})
@@ -171,13 +180,7 @@ func (h *host) status(now time.Time) gohubv1.HostStatus {
 func (h *host) message(now time.Time, everything bool) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	message := &gohubv1.Host{
-		HostId:    h.identity.HostId,
-		AgentId:   h.identity.AgentId,
-		Facts:     h.identity.Facts,
-		FirstSeen: h.identity.FirstSeen,
-		Status:    h.status(now),
-	}
+	message := h.describe(now)
 	if h.sampled.IsZero() {
 		return message
 	}

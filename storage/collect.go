@@ -44,3 +44,29 @@ func CollectGaps(rows ResultRows) ([]*gohubv1.Gap, error) {
 	}
 	return gaps, rows.Err()
 }
+
+// AttachLabels reads rows of host_id, name and value, and gives each host its labels.
+func AttachLabels(rows ResultRows, hosts []Host) error {
+	place := make(map[HostID]int, len(hosts))
+	for i, host := range hosts {
+		place[host.ID] = i
+	}
+	for rows.Next() {
+		var (
+			id          HostID
+			name, value string
+		)
+		if err := rows.Scan(&id, &name, &value); err != nil {
+			return fmt.Errorf("scan a host's label: %w", err)
+		}
+		i, known := place[id]
+		if !known {
+			continue // it came after the hosts were read
+		}
+		if hosts[i].Labels == nil {
+			hosts[i].Labels = map[string]string{}
+		}
+		hosts[i].Labels[name] = value
+	}
+	return rows.Err()
+}

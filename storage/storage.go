@@ -36,6 +36,8 @@ type Host struct {
 	AgentID   uuid.UUID
 	Facts     *gohubv1.HostFacts
 	FirstSeen time.Time
+	// Labels that the server gives the host, above those of the facts. Store.Hosts tells them, a registration does not.
+	Labels map[string]string
 }
 
 // Registration is what an agent says of itself when its stream opens.
@@ -139,8 +141,12 @@ type Store interface {
 	Append(ctx context.Context, batches []*Batch) ([]Outcome, error)
 	// Hosts returns every host, by id.
 	Hosts(ctx context.Context) ([]Host, error)
+	// SetHostLabels replaces the labels that the server gives a host. It returns ErrNotFound if there is no such host.
+	SetHostLabels(ctx context.Context, host HostID, labels map[string]string) error
 	// Range answers a range query; series are in the order of the query's metrics, then of hosts or groups, then of labels.
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
+	// Coverage tells what the resolutions hold.
+	Coverage(ctx context.Context) ([]Coverage, error)
 	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
 	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	// Quarantine returns rejected samples, newest first, at most limit of them; host 0 stands for all hosts. The newest

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RangeOfNothingIsEmpty", rangeEmpty},
 		{"HostileNamesComeBackUnchanged", hostileNames},
 		{"LatestSamples", latestSamples},
+		{"HostLabelsAreReplaced", hostLabels},
 		{"AlertsAreReplacedAndRemoved", alerts},
 		{"SessionsExpire", sessions},
 		{"ConcurrentAppendsOfTheSameBatchesStoreOnce", concurrentAppends},
@@ -519,6 +520,24 @@ func latestSamples(t *testing.T, s storage.Store) {
 	latest, err = s.LatestSamples(t.Context(), base.Add(6*time.Second))
 	require.NoError(t, err)
 	require.Len(t, latest, 1)
+}
+
+func hostLabels(t *testing.T, s storage.Store) {
+	one, two := register(t, s), register(t, s)
+	hostile := map[string]string{"site": "ams", "note": `'; DROP TABLE hosts; -- "\`, "city": "\u202eZürich", "hidden": ""}
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, map[string]string{"old": "x", "site": "fra"}))
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, hostile))
+	require.ErrorIs(t, s.SetHostLabels(t.Context(), two.ID+1, hostile), storage.ErrNotFound)
+	Register(t, s, registration(one.AgentID, 8)) // facts come anew, the server's labels stay
+	hosts, err := s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 2)
+	require.Equal(t, hostile, hosts[0].Labels)
+	require.Empty(t, hosts[1].Labels)
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, nil))
+	hosts, err = s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, hosts[0].Labels)
 }
 
 func alerts(t *testing.T, s storage.Store) {
