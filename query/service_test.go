@@ -49,9 +49,9 @@ func (f fleet) Host(id storage.HostID) (*gohubv1.Host, bool) {
 }
 
 // start returns a service on a real store in which one host has a sample a second over the last minute.
-func start(t *testing.T) (*Service, uint32) { return startWith(t, Limits{}) }
+func start(t testing.TB) (*Service, uint32) { return startWith(t, Limits{}) }
 
-func startWith(t *testing.T, limits Limits) (*Service, uint32) {
+func startWith(t testing.TB, limits Limits) (*Service, uint32) {
 	t.Helper()
 	store, err := sqlite.Open(t.TempDir())
 	require.NoError(t, err)

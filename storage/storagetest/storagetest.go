@@ -100,7 +100,7 @@ func Rows(host storage.HostID, receivedAt time.Time, samples ...*gohubv1.Sample)
 }
 
 // Register registers one agent.
-func Register(t *testing.T, s storage.Store, r storage.Registration) (storage.Host, uint64) {
+func Register(t testing.TB, s storage.Store, r storage.Registration) (storage.Host, uint64) {
 	t.Helper()
 	answers, err := s.Register(t.Context(), []storage.Registration{r})
 	require.NoError(t, err)
