@@ -121,7 +121,7 @@ func TestFormatsRefuse(t *testing.T) {
 		"selector=*&metrics=load1&aggregate=median":          "aggregate is",
 		"selector=*&metrics=load1&timezone=../../etc/passwd": "timezone is",
 		"selector=*&metrics=load1&offset=7&step=60":          "offset (7s) is not a multiple of the step (1m0s)",
-		"selector=*&metrics=load1&groupBy=a%22%3BDROP":         "group_by has",
+		"selector=*&metrics=load1&groupBy=a%22%3BDROP":       "group_by has",
 		"selector=*&metrics=load1&calendar=month&step=60":    "leave one out",
 		"selector=*&metrics=load1&quantile=0.5":              "quantile is given without",
 		"selector=*&metrics=load1&aggregate=quantile":        "quantile is 0",

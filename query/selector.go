@@ -75,9 +75,10 @@ func parseSelector(text string) (selector, error) {
 		if len(all) == maxMatchers {
 			return nil, fmt.Errorf("the selector has over %d matchers, the limit", maxMatchers)
 		}
+		begin := p.rest()
 		one, err := p.matcher()
 		if err != nil {
-			return nil, fmt.Errorf("the selector is wrong at %q: %w", clip(p.rest()), err)
+			return nil, fmt.Errorf("the selector is wrong at %q: %w", clip(begin), err)
 		}
 		all = append(all, one)
 		if p.skipBlanks(); p.rest() == "" {
@@ -150,7 +151,11 @@ func (p *selectorParser) matcher() (matcher, error) {
 	if len(one.value) > maxPatternBytes {
 		return matcher{}, fmt.Errorf("the pattern of %s has %d bytes, the limit is %d", name, len(one.value), maxPatternBytes)
 	}
-	if one.pattern, err = regexp.Compile("^(?s:" + one.value + ")$"); err != nil {
+	// By itself first: between parentheses, a)(b would be one.
+	if _, err = regexp.Compile(one.value); err == nil {
+		one.pattern, err = regexp.Compile("^(?s:" + one.value + ")$")
+	}
+	if err != nil {
 		return matcher{}, fmt.Errorf("the pattern of %s is no regular expression: %w", name, err)
 	}
 	return one, nil
