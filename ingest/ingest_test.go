@@ -297,6 +297,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"no facts":      {changed(func(m *gohubv1.Hello) { m.Facts = nil }), codes.InvalidArgument, "hostname"},
 		"NUL":           {changed(func(m *gohubv1.Hello) { m.Facts.CpuModel = "a\x00b" }), codes.InvalidArgument, "facts.cpu_model contains a NUL"},
 		"long fact":     {changed(func(m *gohubv1.Hello) { m.Facts.Os = strings.Repeat("x", 2000) }), codes.InvalidArgument, "facts.os is 2000 bytes"},
+		"labels":        {changed(func(m *gohubv1.Hello) { m.Facts.Labels = map[string]string{"a b": "c"} }), codes.InvalidArgument, "facts.labels: the label's name"},
 		"interval":      {changed(func(m *gohubv1.Hello) { m.Facts.IntervalMillis = 1 }), codes.InvalidArgument, "interval_millis 1"},
 		"second hello": {func(p *peer) {
 			p.sendHello(hello(p.id))

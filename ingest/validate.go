@@ -46,7 +46,7 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 			return r, fmt.Errorf("facts.%s %w", name, err)
 		}
 	}
-	if err := label.Check(facts.GetLabels()); err != nil {
+	if err := label.CheckForm(facts.GetLabels()); err != nil {
 		return r, fmt.Errorf("facts.labels: %w", err)
 	}
 	interval := time.Duration(facts.GetIntervalMillis()) * time.Millisecond

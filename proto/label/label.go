@@ -28,8 +28,21 @@ var reserved = []string{
 // Reserved tells whether no label may have the name.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
-// Check reports what is wrong with a host's labels, the first of them by name.
+// Check reports what is wrong with a host's labels.
 func Check(labels map[string]string) error {
+	if err := CheckForm(labels); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if Reserved(name) {
+			return fmt.Errorf("no label can be named %s: that is a fact of the host or a label of its metrics", name)
+		}
+	}
+	return nil
+}
+
+// CheckForm is Check without the reserved names: a server that reserves another one must go on taking the agents that have it.
+func CheckForm(labels map[string]string) error {
 	if len(labels) > MaxLabels {
 		return fmt.Errorf("%d labels are over the limit of %d", len(labels), MaxLabels)
 	}
@@ -45,8 +58,6 @@ func check(name, value string) error {
 	switch {
 	case !isName(name):
 		return fmt.Errorf("the label's name %q is not made of 1 to %d letters, digits and _, with no digit first", clip(name), MaxNameBytes)
-	case Reserved(name):
-		return fmt.Errorf("no label can be named %s: that is a fact of the host or a label of its metrics", name)
 	case len(value) > MaxValueBytes:
 		return fmt.Errorf("the label %s has %d bytes, the limit is %d", name, len(value), MaxValueBytes)
 	case !utf8.ValidString(value):
