@@ -78,14 +78,14 @@ func parseSelector(text string) (selector, error) {
 		begin := p.rest()
 		one, err := p.matcher()
 		if err != nil {
-			return nil, fmt.Errorf("the selector is wrong at %q: %w", clip(begin), err)
+			return nil, fmt.Errorf("the selector is wrong at %#q: %w", clip(begin), err)
 		}
 		all = append(all, one)
 		if p.skipBlanks(); p.rest() == "" {
 			break
 		}
 		if !p.take(",") {
-			return nil, fmt.Errorf("the selector is wrong at %q: matchers are separated by commas", clip(p.rest()))
+			return nil, fmt.Errorf("the selector is wrong at %#q: matchers are separated by commas", clip(p.rest()))
 		}
 		p.skipBlanks()
 	}
