@@ -79,9 +79,9 @@ type selection struct {
 
 // selectHosts finds the hosts that a range query names.
 func (s *Service) selectHosts(request *gohubv1.QueryRangeRequest) (selection, error) {
-	ids := request.GetHostIds()
+	ids := slices.Clone(request.GetHostIds())
 	if request.GetHostId() != 0 {
-		ids = append(slices.Clone(ids), request.GetHostId())
+		ids = append(ids, request.GetHostId())
 	}
 	switch {
 	case len(ids) == 0 && request.GetSelector() == "":

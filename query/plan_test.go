@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -106,4 +107,25 @@ func TestMakePlan(t *testing.T) {
 			require.Equal(t, c.wantStep, p.step)
 		})
 	}
+}
+
+// TestOffsetHasOneStepForBothPeriods: where the earlier one is kept less finely, both are widened.
+func TestOffsetHasOneStepForBothPeriods(t *testing.T) {
+	service := startMany(t, Limits{})
+	service.options.Store = &covered{Store: service.options.Store.(storage.Store), coverage: kept}
+	service.options.Now = func() time.Time { return at("2026-05-17 12:00:00") }
+	request := &gohubv1.QueryRangeRequest{Metrics: []string{"load1"}, Selector: "*", Step: 10, Offset: 30 * 86400}
+	q, err := service.readQuery(request)
+	require.NoError(t, err)
+	require.NoError(t, service.planQuery(t.Context(), q))
+	require.Equal(t, time.Minute, q.step)
+	require.Equal(t, time.Minute, q.earlier.step)
+	require.Equal(t, "1m+raw", q.source())
+	require.Equal(t, "1m", q.earlier.source())
+	require.Equal(t, []string{"so far back nothing finer than 1m is kept: the step is 1m0s"}, q.notes)
+
+	request.Offset = 3*365*86400 + 10
+	q, err = service.readQuery(request)
+	require.NoError(t, err)
+	require.ErrorContains(t, service.planQuery(t.Context(), q), "is not a multiple of the step (24h0m0s)")
 }

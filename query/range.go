@@ -131,16 +131,16 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 			return status.Error(codes.InvalidArgument, "offset can not be combined with timezone or calendar, whose buckets are not all of one width; ask for the earlier range by from and to")
 		}
 		// Both periods have one step, or else they could not be laid over each other.
-		q.earlier = makePlan(q.window.shift(-q.offset), coverage)
+		q.earlier = makePlan(q.shift(-q.offset), coverage)
 		if q.earlier.coarsened {
-			coarsened := makePlan(q.window.widen(q.earlier.step), coverage)
+			coarsened := makePlan(q.widen(q.earlier.step), coverage)
 			coarsened.coarsened = true
 			q.plan = coarsened
 		}
 		if q.offset%q.step != 0 {
 			return status.Errorf(codes.InvalidArgument, "offset (%s) is not a multiple of the step (%s), so the buckets of the two periods would not meet; ask for a step that divides it", q.offset, q.step)
 		}
-		q.earlier = makePlan(q.window.shift(-q.offset), coverage)
+		q.earlier = makePlan(q.shift(-q.offset), coverage)
 	}
 	if q.coarsened {
 		q.notes = append(q.notes, fmt.Sprintf("so far back nothing finer than %s is kept: the step is %s", max(q.resolution(), q.earlier.resolution()), q.step))

@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		"site=ams":               {"site": "ams"},
 		" site = ams , role=db ": {"site": "ams", "role": "db"},
 		"note=a=b,empty=":        {"note": "a=b", "empty": ""},
-		"city=Zürich ‮":          {"city": "Zürich ‮"},
+		"city=Zürich \u202e":     {"city": "Zürich \u202e"},
 	} {
 		labels, err := Parse(text)
 		require.NoError(t, err, text)

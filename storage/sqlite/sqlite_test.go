@@ -67,7 +67,7 @@ func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
 	defer store.Close()
 	_, err = store.write.ExecContext(t.Context(), `
 		INSERT INTO hosts (agent_id, facts, first_seen) VALUES ('a', '{}', 0);
-		WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+		WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
 		INSERT INTO host_samples (time, host_id, received_at, load1) SELECT i, 1, 0, i FROM n`)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
