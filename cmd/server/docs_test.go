@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -11,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -123,4 +128,43 @@ func fillForExamples(t *testing.T, directory string) {
 		_, err := store.Append(t.Context(), []*storage.Batch{batch})
 		require.NoError(t, err)
 	}
+}
+
+// TestRangesStreamOverGRPC asks as a program would, through the authoriser.
+func TestRangesStreamOverGRPC(t *testing.T) {
+	directory := t.TempDir()
+	fillForExamples(t, directory)
+	config := defaultConfig()
+	config.HTTPListen, config.GRPCListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", directory
+	app, err := NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	defer func() {
+		stop()
+		require.NoError(t, <-ended)
+	}()
+	connection, err := grpc.NewClient(app.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer connection.Close()
+	stream, err := gohubv1.NewQueryServiceClient(connection).QueryRangeStream(ctx, &gohubv1.QueryRangeStreamRequest{
+		Query: &gohubv1.QueryRangeRequest{Metrics: []string{"load1"}, Selector: `site="ams"`},
+	})
+	require.NoError(t, err)
+	head, err := stream.Recv()
+	require.NoError(t, err)
+	require.Equal(t, "raw", head.GetPart().GetSource())
+	var names []string
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		for _, series := range part.GetPart().GetSeries() {
+			names = append(names, series.GetHostname())
+		}
+	}
+	require.Equal(t, []string{"web-1", "web-2"}, names)
 }

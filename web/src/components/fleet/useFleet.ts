@@ -52,6 +52,7 @@ export function useFleet(view: FleetView): Fleet {
 
   const selection = useSelected(view.text);
   const isSelection = isSelector(view.text);
+  // Until the first answer the list stays empty, as it would for words that no host has.
   const selected = isSelection ? (selection.data ?? nothing) : undefined;
 
   const firing = useMemo(() => firingByHost(alerts.data ?? []), [alerts.data]);
