@@ -193,8 +193,13 @@ func TestMistakesAreToldTogether(t *testing.T) {
 func TestDefaultRulesAreRight(t *testing.T) {
 	rules, err := compileRules(DefaultRules())
 	require.NoError(t, err)
-	require.True(t, rules[2].picks(map[string]string{"fstype": "ext4"}))
-	require.False(t, rules[2].picks(map[string]string{"fstype": "squashfs"}), "snap packages are always full")
+	filesystems := shown{newHost(1, "web-1")}
+	filesystems.Latest = &gohubv1.Reading{Instances: []*gohubv1.Instance{
+		{Family: "filesystem", Labels: map[string]string{"fstype": "ext4"}},
+		{Family: "filesystem", Labels: map[string]string{"fstype": "squashfs"}},
+	}}
+	require.True(t, rules[2].picks(filesystems, 0))
+	require.False(t, rules[2].picks(filesystems, 1), "snap packages are always full")
 
 	w := newWorld(t)
 	w.play("99*61")
@@ -266,7 +271,8 @@ func FuzzConfig(f *testing.F) {
 		for _, value := range []float64{0, 100, math.NaN(), math.Inf(1), -5} {
 			h := newHost(1, "web-1")
 			sample(h, at, value)
-			e.evaluate(at, []*gohubv1.Host{h})
+			e.source = messages{h}
+			e.evaluate(at)
 			e.list()
 			at = at.Add(time.Second)
 		}

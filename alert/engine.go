@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gohub-io/gohub/alert/notify"
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -29,10 +30,28 @@ import (
 // everybody would be told everything again; later than that, silence is worse.
 const loadGrace = time.Minute
 
-// Source has the newest state of every host. The engine does not change what it gets.
+// Source has the newest state of every host. The engine reads all of it every few seconds, so it is read in place: a
+// source that makes nothing of a host to show it leaves the engine nothing to make either, but of what changes.
 type Source interface {
-	// HostsWithInstances returns every host with its status, its newest host-level values and those of its instances.
-	HostsWithInstances() []*gohubv1.Host
+	// Each calls see for every host, one after the other.
+	Each(see func(Host))
+}
+
+// Host is one host as a source shows it. It is read before see returns; its strings may be kept.
+type Host interface {
+	ID() uint32
+	// Hostname is empty and Interval 0 for a host whose facts are not known.
+	Hostname() string
+	Interval() time.Duration
+	Status() gohubv1.HostStatus
+	// Sampled is the time of the newest sample, by the host's clock; zero if there is none. What follows is of that sample.
+	Sampled() time.Time
+	// Rows is the number of instances of a family; of the host family, 0 or 1.
+	Rows(family *catalogue.Family) int
+	// Label is the i-th of the family's labels in a row.
+	Label(family *catalogue.Family, row, i int) string
+	// Value is a reading, and whether there is one.
+	Value(metric *catalogue.Metric, row int) (float64, bool)
 }
 
 // Store keeps alerts over a restart. storage.Store has these methods.
@@ -195,10 +214,9 @@ func (e *Engine) step(ctx context.Context) {
 	if !e.loaded && e.now().Sub(e.started) < loadGrace || ctx.Err() != nil {
 		return
 	}
-	hosts := e.source.HostsWithInstances()
 	begun := time.Now()
 	e.mu.Lock()
-	e.evaluate(e.now(), hosts)
+	e.evaluate(e.now())
 	out := e.out
 	e.out = changes{save: map[string]*gohubv1.Alert{}}
 	e.mu.Unlock()

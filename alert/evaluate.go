@@ -37,55 +37,62 @@ type changes struct {
 }
 
 // evaluate checks all rules on all hosts. The caller holds mu.
-func (e *Engine) evaluate(now time.Time, hosts []*gohubv1.Host) {
+func (e *Engine) evaluate(now time.Time) {
 	e.tick++
-	for _, current := range hosts {
-		h := e.host(current.GetHostId())
-		if h.tick == e.tick {
-			continue // A host that is listed twice counts once.
-		}
-		h.tick, h.absentSince = e.tick, time.Time{}
-		h.observe(now, current, e.interval)
-		for i, rule := range e.rules {
-			k := key{i, current.GetHostId()}
-			switch {
-			case !rule.concerns(current.GetFacts().GetHostname()):
-				e.end(now, k, "the rule is not about this host any more")
-			case rule.Silent:
-				e.silence(now, k, h)
-			case h.fresh:
-				e.sample(now, k, h)
-			}
-		}
-	}
+	e.source.Each(func(current Host) { e.check(now, current) })
 	e.absent(now)
 	e.remind(now)
 	e.expire(now)
+}
+
+// check holds one host against all rules.
+func (e *Engine) check(now time.Time, current Host) {
+	id := current.ID()
+	h := e.host(id)
+	if h.tick == e.tick {
+		return // A host that is listed twice counts once.
+	}
+	h.tick, h.absentSince = e.tick, time.Time{}
+	h.observe(now, current, e.interval)
+	for i, rule := range e.rules {
+		k := key{i, id}
+		switch {
+		case !rule.concerns(h.hostname):
+			e.end(now, k, "the rule is not about this host any more")
+		case rule.Silent:
+			e.silence(now, k, h)
+		case h.fresh:
+			e.sample(now, k, h, current)
+		}
+	}
 }
 
 // host returns what is remembered of a host.
 func (e *Engine) host(id uint32) *host {
 	h := e.hosts[id]
 	if h == nil {
-		h = &host{}
+		h = &host{id: id}
 		e.hosts[id] = h
 	}
 	return h
 }
 
 // sample holds a host's fresh sample against a rule.
-func (e *Engine) sample(now time.Time, k key, h *host) {
-	rule, latest := e.rules[k.rule], h.current.GetLatest()
-	if rule.metric.Family == catalogue.Host() {
-		value, ok := latest.GetValues()[rule.Metric]
-		e.instance(now, k, h, nil, value, ok && isFinite(value))
+func (e *Engine) sample(now time.Time, k key, h *host, current Host) {
+	rule := e.rules[k.rule]
+	family := rule.metric.Family
+	if family == catalogue.Host() && current.Rows(family) == 0 {
+		e.instance(now, k, h, nil, 0, 0, false)
 		return
 	}
-	for _, instance := range latest.GetInstances() {
-		if instance.GetFamily() == rule.metric.Family.Name && rule.picks(instance.GetLabels()) {
-			value, ok := instance.GetValues()[rule.Metric]
-			e.instance(now, k, h, instance.GetLabels(), value, ok && isFinite(value))
+	for row := range current.Rows(family) {
+		if rule.picks(current, row) {
+			value, ok := current.Value(rule.metric, row)
+			e.instance(now, k, h, current, row, value, ok && isFinite(value))
 		}
+	}
+	if family == catalogue.Host() {
+		return
 	}
 	for _, s := range e.states[k] {
 		if s.tick == e.tick || (s.phase != pending && s.phase != firing) {
@@ -97,14 +104,14 @@ func (e *Engine) sample(now time.Time, k key, h *host) {
 	}
 }
 
-// instance moves the state of one instance. ok tells whether the sample has the value.
-func (e *Engine) instance(now time.Time, k key, h *host, labels map[string]string, value float64, ok bool) {
+// instance moves the state of one instance, the row of current. ok tells whether the sample has the value.
+func (e *Engine) instance(now time.Time, k key, h *host, current Host, row int, value float64, ok bool) {
 	rule := e.rules[k.rule]
 	breached := ok && rule.breached(value, false)
 	if !breached && len(e.states[k]) == 0 {
 		return // The usual case, without making an id.
 	}
-	labels = cleanLabels(labels)
+	labels := instanceLabels(rule.metric.Family, current, row)
 	id := alertID(rule.Name, k.host, labels)
 	s := e.states[k][id]
 	if s == nil {
@@ -169,7 +176,7 @@ func (e *Engine) skipGap(now time.Time, s *state, h *host) {
 
 // silence holds a rule on silence against a host.
 func (e *Engine) silence(now time.Time, k key, h *host) {
-	rule, status := e.rules[k.rule], h.current.GetStatus()
+	rule, status := e.rules[k.rule], h.status
 	up := h.heard || status == gohubv1.HostStatus_HOST_STATUS_UP
 	down := !up && status == gohubv1.HostStatus_HOST_STATUS_DOWN
 	if !down && len(e.states[k]) == 0 {

@@ -10,8 +10,11 @@ import (
 // host is what the engine remembers of a host between evaluations. All moments but sample are of the server's clock,
 // so that a host's wrong clock neither hides nor makes an alert.
 type host struct {
-	// current is the host as the source gave it last.
-	current *gohubv1.Host
+	id uint32
+	// hostname, interval and status are as the source showed them last.
+	hostname string
+	interval time.Duration
+	status   gohubv1.HostStatus
 	// sample is the time of the newest sample, by the host's clock, and stored that of the newest one when the engine
 	// saw the host first: about then the server's last life heard it.
 	sample, stored time.Time
@@ -32,16 +35,16 @@ type host struct {
 // just delivering what it kept while it could not reach the server: replayed values must neither fire nor resolve.
 // That shows as samples that are much older than usual, and whose age changes; an age that stays is a clock that was
 // set, and is the usual one from then on.
-func (h *host) observe(now time.Time, current *gohubv1.Host, interval time.Duration) {
-	h.current, h.fresh, h.heard = current, false, false
+func (h *host) observe(now time.Time, current Host, interval time.Duration) {
+	h.hostname, h.interval, h.status = current.Hostname(), current.Interval(), current.Status()
+	h.fresh, h.heard = false, false
 	if h.heardAt.IsZero() {
 		h.heardAt = now
 	}
-	latest := current.GetLatest()
-	if latest.GetTime() == nil {
+	sample := current.Sampled()
+	if sample.IsZero() {
 		return
 	}
-	sample := latest.GetTime().AsTime()
 	first := h.sample.IsZero()
 	if !first && sample.Equal(h.sample) {
 		return
@@ -52,13 +55,13 @@ func (h *host) observe(now time.Time, current *gohubv1.Host, interval time.Durat
 	h.sample = sample
 	before := h.lag
 	h.lag = now.Sub(sample)
-	up := current.GetStatus() == gohubv1.HostStatus_HOST_STATUS_UP
+	up := h.status == gohubv1.HostStatus_HOST_STATUS_UP
 	if first && !up {
 		// What the server read from the database at its start.
 		return
 	}
 	h.heardAt, h.heard = now, true
-	if current.GetStatus() == gohubv1.HostStatus_HOST_STATUS_DOWN {
+	if h.status == gohubv1.HostStatus_HOST_STATUS_DOWN {
 		return
 	}
 	if h.lag > h.usual+h.gapLimit(interval) && (h.lag-before).Abs() > 2*interval {
@@ -71,14 +74,13 @@ func (h *host) observe(now time.Time, current *gohubv1.Host, interval time.Durat
 // gapLimit is how far apart two samples may be for the time between them to count as observed: the three intervals
 // after which a host is down, and two evaluations.
 func (h *host) gapLimit(interval time.Duration) time.Duration {
-	agent := time.Duration(h.current.GetFacts().GetIntervalMillis()) * time.Millisecond
-	return max(3*agent, minGap) + 2*interval
+	return max(3*h.interval, minGap) + 2*interval
 }
 
 // name is what alerts call the host.
 func (h *host) name() string {
-	if name := clean(h.current.GetFacts().GetHostname()); name != "" {
+	if name := clean(h.hostname); name != "" {
 		return name
 	}
-	return fmt.Sprintf("host %d", h.current.GetHostId())
+	return fmt.Sprintf("host %d", h.id)
 }

@@ -119,7 +119,8 @@ type compiled struct {
 }
 
 type labelMatcher struct {
-	name  string
+	// index is the label's place in the family's labels.
+	index int
 	match func(string) bool
 }
 
@@ -195,10 +196,12 @@ func (r Rule) compile() (c *compiled, errs []error) {
 			if err != nil {
 				fail("labels: %s: %w", name, err)
 			}
-			if known := labelNames(c.metric.Family); !slices.Contains(known, name) {
+			known := labelNames(c.metric.Family)
+			index := slices.Index(known, name)
+			if index < 0 {
 				fail("labels: %s has no label %q; it has %s", r.Metric, name, cmp.Or(strings.Join(known, ", "), "none"))
 			}
-			c.labels = append(c.labels, labelMatcher{name, match})
+			c.labels = append(c.labels, labelMatcher{index, match})
 		}
 	}
 	return c, errs
@@ -251,10 +254,10 @@ func (c *compiled) breached(value float64, firing bool) bool {
 	return c.Op.holds(value, *c.Threshold)
 }
 
-// picks tells whether the rule is about an instance with these labels.
-func (c *compiled) picks(labels map[string]string) bool {
+// picks tells whether the rule is about an instance, the row of the metric's family.
+func (c *compiled) picks(current Host, row int) bool {
 	for _, l := range c.labels {
-		if !l.match(labels[l.name]) {
+		if !l.match(current.Label(c.metric.Family, row, l.index)) {
 			return false
 		}
 	}

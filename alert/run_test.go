@@ -33,12 +33,12 @@ func (s *liveSource) set(value float64) {
 	s.value = value
 }
 
-func (s *liveSource) HostsWithInstances() []*gohubv1.Host {
+func (s *liveSource) Each(see func(Host)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := newHost(7, "web-1")
 	sample(h, time.Now(), s.value)
-	return []*gohubv1.Host{h}
+	see(shown{h})
 }
 
 var busy = Rule{Name: "busy", Metric: "cpu_usage_percent", Op: Above, Threshold: new(90.0), For: Duration(10 * time.Second)}

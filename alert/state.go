@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -140,10 +141,11 @@ func clean(text string) string {
 	}, strings.ToValidUTF8(text, "\ufffd"))
 }
 
-func cleanLabels(labels map[string]string) map[string]string {
-	out := make(map[string]string, len(labels))
-	for name, value := range labels {
-		out[clean(name)] = clean(value)
+// instanceLabels are the labels of a row, fit to be stored and shown; the host family has none.
+func instanceLabels(family *catalogue.Family, current Host, row int) map[string]string {
+	labels := make(map[string]string, len(family.Labels))
+	for i, label := range family.Labels {
+		labels[label.Name] = clean(current.Label(family, row, i))
 	}
-	return out
+	return labels
 }

@@ -42,7 +42,7 @@ type Options struct {
 	PasswordHash string
 	// AgentToken opens IngestService and nothing else. Empty: agents on this machine need none.
 	AgentToken string
-	// APIToken opens what reads: QueryService, AlertService, /api and /metrics. Empty: there is no such token.
+	// APIToken opens what reads: QueryService, AlertService, /api, /metrics and /metrics/hosts. Empty: there is no such token.
 	APIToken string
 
 	// Sessions is needed with a password.

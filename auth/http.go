@@ -71,7 +71,7 @@ func (a *Authoriser) classify(r *http.Request) Action {
 		return actionHealth
 	case exact && reads && p == pathSession, exact && r.Method == http.MethodPost && (p == pathLogin || p == pathLogout):
 		return actionSession
-	case reads && p == "/metrics":
+	case reads && (p == "/metrics" || p == "/metrics/hosts"):
 		return actionMetrics
 	case reads && p == pathLive:
 		return actionLive

@@ -105,7 +105,7 @@ func TestMiddlewareRoutesByPrincipal(t *testing.T) {
 		{"POST", "/api/v1/login"},
 		{"POST", "/api/v1/logout"},
 	}
-	read := []route{{"GET", "/metrics"}, {"GET", "/api/v1/live"}, {"GET", "/api/v1/hosts"}, {"HEAD", "/api/v1/hosts/1"}, {"GET", "/api"}, {"GET", "/api/v1/login"}, {"GET", "/api/v1/hosts/a%2Fb"}, {"GET", "/api/v1/%6Cogin"}}
+	read := []route{{"GET", "/metrics"}, {"GET", "/metrics/hosts"}, {"GET", "/api/v1/live"}, {"GET", "/api/v1/hosts"}, {"HEAD", "/api/v1/hosts/1"}, {"GET", "/api"}, {"GET", "/api/v1/login"}, {"GET", "/api/v1/hosts/a%2Fb"}, {"GET", "/api/v1/%6Cogin"}}
 	admin := []route{
 		{"POST", "/api/v1/hosts"},
 		{"DELETE", "/api/v1/hosts/1"},
@@ -311,7 +311,7 @@ func TestReservedPathsStayClosed(t *testing.T) {
 	options.Static = func(string) bool { return true }
 	r := newRig(t, options)
 	for target, want := range map[string]int{
-		"/anything": 200, "/api": 401, "/api/v1/hosts": 401, "/metrics": 401, "/debug/pprof/": 401, "/debug": 401, "/x/../metrics": 401, "//metrics": 401, "/%6Detrics": 401,
+		"/anything": 200, "/api": 401, "/api/v1/hosts": 401, "/metrics": 401, "/metrics/hosts": 401, "/debug/pprof/": 401, "/debug": 401, "/x/../metrics": 401, "//metrics": 401, "/%6Detrics": 401,
 	} {
 		require.Equal(t, want, serve(r.Middleware(reached), request("GET", target)).StatusCode, target)
 	}

@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"github.com/gohub-io/gohub/bench/fleet"
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // agentsProcess is a fleet in a process of its own, so that its memory is neither the server's nor ours.
 type agentsProcess struct {
 	input io.WriteCloser
-	log   *tail
+	log   *rig.Tail
 	kill  func()
 	// ended is closed when the process has, with err saying how.
 	ended chan struct{}
@@ -44,7 +45,7 @@ func (o *Options) startAgents(ctx context.Context, server string, args ...string
 	}
 	args = append([]string{"agents", "--server", server, "--hosts", strconv.Itoa(o.Hosts), "--streams-per-connection", "1"}, args...)
 	command := exec.CommandContext(ctx, executable, args...)
-	p := &agentsProcess{log: &tail{}, ended: make(chan struct{}), kill: func() {
+	p := &agentsProcess{log: &rig.Tail{}, ended: make(chan struct{}), kill: func() {
 		_ = command.Process.Kill() // it may have ended already
 	}}
 	command.Stderr, command.SysProcAttr = p.log, ownGroup()

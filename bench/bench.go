@@ -68,6 +68,7 @@ type Options struct {
 // modes are the runs that there are, by name.
 var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"ingest":  runIngest,
+	"socket":  runSocket,
 	"idle":    runIdle,
 	"storm":   runStorm,
 	"latency": runLatency,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gohub-io/gohub/bench/fleet"
 	"github.com/gohub-io/gohub/bench/measure"
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // The phases of an outage.
@@ -73,7 +74,7 @@ type outageResult struct {
 // outage is a run.
 type outage struct {
 	options *Options
-	cluster *cluster
+	cluster *rig.Cluster
 	server  *server
 	agents  *fleet.Fleet
 	scraper *scraper
@@ -104,13 +105,13 @@ func runOutage(ctx context.Context, o *Options, report *measure.Report) (err err
 		return errors.New("SQLite can not be away from its server: only TimescaleDB has outages")
 	}
 	o.say("outage: starting a cluster on port %d", o.ClusterPort)
-	c, err := o.startCluster(ctx)
+	c, err := rig.StartCluster(ctx, o.ClusterScript, o.ClusterPort)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.remove()) }()
+	defer func() { err = errors.Join(err, c.Remove()) }()
 	own := *o
-	own.DatabaseURL = c.url
+	own.DatabaseURL = c.URL()
 	db, err := own.newDatabase(ctx)
 	if err != nil {
 		return err
@@ -187,13 +188,13 @@ func (r *outage) phases(ctx context.Context) error {
 		return err
 	}
 	away := time.Now()
-	if err := r.cluster.kill(ctx); err != nil {
+	if err := r.cluster.Kill(ctx); err != nil {
 		return err
 	}
 	if err := r.look(ctx, phaseAway, func(since time.Duration) bool { return since >= r.options.Duration }); err != nil {
 		return err
 	}
-	if err := r.cluster.start(ctx); err != nil {
+	if err := r.cluster.Start(ctx); err != nil {
 		return err
 	}
 	back := time.Now()

@@ -1,19 +1,16 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // server is a gohub-server under measurement.
@@ -21,7 +18,7 @@ type server struct {
 	HTTP, GRPC string
 
 	command *exec.Cmd
-	log     *tail
+	log     *rig.Tail
 	ended   chan struct{}
 	err     error
 }
@@ -31,12 +28,12 @@ func (o *Options) startServer(ctx context.Context, db *database, httpAddress, gr
 	var err error
 	for _, address := range []*string{&httpAddress, &grpcAddress} {
 		if *address == "" {
-			if *address, err = freeAddress(); err != nil {
+			if *address, err = rig.FreeAddress(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	s := &server{HTTP: httpAddress, GRPC: grpcAddress, log: &tail{}, ended: make(chan struct{})}
+	s := &server{HTTP: httpAddress, GRPC: grpcAddress, log: &rig.Tail{}, ended: make(chan struct{})}
 	s.command = exec.Command(o.ServerBinary, "--http-listen", httpAddress, "--grpc-listen", grpcAddress, "--data-dir", db.directory, "--log-level", "warn")
 	// Nothing of the caller's own settings may change what is measured.
 	s.command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + db.directory}, environment...)
@@ -59,21 +56,6 @@ func (o *Options) startServer(ctx context.Context, db *database, httpAddress, gr
 		return nil, err
 	}
 	return s, nil
-}
-
-// freeAddress finds a free port below those that systems give to outgoing connections (Linux: from 32768): while a
-// killed server's port is free, one of thousands of reconnecting agents would else get it as its own and meet itself.
-func freeAddress() (string, error) {
-	const first, ports, tries = 20_000, 12_000, 100
-	var err error
-	for range tries {
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(ports))); err == nil {
-			defer listener.Close()
-			return listener.Addr().String(), nil
-		}
-	}
-	return "", fmt.Errorf("find a free port: %w", err)
 }
 
 // ready waits until the server answers. It listens with TLS or without.
@@ -130,31 +112,4 @@ func (s *server) stop() error {
 		s.kill()
 		return fmt.Errorf("the server did not stop; it said:\n%s", s.log)
 	}
-}
-
-// tail keeps the end of what a process says.
-type tail struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// tailBytes is enough for the words before an end.
-const tailBytes = 8 << 10
-
-// Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text.Write(p)
-	if over := t.text.Len() - tailBytes; over > 0 {
-		t.text.Next(over)
-	}
-	return len(p), nil
-}
-
-// String returns what was kept.
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(t.text.String())
 }

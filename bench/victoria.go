@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gohub-io/gohub/bench/fleet"
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // findVictoria returns VictoriaMetrics' binary, empty if there is none. Debian's package calls it victoria-metrics.
@@ -43,12 +44,12 @@ func (o *Options) measureVictoria(ctx context.Context, w workload, label, binary
 		return one, fmt.Errorf("make a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-	address, err := freeAddress()
+	address, err := rig.FreeAddress()
 	if err != nil {
 		return one, err
 	}
 	command := exec.Command(binary, "-storageDataPath="+directory, "-httpListenAddr="+address, "-retentionPeriod=1", "-loggerLevel=ERROR")
-	log := &tail{}
+	log := &rig.Tail{}
 	command.Stdout, command.Stderr, command.SysProcAttr = log, log, ownGroup()
 	if err := command.Start(); err != nil {
 		return one, fmt.Errorf("start VictoriaMetrics: %w", err)

@@ -9,16 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub-io/gohub/live"
 )
 
-var (
-	metricName = regexp.MustCompile(`\bgohub_[a-z0-9_]+\b`)
-	descName   = regexp.MustCompile(`fqName: "([^"]+)"`)
-)
+var metricName = regexp.MustCompile(`\bgohub_[a-z0-9_]+\b`)
 
 func TestDashboardsAskForMetricsThatExist(t *testing.T) {
 	exported := exportedNames()
@@ -42,16 +38,9 @@ func TestDashboardsAskForMetricsThatExist(t *testing.T) {
 
 // exportedNames are the names of all series of hosts that /metrics can hold.
 func exportedNames() map[string]bool {
-	descs := make(chan *prometheus.Desc)
-	go func() {
-		live.NewCollector(live.NewState(time.Now)).Describe(descs)
-		close(descs)
-	}()
 	names := map[string]bool{}
-	for desc := range descs {
-		if name := descName.FindStringSubmatch(desc.String()); name != nil {
-			names[name[1]] = true
-		}
+	for _, name := range live.NewExposition(live.NewState(time.Now), live.ExpositionOptions{}).Names() {
+		names[name] = true
 	}
 	return names
 }

@@ -12,6 +12,9 @@ import (
 // as long as filling it.
 var buffers bufferPool
 
+// Buffers is the pool that messages are read into, for the gRPC server.
+func Buffers() mem.BufferPool { return &buffers }
+
 // bufferPool has a pool for each size from 512 bytes, a row or two, to 4 MiB, the largest message.
 type bufferPool struct {
 	classes [14]sync.Pool

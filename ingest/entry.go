@@ -34,10 +34,15 @@ func newEntry(from *session, wire string, source mem.Buffer) *entry {
 	return e
 }
 
-// fill gives the entry its rows.
+// begin gives the encoder a buffer of the entry's, with room for about so many bytes.
+func (e *entry) begin(rows *storage.RowEncoder, bytes int) {
+	e.buffer = buffers.Get(bytes)
+	rows.Begin(*e.buffer)
+}
+
+// fill gives the entry the rows that were encoded.
 func (e *entry) fill(rows *storage.RowEncoder) {
-	e.buffer = buffers.Get(rows.Size())
-	e.batch.Rows = rows.Rows(*e.buffer)
+	e.batch.Rows, *e.buffer = rows.Rows() // the pool leaves alone what replaced the buffer
 	e.rows = e.batch.Rows.Count()
 	e.bytes = int64(cap(*e.buffer) + len(e.wire))
 }

@@ -45,7 +45,7 @@ type harness struct {
 
 func start(t *testing.T, change ...func(*Options)) *harness {
 	t.Helper()
-	store, err := sqlite.Open(t.TempDir())
+	store, err := sqlite.Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
 	h := &harness{store: store, sink: &faultySink{Sink: store}, registry: prometheus.NewPedanticRegistry()}
 	options := Options{
@@ -306,7 +306,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"other agent": {batched(func(m *gohubv1.Batch) { m.AgentId = uuid.NewString() }), codes.InvalidArgument, "on the stream of agent"},
 		"other epoch": {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
 		"no sequence": {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},
-		"huge batch":  {batched(func(m *gohubv1.Batch) { m.Samples = make([]*gohubv1.Sample, 1001); fill(m.Samples) }), codes.InvalidArgument, "1001 samples"},
+		"huge batch":  {batched(func(m *gohubv1.Batch) { m.Samples = make([]*gohubv1.Sample, 1001); fill(m.Samples) }), codes.InvalidArgument, "over 1000 samples"},
 		"over a MiB":  {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", 1<<20) }), codes.ResourceExhausted, "larger than max"},
 		"many instances": {batched(func(m *gohubv1.Batch) {
 			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances+1)

@@ -205,7 +205,7 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 	}
 
 	one := &session{
-		server: s, stream: stream, host: host, agentID: host.AgentID.String(), epoch: registration.Epoch, last: seq,
+		server: s, stream: stream, host: host, agentID: host.AgentID.String(), epoch: registration.Epoch, last: seq, growth: firstGrowth,
 		budget: budget{limit: s.options.BufferBytes / 16}, shard: s.shards[int(host.ID)%len(s.shards)],
 		voice: voice{stream: stream, epoch: registration.Epoch, acked: seq, said: seq},
 	}

@@ -40,8 +40,10 @@ type session struct {
 	budget budget
 	voice  voice
 
-	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined. Owned by
-	// the handler's goroutine.
+	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
+	// below.
+	growth float32
+	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined.
 	last   uint64
 	warned bool
 }
@@ -102,8 +104,11 @@ func (s *session) take(message mem.Buffer) error {
 
 // takeBatch checks a batch, shows its samples to the observer, and puts it into the ring. wire is a part of source.
 func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) error {
-	head, err := s.checkHead(wire)
-	if err != nil {
+	head := &work.parts
+	if err := head.find(wire); err != nil {
+		return refusal(err)
+	}
+	if err := s.check(head); err != nil {
 		return refusal(err)
 	}
 	if head.seq <= s.last {
@@ -115,12 +120,13 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
 	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
-	if err := s.readBatch(work, e, now); err != nil {
-		work.rows.Reset()
+	e.begin(&work.rows, s.expected(len(wire)))
+	if err := s.read(work, e, now); err != nil {
 		e.release()
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
 	}
 	e.fill(&work.rows)
+	s.learn(len(wire), e.batch.Rows.Bytes())
 	if err := s.put(e); err != nil {
 		return err
 	}
@@ -128,92 +134,152 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	return nil
 }
 
-// batchHead is what a batch says before its samples.
-type batchHead struct {
+// expected is about how many bytes the rows of a batch will have, and learn remembers how many it were: an agent's batches
+// are alike. It must not be too few, for then the rows are copied to where there is room.
+func (s *session) expected(wire int) int { return int(float32(wire)*s.growth) + rowSlack }
+
+func (s *session) learn(wire, rows int) {
+	if wire > 0 {
+		s.growth = min(float32(rows)/float32(wire), mostGrowth)
+	}
+}
+
+const (
+	// firstGrowth is about what a sample of a small machine has, and mostGrowth bounds what one odd message leads to.
+	firstGrowth, mostGrowth = 1.75, 4
+	// rowSlack is for what says which rows are whose, and for numbers that got longer.
+	rowSlack = 96
+)
+
+// parts are those of a Batch message, found but for the most part not read. They point into it.
+type parts struct {
 	agentID    string
 	checksum   uint32
 	epoch, seq uint64
-	samples    int
+	samples    []string
+	gaps       []string
 }
 
-func (s *session) checkHead(wire string) (head batchHead, err error) {
-	err = each(wire, func(field catalogue.Field) error {
+// find takes a message apart. It is called for one message after the other.
+func (p *parts) find(wire string) error {
+	p.forget()
+	for len(wire) > 0 {
+		field, n := catalogue.Next(wire)
+		if n == 0 {
+			return catalogue.ErrMalformed
+		}
+		wire = wire[n:]
 		switch {
-		case field.Number == batchAgentID && field.Type == protowire.BytesType:
-			head.agentID = field.Text
-		case field.Number == batchEpoch && field.Type == protowire.VarintType:
-			head.epoch = field.Value
-		case field.Number == batchSeq && field.Type == protowire.VarintType:
-			head.seq = field.Value
-		case field.Number == batchChecksum && field.Type == protowire.Fixed32Type:
-			head.checksum = uint32(field.Value)
 		case field.Number == batchSamples && field.Type == protowire.BytesType:
-			head.samples++
+			if len(p.samples) == maxSamplesPerBatch {
+				return fmt.Errorf("over %d samples, the limit of one batch", maxSamplesPerBatch)
+			}
+			p.samples = append(p.samples, field.Text)
+		case field.Number == batchGaps && field.Type == protowire.BytesType:
+			// One more than is kept, so that it is known that there were too many.
+			if len(p.gaps) <= maxGapsPerBatch {
+				p.gaps = append(p.gaps, field.Text)
+			}
+		case field.Number == batchAgentID && field.Type == protowire.BytesType:
+			p.agentID = field.Text
+		case field.Number == batchEpoch && field.Type == protowire.VarintType:
+			p.epoch = field.Value
+		case field.Number == batchSeq && field.Type == protowire.VarintType:
+			p.seq = field.Value
+		case field.Number == batchChecksum && field.Type == protowire.Fixed32Type:
+			p.checksum = uint32(field.Value)
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// forget lets go of the message.
+func (p *parts) forget() {
+	clear(p.samples)
+	clear(p.gaps)
+	*p = parts{samples: p.samples[:0], gaps: p.gaps[:0]}
+}
+
+// check refuses what does not belong on the stream.
+func (s *session) check(batch *parts) error {
 	switch {
-	case err != nil:
-		return head, err
-	case head.agentID != s.agentID:
-		return head, fmt.Errorf("batch of agent %q on the stream of agent %s", clip(head.agentID), s.agentID)
-	case head.epoch != s.epoch:
-		return head, fmt.Errorf("batch of epoch %d on a stream of epoch %d", head.epoch, s.epoch)
-	case head.seq == 0 || head.seq > math.MaxInt64:
-		return head, fmt.Errorf("sequence number %d is not between 1 and 2^63-1", head.seq)
-	case head.samples > maxSamplesPerBatch:
-		return head, fmt.Errorf("batch %d has %d samples, the limit is %d", head.seq, head.samples, maxSamplesPerBatch)
+	case batch.agentID != s.agentID:
+		return fmt.Errorf("batch of agent %q on the stream of agent %s", clip(batch.agentID), s.agentID)
+	case batch.epoch != s.epoch:
+		return fmt.Errorf("batch of epoch %d on a stream of epoch %d", batch.epoch, s.epoch)
+	case batch.seq == 0 || batch.seq > math.MaxInt64:
+		return fmt.Errorf("sequence number %d is not between 1 and 2^63-1", batch.seq)
 	default:
-		return head, nil
+		return nil
 	}
 }
 
-// readBatch reads the samples and gaps of a batch. A sample that must not be stored goes to quarantine.
-func (s *session) readBatch(work *workspace, e *entry, now time.Time) error {
-	badGaps, rows := 0, 0
+// read makes rows of the samples, and reads the gaps. A sample that must not be stored goes to quarantine. The last sample is
+// decoded, for the observer sees it; those before it become rows straight from the wire, if they are as agents send them.
+func (s *session) read(work *workspace, e *entry, now time.Time) error {
 	accept := s.server.acceptance(now)
-	err := each(e.wire, func(field catalogue.Field) error {
-		if field.Type != protowire.BytesType {
-			return nil
+	rows, newest, decoded := 0, "", false // newest is the last sample that is stored
+	samples := work.parts.samples
+	for i, wire := range samples {
+		last := i == len(samples)-1
+		if !last {
+			if n, ok := work.rows.AddEncoded(s.host.ID, now, wire, accept.earliest, accept.latest); ok {
+				if rows += n; rows > maxRowsPerBatch {
+					return fmt.Errorf("over %d rows", maxRowsPerBatch)
+				}
+				newest = wire
+				e.samples++
+				continue
+			}
 		}
-		switch field.Number {
-		case batchSamples:
-			sample := work.sample
-			if err := sample.Decode(field.Text); err != nil {
-				return err
-			}
-			if rows += sample.Rows(); rows > maxRowsPerBatch {
-				return fmt.Errorf("over %d rows", maxRowsPerBatch)
-			}
-			if reason := accept.check(sample); reason != "" {
-				s.reject(e, field.Text, reason)
-				return nil
-			}
-			e.samples++
-			work.rows.Add(s.host.ID, now, sample)
-			work.sample, work.newest = work.newest, sample
-		case batchGaps:
-			gap := &gohubv1.Gap{}
-			if err := proto.Unmarshal([]byte(field.Text), gap); err != nil {
-				return fmt.Errorf("decode a gap: %w", err)
-			}
-			if len(e.batch.Gaps) == maxGapsPerBatch || !checkGap(gap) {
-				badGaps++
-				return nil
-			}
-			e.batch.Gaps = append(e.batch.Gaps, gap)
+		if err := work.sample.Decode(wire); err != nil {
+			return err
 		}
+		if rows += work.sample.Rows(); rows > maxRowsPerBatch {
+			return fmt.Errorf("over %d rows", maxRowsPerBatch)
+		}
+		if reason := accept.check(&work.sample); reason != "" {
+			s.reject(e, wire, reason)
+			continue
+		}
+		work.rows.Add(s.host.ID, now, &work.sample)
+		newest, decoded = wire, last
+		e.samples++
+	}
+	if err := s.readGaps(work, e); err != nil {
+		return err
+	}
+	if e.samples == 0 {
 		return nil
-	})
-	if badGaps > 0 {
-		s.log().Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", badGaps)
 	}
-	if err == nil && e.samples > 0 {
-		// Only the newest counts for what is shown.
-		s.server.options.Observer.Observe(s.host.ID, work.newest, now)
-		s.server.metrics.lag.Observe(float64(accept.now-work.newest.TimeUnixMillis) / 1000)
+	if !decoded {
+		if err := work.sample.Decode(newest); err != nil {
+			return err
+		}
 	}
-	return err
+	// Only the newest counts for what is shown.
+	s.server.options.Observer.Observe(s.host.ID, &work.sample, now)
+	s.server.metrics.lag.Observe(float64(accept.now-work.sample.TimeUnixMillis) / 1000)
+	return nil
+}
+
+func (s *session) readGaps(work *workspace, e *entry) error {
+	bad := 0
+	for _, wire := range work.parts.gaps {
+		gap := &gohubv1.Gap{}
+		if err := proto.Unmarshal([]byte(wire), gap); err != nil {
+			return fmt.Errorf("decode a gap: %w", err)
+		}
+		if len(e.batch.Gaps) == maxGapsPerBatch || !checkGap(gap) {
+			bad++
+			continue
+		}
+		e.batch.Gaps = append(e.batch.Gaps, gap)
+	}
+	if bad > 0 {
+		s.log().Warn("left out gaps that are no stretches of time, or too many", "seq", e.batch.Seq, "gaps", bad)
+	}
+	return nil
 }
 
 func (s *session) reject(e *entry, wire, reason string) {

@@ -15,25 +15,21 @@ import (
 
 // workspace is what reading a message needs. Streams share a few: most of them wait most of the time.
 type workspace struct {
-	// sample is the one that is read, newest the last one of the batch that is to be stored.
-	sample, newest *catalogue.Sample
-	rows           storage.RowEncoder
+	parts  parts
+	sample catalogue.Sample
+	rows   storage.RowEncoder
 }
 
-var workspaces = sync.Pool{New: func() any { return &workspace{sample: &catalogue.Sample{}, newest: &catalogue.Sample{}} }}
-
-// maxWorkspaceBytes is the most that a workspace keeps between messages. A rare huge batch must not leave its room behind.
-const maxWorkspaceBytes = 1 << 20
+var workspaces = sync.Pool{New: func() any { return &workspace{} }}
 
 func (s *Server) borrow() *workspace { return workspaces.Get().(*workspace) }
 
 func (s *Server) giveBack(work *workspace) {
-	// The samples point into a message that is about to be freed.
+	// They point into a message that is about to be freed.
+	work.parts.forget()
 	work.sample.Forget()
-	work.newest.Forget()
-	if work.rows.Cap() <= maxWorkspaceBytes {
-		workspaces.Put(work)
-	}
+	work.rows.Begin(nil)
+	workspaces.Put(work)
 }
 
 const (

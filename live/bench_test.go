@@ -3,14 +3,23 @@ package live
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -140,23 +149,88 @@ func BenchmarkFleetSnapshot(b *testing.B) {
 	}
 }
 
-// 5,000 hosts with 28 metrics each: Collect alone, and with what the registry makes of it.
-func BenchmarkCollect(b *testing.B) {
-	state := benchState(5000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
-	c := NewCollector(state)
-	b.Run("collect", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			b.ReportMetric(float64(collect(c)), "metrics")
+// BenchmarkScrape is a scrape of 5,000 hosts with 20 gauges each (and whether they are up, and their last sample): when nothing
+// has changed since the text was made last, when half a second of the fleet's samples has (an interval of 10 s, and the text
+// is made anew each second), when all hosts have, and by client_golang.
+func BenchmarkScrape(b *testing.B) {
+	const hosts = 5000
+	message := &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host}
+	count := 0
+	message.Host.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if count++; count > 20 {
+			message.Host.ProtoReflect().Clear(field)
 		}
+		return true
 	})
-	b.Run("gather", func(b *testing.B) {
+	state := benchState(hosts, message)
+	random := rand.New(rand.NewPCG(1, 2))
+	var samples []*catalogue.Sample
+	for range 97 {
+		next := proto.CloneOf(message)
+		next.Host.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+			switch field.Kind() {
+			case protoreflect.FloatKind:
+				next.Host.ProtoReflect().Set(field, protoreflect.ValueOfFloat32(random.Float32()*100))
+			case protoreflect.Uint64Kind:
+				next.Host.ProtoReflect().Set(field, protoreflect.ValueOfUint64(random.Uint64N(1<<36)))
+			}
+			return true
+		})
+		samples = append(samples, flat(next))
+	}
+	at := 0
+	change := func(n int) {
+		for range n {
+			at++
+			sample := samples[at%len(samples)]
+			sample.TimeUnixMillis = epoch.UnixMilli() + int64(at)
+			state.Observe(storage.HostID(at%hosts+1), sample, time.Now())
+		}
+	}
+	change(hosts)
+	e := NewExposition(state, ExpositionOptions{})
+	require.NoError(b, e.write(io.Discard, false))
+	for _, bench := range []struct {
+		name    string
+		changed int
+	}{{"unchanged", 0}, {"half-second", hosts / 20}, {"all-changed", hosts}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var size countingWriter
+			for b.Loop() {
+				b.StopTimer()
+				change(bench.changed)
+				size = 0
+				b.StartTimer()
+				require.NoError(b, e.write(&size, false))
+			}
+			b.SetBytes(int64(size))
+		})
+	}
+	for _, encoding := range []string{"gzip", "zstd"} {
+		b.Run("unchanged-"+encoding, func(b *testing.B) {
+			handler := e.MetricsHandler(nil, slog.New(slog.DiscardHandler))
+			request := httptest.NewRequest(http.MethodGet, "/metrics/hosts", nil)
+			request.Header.Set("Accept-Encoding", encoding)
+			b.ReportAllocs()
+			for b.Loop() {
+				recorder := httptest.NewRecorder()
+				handler.ServeHTTP(recorder, request)
+				b.ReportMetric(float64(recorder.Body.Len()), "body-bytes")
+			}
+		})
+	}
+	b.Run("client_golang", func(b *testing.B) {
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(c)
+		registry.MustRegister(newCollector(state))
 		b.ReportAllocs()
 		for b.Loop() {
-			_, err := registry.Gather()
+			gathered, err := registry.Gather()
 			require.NoError(b, err)
+			encoder := expfmt.NewEncoder(io.Discard, expfmt.NewFormat(expfmt.TypeTextPlain))
+			for _, family := range gathered {
+				require.NoError(b, encoder.Encode(family))
+			}
 		}
 	})
 }

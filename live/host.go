@@ -41,6 +41,8 @@ type host struct {
 	mu sync.Mutex // guards all below
 	// version grows with every change but those of the status, which follows from the time.
 	version uint64
+	// shape grows with every change of the facts and of the instances of families that do not come and go.
+	shape uint32
 	// identity has the ids, the facts and first_seen. It is replaced, never changed: answers share it.
 	identity *gohubv1.Host
 	// identityJSON is identity's encoding without the closing brace, so that a delta does not encode facts again.
@@ -105,6 +107,7 @@ func (h *host) adopt(identity *gohubv1.Host) {
 	}
 	h.silence = max(missedIntervals*interval, minSilence)
 	h.version++
+	h.shape++
 }
 
 // cleanStrings replaces invalid UTF-8, which neither JSON nor Prometheus can carry.
@@ -159,7 +162,9 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	}
 	h.sampled, h.taken = sampled, receivedAt
 	for i := range h.blocks {
-		h.blocks[i].fill(sample)
+		if !h.blocks[i].fill(sample) && !families[i].Ephemeral {
+			h.shape++
+		}
 	}
 	h.version++
 }
@@ -240,8 +245,8 @@ func (b *block) resize(rows int) {
 }
 
 // fill takes the family's rows from a sample. The instances of a host seldom change, so labels that are as they were
-// are kept, not replaced, and then the rows are known to be distinct.
-func (b *block) fill(sample *catalogue.Sample) {
+// are kept, not replaced, and then the rows are known to be distinct. It tells whether they are the same as before.
+func (b *block) fill(sample *catalogue.Sample) bool {
 	before := b.rows
 	b.resize(b.family.Count(sample))
 	same := b.rows <= before
@@ -263,6 +268,7 @@ func (b *block) fill(sample *catalogue.Sample) {
 	}
 	// A name that is gone is not held in memory.
 	clear(b.labels[b.rows*len(b.family.Labels):])
+	return same && b.rows == before
 }
 
 // take copies the readings of a row: every sample of the fleet passes here, and few are looked at before the next, so nothing

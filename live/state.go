@@ -64,10 +64,14 @@ func (s *State) Observe(id storage.HostID, sample *catalogue.Sample, receivedAt 
 
 // Hosts returns every host with the values of the host family, by id. The answer is the caller's, except for Facts and
 // FirstSeen, which are shared and must not be changed.
-func (s *State) Hosts() []*gohubv1.Host { return s.list(false) }
-
-// HostsWithInstances is Hosts with the values of filesystems, disks, interfaces, sensors, cores and processes too.
-func (s *State) HostsWithInstances() []*gohubv1.Host { return s.list(true) }
+func (s *State) Hosts() []*gohubv1.Host {
+	now, hosts := s.now(), s.all()
+	messages := make([]*gohubv1.Host, len(hosts))
+	for i, h := range hosts {
+		messages[i] = h.message(now, false)
+	}
+	return messages
+}
 
 // Host returns one host with everything, and whether there is such a host. What Hosts says of sharing holds here too.
 func (s *State) Host(id storage.HostID) (*gohubv1.Host, bool) {
@@ -76,15 +80,6 @@ func (s *State) Host(id storage.HostID) (*gohubv1.Host, bool) {
 		return nil, false
 	}
 	return h.message(s.now(), true), true
-}
-
-func (s *State) list(everything bool) []*gohubv1.Host {
-	now, hosts := s.now(), s.all()
-	messages := make([]*gohubv1.Host, len(hosts))
-	for i, h := range hosts {
-		messages[i] = h.message(now, everything)
-	}
-	return messages
 }
 
 // all returns the hosts by id. The caller must not change the slice.

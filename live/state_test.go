@@ -1,6 +1,7 @@
 package live
 
 import (
+	"io"
 	"math"
 	"strconv"
 	"sync"
@@ -64,9 +65,54 @@ func TestHostHasFactsAndReadings(t *testing.T) {
 	require.Equal(t, 71.25, h.Latest.Instances[2].Values["filesystem_used_percent"])
 
 	require.Empty(t, s.Hosts()[0].Latest.Instances)
-	require.True(t, proto.Equal(h, s.HostsWithInstances()[0]))
 	_, ok := s.Host(8)
 	require.False(t, ok)
+}
+
+func TestViewsShowWhatHostsShow(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(7, "db-1"))
+	s.Observe(7, flat(fullSample(epoch)), c.time)
+	s.Observe(9, flat(hostSample(epoch.Add(time.Second), 50)), c.time)
+	s.SetHost(testHost(11, "silent"))
+	var view View
+	hosts := s.Hosts()
+	s.Each(&view, func(v *View) {
+		h := hosts[0]
+		hosts = hosts[1:]
+		require.Equal(t, h.HostId, v.ID())
+		require.Equal(t, h.Facts.GetHostname(), v.Hostname())
+		require.EqualValues(t, h.Facts.GetIntervalMillis(), v.Interval().Milliseconds())
+		require.Equal(t, h.Status, v.Status())
+		if h.Latest == nil {
+			require.True(t, v.Sampled().IsZero())
+			require.Zero(t, v.Rows(catalogue.Host()), "nothing is left of the host before")
+			return
+		}
+		require.Equal(t, h.Latest.Time.AsTime(), v.Sampled().UTC())
+		h = mustHost(t, s, storage.HostID(h.HostId))
+		instances := []*gohubv1.Instance{{Family: "host", Values: h.Latest.Values}}
+		instances = append(instances, h.Latest.Instances...)
+		for _, family := range catalogue.Families() {
+			for row := range v.Rows(family) {
+				require.Equal(t, instances[0].Family, family.Name)
+				for i, label := range family.Labels {
+					require.Equal(t, instances[0].Labels[label.Name], v.Label(family, row, i))
+				}
+				for _, metric := range family.Metrics {
+					want, has := instances[0].Values[metric.Name]
+					got, ok := v.Value(metric, row)
+					require.Equal(t, has, ok, metric.Name)
+					if ok {
+						require.Equal(t, want, got, metric.Name)
+					}
+				}
+				instances = instances[1:]
+			}
+		}
+		require.Empty(t, instances)
+	})
+	require.Empty(t, hosts)
 }
 
 func TestStatusFollowsTheTimeOfReceipt(t *testing.T) {
@@ -238,7 +284,8 @@ func TestRound7(t *testing.T) {
 
 func TestStateIsSafeForConcurrentUse(t *testing.T) {
 	s := NewState(nil)
-	c := NewCollector(s)
+	e := NewExposition(s, ExpositionOptions{NodeExporter: true})
+	var view View
 	var group sync.WaitGroup
 	for worker := range 4 {
 		group.Go(func() {
@@ -250,9 +297,9 @@ func TestStateIsSafeForConcurrentUse(t *testing.T) {
 				case 1:
 					s.SetHost(testHost(id, strconv.Itoa(i)))
 				case 2:
-					s.HostsWithInstances()
+					s.Each(&view, func(*View) {})
 				case 3:
-					collect(c)
+					_ = e.write(io.Discard, true)
 				}
 			}
 		})

@@ -2,14 +2,12 @@ package query
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,11 +15,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/sqlite"
@@ -29,7 +25,7 @@ import (
 	"github.com/gohub-io/gohub/storage/timescale"
 )
 
-// covered is a store whose rollups the test makes, up to where it says.
+// covered is a store that tells of less rollups than it has.
 type covered struct {
 	storage.Store
 	coverage []storage.Coverage
@@ -52,14 +48,18 @@ type world struct {
 	fleet fleet
 	// readings by metric.
 	readings map[string][]reading
-	exec     func(t *testing.T, sql string)
 	begin    time.Time
+	// late is half of each host's samples, not stored yet.
+	late []*storage.Batch
 }
 
 const worldDays = 4
 
-func newWorld(t *testing.T, random *rand.Rand, store storage.Store, exec func(*testing.T, string)) *world {
-	w := &world{store: &covered{Store: store}, fleet: fleet{}, readings: map[string][]reading{}, exec: exec, begin: at("2026-03-27 00:00:00")}
+// worldBegin is two days before clocks go forward in Europe, and not long before a month's end.
+var worldBegin = at("2026-03-27 00:00:00")
+
+func newWorld(t *testing.T, random *rand.Rand, store storage.Store) *world {
+	w := &world{store: &covered{Store: store}, fleet: fleet{}, readings: map[string][]reading{}, begin: worldBegin}
 	sites := []string{"ams", "fra", ""}
 	for i := range 5 {
 		facts := &gohubv1.HostFacts{Hostname: fmt.Sprintf("web-%d", i), Os: []string{"linux", "windows"}[i%2], IntervalMillis: 1000, Labels: map[string]string{"site": sites[i%3]}}
@@ -85,9 +85,11 @@ func newWorld(t *testing.T, random *rand.Rand, store storage.Store, exec func(*t
 			}
 			samples = append(samples, sample)
 		}
-		batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: w.begin, Rows: storagetest.Rows(host.ID, w.begin, samples...)}
+		half := len(samples) / 2
+		batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: w.begin, Rows: storagetest.Rows(host.ID, w.begin, samples[:half]...)}
 		_, err := store.Append(t.Context(), []*storage.Batch{batch})
 		require.NoError(t, err)
+		w.late = append(w.late, &storage.Batch{Host: host.ID, Epoch: 1, Prev: 1, Seq: 2, ReceivedAt: w.begin, Rows: storagetest.Rows(host.ID, w.begin, samples[half:]...)})
 	}
 	return w
 }
@@ -338,9 +340,13 @@ func TestAnswersAreTheAggregatesOfRawRows(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
-			store, exec := open(t)
-			w := newWorld(t, random, store, exec)
-			w.rollUp(t)
+			now := worldBegin.Add(worldDays*day + time.Hour)
+			store := open(t, storage.Options{Idle: true, Now: func() time.Time { return now }, Retention: storage.Retention{Raw: worldDays*day + 2*time.Hour, Minute: (worldDays + 1) * day}})
+			w := newWorld(t, random, store)
+			require.NoError(t, store.RollUp(t.Context()))
+			_, err := store.Append(t.Context(), w.late)
+			require.NoError(t, err)
+			require.NoError(t, store.RollUp(t.Context()))
 			service := NewService(Options{Store: w.store, Fleet: w.fleet, Now: func() time.Time { return w.begin.Add(worldDays * day) }, Logger: slog.New(slog.DiscardHandler)})
 			read := map[storage.Resolution]int{}
 			for range cases {
@@ -348,6 +354,16 @@ func TestAnswersAreTheAggregatesOfRawRows(t *testing.T) {
 				read[w.check(t, service, w.randomRequest(random))]++
 			}
 			t.Logf("queries by the coarsest resolution that they read: %v", read)
+
+			// What retention drops can be asked for all the same, from what is kept.
+			now = worldBegin.Add((worldDays + 2) * day)
+			require.NoError(t, store.RollUp(t.Context()))
+			w.store.coverage, err = store.Coverage(t.Context())
+			require.NoError(t, err)
+			require.True(t, w.store.coverage[storage.Raw].From.After(w.begin))
+			for range cases / 3 {
+				w.check(t, service, w.randomRequest(random))
+			}
 			for _, r := range storage.Resolutions {
 				require.Positive(t, read[r], "no query read %s", r)
 			}
@@ -355,62 +371,18 @@ func TestAnswersAreTheAggregatesOfRawRows(t *testing.T) {
 	}
 }
 
-// drivers open a store and a way to run SQL on its database.
-var drivers = map[string]func(t *testing.T) (storage.Store, func(*testing.T, string)){
-	"sqlite": func(t *testing.T) (storage.Store, func(*testing.T, string)) {
-		directory := t.TempDir()
-		store, err := sqlite.Open(directory)
+// drivers open a store.
+var drivers = map[string]func(t *testing.T, options storage.Options) storage.Store{
+	"sqlite": func(t *testing.T, options storage.Options) storage.Store {
+		store, err := sqlite.Open(t.TempDir(), options)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, store.Close()) })
-		db, err := sql.Open("sqlite", filepath.Join(directory, sqlite.FileName))
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, db.Close()) })
-		return store, func(t *testing.T, text string) {
-			_, err := db.ExecContext(t.Context(), text)
-			require.NoError(t, err, text)
-		}
+		return store
 	},
-	"timescaledb": func(t *testing.T) (storage.Store, func(*testing.T, string)) {
-		url := storagetest.DatabaseURL(t)
-		store, err := timescale.Open(t.Context(), url)
+	"timescaledb": func(t *testing.T, options storage.Options) storage.Store {
+		store, err := timescale.Open(t.Context(), storagetest.DatabaseURL(t), options)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, store.Close()) })
-		return store, func(t *testing.T, text string) {
-			db, err := pgx.Connect(t.Context(), url)
-			require.NoError(t, err)
-			defer db.Close(t.Context())
-			_, err = db.Exec(t.Context(), text)
-			require.NoError(t, err, text)
-		}
+		return store
 	},
-}
-
-// rollUp makes the rollups of the families that the test has, by plain SQL.
-func (w *world) rollUp(t *testing.T) {
-	_, isSQLite := w.store.Store.(*sqlite.Store)
-	for _, name := range []string{"host", "network"} {
-		family, _ := catalogue.FamilyByName(name)
-		labels := ""
-		for _, label := range family.Labels {
-			labels += ", " + label.Name
-		}
-		columns := ""
-		for _, metric := range family.Metrics {
-			for _, rollup := range []storage.Rollup{storage.Avg, storage.Min, storage.Max, storage.Count} {
-				value := metric.Column
-				if rollup == storage.Avg {
-					value = "CAST(" + value + " AS double precision)"
-				}
-				columns += fmt.Sprintf(", %s(%s) AS %s", rollup, value, rollup.Column(metric))
-			}
-		}
-		for _, r := range storage.Resolutions[1:] {
-			bucket := fmt.Sprintf("time_bucket('%d seconds', time, TIMESTAMPTZ 'epoch')", int(r.Step().Seconds()))
-			if isSQLite {
-				bucket = fmt.Sprintf("time / %d * %d", r.Step().Milliseconds(), r.Step().Milliseconds())
-			}
-			w.exec(t, fmt.Sprintf("DROP TABLE IF EXISTS %s", r.Relation(family)))
-			w.exec(t, fmt.Sprintf("CREATE TABLE %s AS SELECT %s AS time, host_id%s%s FROM %s GROUP BY 1, 2%s", r.Relation(family), bucket, labels, columns, family.Table, labels))
-		}
-	}
 }

@@ -22,7 +22,7 @@ import (
 // startMany returns a service on four hosts, of which each has one sample a minute at now - 5 … now - 1 minutes: its load is
 // its number.
 func startMany(t *testing.T, limits Limits) *Service {
-	store, err := sqlite.Open(t.TempDir())
+	store, err := sqlite.Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	hosts := fleet{}

@@ -125,6 +125,17 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 	if err != nil {
 		return s.statusOf(fmt.Errorf("read the rollups' coverage: %w", err))
 	}
+	ephemeral := 0
+	for _, metric := range q.metrics {
+		if !storage.RolledUp(metric.Family) {
+			ephemeral++
+		}
+	}
+	if ephemeral == len(q.metrics) {
+		coverage = nil // there are samples only
+	} else if ephemeral > 0 {
+		q.notes = append(q.notes, "metrics of processes are read from samples, which are kept for less long: they are not rolled up")
+	}
 	q.plan = makePlan(q.window, coverage)
 	if q.offset > 0 {
 		if q.calendar != nil {
@@ -300,7 +311,7 @@ type budget struct{ values, series int }
 // than an answer may have. It asks one family at a time, as a row of each makes another number of values.
 func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) ([]*gohubv1.Series, error) {
 	query := storage.RangeQuery{
-		Hosts: q.hosts.ids(), Metrics: q.metrics, From: q.from, To: q.to, Step: q.step, Edges: q.edges, Parts: q.parts, Across: q.across, Top: q.top,
+		Hosts: q.hosts.ids(), Metrics: q.metrics, From: q.from, To: q.to, Step: q.step, Edges: q.edges, Across: q.across, Top: q.top,
 	}
 	names := make(map[storage.HostID]string, len(q.hosts.hosts))
 	for _, host := range q.hosts.hosts {
@@ -308,6 +319,9 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 	}
 	var all []*gohubv1.Series
 	for _, selection := range query.Selections() {
+		if query.Parts = q.parts; !storage.RolledUp(selection.Family) {
+			query.Parts = nil
+		}
 		query.Metrics, query.MaxRows, query.MaxSeries = selection.Metrics, left.values/len(selection.Metrics), max(left.series, 1)
 		series, err := s.options.Store.Range(ctx, query)
 		if err != nil {

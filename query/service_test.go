@@ -53,7 +53,7 @@ func start(t testing.TB) (*Service, uint32) { return startWith(t, Limits{}) }
 
 func startWith(t testing.TB, limits Limits) (*Service, uint32) {
 	t.Helper()
-	store, err := sqlite.Open(t.TempDir())
+	store, err := sqlite.Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	facts := &gohubv1.HostFacts{Hostname: "web-1", IntervalMillis: 1000}

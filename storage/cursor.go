@@ -21,19 +21,27 @@ func Judge(cursors map[Spool]Cursor, batches []*Batch) []Outcome {
 	for i, batch := range batches {
 		spool := batch.Spool()
 		cursor, known := cursors[spool]
-		switch {
-		case !known:
+		if !known {
 			outcomes[i] = Fenced
-		case batch.Seq <= cursor.Seq:
-			outcomes[i] = Duplicate
-		case batch.Prev != cursor.Seq:
-			outcomes[i] = Fenced
-		default:
-			outcomes[i] = Stored
+			continue
+		}
+		if outcomes[i] = cursor.Judge(batch); outcomes[i] == Stored {
 			cursors[spool] = Cursor{batch.Seq, batch.Checksum}
 		}
 	}
 	return outcomes
+}
+
+// Judge decides on one batch of the cursor's spool.
+func (c Cursor) Judge(batch *Batch) Outcome {
+	switch {
+	case batch.Seq <= c.Seq:
+		return Duplicate
+	case batch.Prev != c.Seq:
+		return Fenced
+	default:
+		return Stored
+	}
 }
 
 // Spool returns what numbers the batch.

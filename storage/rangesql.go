@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Dialect is what the range statements of the two databases differ in. Each function takes placeholders, never values:
+// RangeDialect is what the range statements of the two databases differ in. Each function takes placeholders, never values:
 // what comes from outside reaches a statement as a parameter only.
-type Dialect struct {
+type RangeDialect struct {
 	// Placeholder of the n-th parameter, from 1.
 	Placeholder func(n int) string
 	// Time, Width, Hosts, Pairs and Times make of Go values what is bound: a time, the width of a bucket, a list of hosts, hosts
@@ -38,7 +38,7 @@ type Dialect struct {
 
 // statement collects a statement's parameters while its text is written.
 type statement struct {
-	Dialect
+	RangeDialect
 	args []any
 }
 
@@ -58,8 +58,8 @@ func (s *statement) arg(value any) string {
 //	series   the same with averages
 //	combined across hosts and instances, where the query asks for it
 //	first    the series to keep, where the query asks for the top
-func (s Selection) SQL(dialect Dialect) (string, []any) {
-	w := &statement{Dialect: dialect}
+func (s Selection) SQL(dialect RangeDialect) (string, []any) {
+	w := &statement{RangeDialect: dialect}
 	labels := list(s.labels())
 	key := "host_id"
 	sql := s.series(w)

@@ -10,16 +10,25 @@ import (
 	"github.com/gohub-io/gohub/proto/catalogue"
 )
 
-// Rows is the rows of a batch's samples, finished for the database: of each family the tuples of PostgreSQL's binary COPY,
-// one after the other, with the columns of Family.Columns. The TimescaleDB driver sends them as they are, the SQLite driver
-// reads them back. They are bytes without pointers, so that what waits for a flush costs the garbage collector nothing.
+// Rows is the rows of a batch's samples, finished for the database: tuples of PostgreSQL's binary COPY with the columns of
+// Family.Columns. The TimescaleDB driver sends them as they are, the SQLite driver reads them back. They are bytes without
+// pointers, so that what waits for a flush costs the garbage collector nothing.
 //
 // The format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 type Rows struct {
-	data []byte
-	// ends says where each family's tuples end in data, and counts how many there are.
-	ends, counts [maxFamilies]uint32
+	// tuples are in the order in which samples were added, and of a sample in that of the families.
+	tuples []byte
+	// segments says which of the tuples are whose. It lies behind them in the same array.
+	segments []byte
+	count    int
+	span     sampleSpan
 }
+
+// sampleSpan is from the oldest to the newest sample, in Unix milliseconds.
+type sampleSpan struct{ oldest, newest int64 }
+
+// Times are those of the oldest and the newest sample in Unix milliseconds. They mean something only where there are rows.
+func (r *Rows) Times() (oldest, newest int64) { return r.span.oldest, r.span.newest }
 
 // maxFamilies bounds the catalogue's families. It is a test that there are not more.
 const maxFamilies = 8
@@ -30,41 +39,89 @@ const postgresEpochMicros = 946684800 * 1_000_000
 // nullLength is the length of a field that is NULL.
 const nullLength = math.MaxUint32
 
+// segment is tuples of the family at a place of the catalogue, one after the other, which end at end of Rows.tuples.
+type segment struct{ place, end uint32 }
+
+// segmentBytes is what a segment takes in Rows.segments: place and end, little-endian.
+const segmentBytes = 8
+
 // Count is the number of rows of all families.
-func (r *Rows) Count() int {
-	count := 0
-	for _, n := range r.counts {
-		count += int(n)
+func (r *Rows) Count() int { return r.count }
+
+// Bytes is how many bytes all tuples have.
+func (r *Rows) Bytes() int { return len(r.tuples) }
+
+// Segments yields all tuples in pieces of one family each, with the family's place in the catalogue.
+func (r *Rows) Segments(yield func(place int, tuples []byte) bool) {
+	begin := uint32(0)
+	for rest := r.segments; len(rest) > 0; rest = rest[segmentBytes:] {
+		place, end := binary.LittleEndian.Uint32(rest), binary.LittleEndian.Uint32(rest[4:])
+		if !yield(int(place), r.tuples[begin:end:end]) {
+			return
+		}
+		begin = end
 	}
-	return count
 }
 
-// Tuples returns the tuples of one family and their number.
-func (r *Rows) Tuples(family *catalogue.Family) (tuples []byte, count int) {
-	begin, place := uint32(0), family.Place()
-	if place > 0 {
-		begin = r.ends[place-1]
+// Has says whether there are rows of the family.
+func (r *Rows) Has(family *catalogue.Family) bool {
+	for place := range r.Segments {
+		if place == family.Place() {
+			return true
+		}
 	}
-	return r.data[begin:r.ends[place]], int(r.counts[place])
+	return false
 }
 
-// RowEncoder turns samples into Rows. It may be used again and again, by one goroutine at a time, and allocates nothing
-// once it has seen the largest batch. Its zero value is ready.
+// RowEncoder turns samples into Rows. It may be used again and again, by one goroutine at a time, and allocates nothing as
+// long as the buffers that it is given have room. Its zero value is ready.
 type RowEncoder struct {
-	tuples [maxFamilies][]byte
-	counts [maxFamilies]uint32
+	tuples   []byte
+	segments []segment
+	count    int
+	span     sampleSpan
+	// last is where a row is made that might not have room where it is to go.
+	last []byte
+}
+
+// Begin drops what was added, and has the next rows written into buffer, which is overwritten. More than it has room for go
+// to an array of their own.
+func (e *RowEncoder) Begin(buffer []byte) {
+	e.tuples, e.segments, e.count = buffer[:0], e.segments[:0], 0
+}
+
+// Rows hands over what was added, together with the buffer. The second result is that buffer, or the array that replaced
+// it.
+func (e *RowEncoder) Rows() (Rows, []byte) {
+	n := len(e.tuples)
+	all := e.tuples
+	for _, s := range e.segments {
+		all = binary.LittleEndian.AppendUint32(all, s.place)
+		all = binary.LittleEndian.AppendUint32(all, s.end)
+	}
+	rows := Rows{tuples: all[:n:n], segments: all[n:], count: e.count, span: e.span}
+	e.Begin(nil)
+	return rows, all
+}
+
+// extend makes the tuples of a family that end at the end of e.tuples a part of the rows. They are of a sample taken at a
+// time.
+func (e *RowEncoder) extend(place, rows int, unixMillis int64) {
+	if e.count == 0 {
+		e.span = sampleSpan{unixMillis, unixMillis}
+	}
+	e.span.oldest, e.span.newest = min(e.span.oldest, unixMillis), max(e.span.newest, unixMillis)
+	e.count += rows
+	if last := len(e.segments) - 1; last >= 0 && e.segments[last].place == uint32(place) {
+		e.segments[last].end = uint32(len(e.tuples))
+		return
+	}
+	e.segments = append(e.segments, segment{uint32(place), uint32(len(e.tuples))})
 }
 
 // Add appends the rows of a sample.
 func (e *RowEncoder) Add(host HostID, receivedAt time.Time, sample *catalogue.Sample) {
-	// What the tuples of a sample begin with is the same but for the number of their fields.
-	var start [2 + 12 + 8 + 12]byte
-	binary.BigEndian.PutUint32(start[2:], 8)
-	binary.BigEndian.PutUint64(start[6:], uint64(sample.TimeUnixMillis*1000-postgresEpochMicros))
-	binary.BigEndian.PutUint32(start[14:], 4)
-	binary.BigEndian.PutUint32(start[18:], uint32(host))
-	binary.BigEndian.PutUint32(start[22:], 8)
-	binary.BigEndian.PutUint64(start[26:], uint64(receivedAt.UnixMicro()-postgresEpochMicros))
+	start := newStart(host, sample.TimeUnixMillis, receivedAt)
 	for i, family := range catalogue.Families() {
 		count := family.Count(sample)
 		if count == 0 {
@@ -72,13 +129,12 @@ func (e *RowEncoder) Add(host HostID, receivedAt time.Time, sample *catalogue.Sa
 		}
 		shape := &shapes[i]
 		binary.BigEndian.PutUint16(start[:], shape.fields)
-		tuples := e.tuples[i]
 		for j := range count {
-			tuples = append(tuples, start[:shape.start]...)
-			tuples = shape.appendRow(tuples, family.Row(sample, j))
+			e.last = append(e.last[:0], start[:shape.start]...)
+			e.last = shape.appendRow(e.last, family.Row(sample, j))
+			e.tuples = append(e.tuples, e.last...)
 		}
-		e.tuples[i] = tuples
-		e.counts[i] += uint32(count)
+		e.extend(i, count, sample.TimeUnixMillis)
 	}
 }
 
@@ -92,11 +148,17 @@ type shape struct {
 	// wide says of each metric that its column is a bigint, and bytes is the most that the metrics take.
 	wide  []bool
 	bytes int
+	// steps are for AddEncoded, and most is how many rows of the family a sample may have.
+	steps []step
+	most  uint32
 }
 
 var shapes = func() (shapes [maxFamilies]shape) {
 	for i, family := range catalogue.Families() {
-		s := shape{fields: uint16(len(family.Columns())), start: 2 + 12 + 8, labels: len(family.Labels)}
+		s := shape{fields: uint16(len(family.Columns())), start: 2 + 12 + 8, labels: len(family.Labels), steps: newSteps(family), most: catalogue.MaxInstances}
+		if family.Single() {
+			s.most = 1
+		}
 		if s.labels == 0 {
 			s.start += 12
 		}
@@ -140,61 +202,29 @@ func (s *shape) appendRow(dst []byte, row catalogue.Row) []byte {
 	return dst[:n]
 }
 
-// Size is how many bytes Rows will need.
-func (e *RowEncoder) Size() int {
-	size := 0
-	for i := range e.tuples {
-		size += len(e.tuples[i])
-	}
-	return size
-}
-
-// Cap is how many bytes the encoder holds on to.
-func (e *RowEncoder) Cap() int {
-	size := 0
-	for i := range e.tuples {
-		size += cap(e.tuples[i])
-	}
-	return size
-}
-
-// Rows moves what was added into dst, which is overwritten and should have room for Size, and leaves the encoder empty.
-func (e *RowEncoder) Rows(dst []byte) Rows {
-	rows := Rows{data: dst[:0], counts: e.counts}
-	for i := range e.tuples {
-		rows.data = append(rows.data, e.tuples[i]...)
-		rows.ends[i] = uint32(len(rows.data))
-		e.tuples[i], e.counts[i] = e.tuples[i][:0], 0
-	}
-	return rows
-}
-
-// Reset drops what was added.
-func (e *RowEncoder) Reset() {
-	for i := range e.tuples {
-		e.tuples[i], e.counts[i] = e.tuples[i][:0], 0
-	}
-}
-
 // Tuple is one row, read field by field in the order of the columns.
 type Tuple struct{ rest []byte }
 
 // EachTuple yields the rows of one family. The tuples are parts of the rows.
 func (r *Rows) EachTuple(family *catalogue.Family, yield func(Tuple) error) error {
-	tuples, count := r.Tuples(family)
-	for range count {
-		fields := int(binary.BigEndian.Uint16(tuples))
-		tuple := Tuple{rest: tuples[2:]}
-		tuples = tuples[2:]
-		for range fields {
-			length := binary.BigEndian.Uint32(tuples)
-			tuples = tuples[4:]
-			if length != nullLength {
-				tuples = tuples[length:]
-			}
+	for place, tuples := range r.Segments {
+		if place != family.Place() {
+			continue
 		}
-		if err := yield(tuple); err != nil {
-			return err
+		for len(tuples) > 0 {
+			fields := int(binary.BigEndian.Uint16(tuples))
+			tuple := Tuple{rest: tuples[2:]}
+			tuples = tuples[2:]
+			for range fields {
+				length := binary.BigEndian.Uint32(tuples)
+				tuples = tuples[4:]
+				if length != nullLength {
+					tuples = tuples[length:]
+				}
+			}
+			if err := yield(tuple); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -52,39 +53,60 @@ func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
 			}
 			return nil
 		}))
-		_, count := rows.Tuples(family)
-		require.Equal(t, count, read, family.Name)
+		require.Equal(t, map[bool]int{false: 2, true: 4}[family.Name == "sensor"], read, family.Name)
+		require.True(t, rows.Has(family))
 	}
 }
 
 func TestEncoderForgetsWhatItHandedOver(t *testing.T) {
 	var encoder storage.RowEncoder
 	encoder.Add(1, received, storagetest.Flat(hostSample()))
-	first := encoder.Rows(nil)
-	require.Zero(t, encoder.Size())
+	first, _ := encoder.Rows()
 	encoder.Add(1, received, storagetest.Flat(hostSample()))
-	encoder.Reset()
-	second := encoder.Rows(nil)
+	encoder.Begin(nil)
+	second, _ := encoder.Rows()
 	require.Equal(t, 1, first.Count())
 	require.Zero(t, second.Count())
+	require.Zero(t, second.Bytes())
+	require.False(t, second.Has(catalogue.Host()))
 }
 
-func TestEncoderAllocatesNothingOnceItHasRoom(t *testing.T) {
+func TestEncoderWritesIntoTheBufferAsLongAsThereIsRoom(t *testing.T) {
+	var encoder storage.RowEncoder
+	encoder.Add(1, received, storagetest.Flat(hostSample()))
+	want, _ := encoder.Rows()
+	for _, room := range []int{0, 100, want.Bytes(), 4 * want.Bytes()} {
+		buffer := make([]byte, room)
+		encoder.Begin(buffer)
+		encoder.Add(1, received, storagetest.Flat(hostSample()))
+		encoder.Add(1, received, storagetest.Flat(hostSample()))
+		got, array := encoder.Rows()
+		require.Equal(t, 2*want.Bytes(), got.Bytes())
+		for place, tuples := range got.Segments { // the two rows are one segment
+			require.Zero(t, place)
+			require.Equal(t, slices.Concat(allRows(want), allRows(want)), slices.Concat(tuples[:want.Bytes()], tuples[want.Bytes():]))
+		}
+		require.Equal(t, room == 4*want.Bytes(), room > 0 && &array[0] == &buffer[0])
+	}
+}
+
+func TestEncoderAllocatesNothingWhereThereIsRoom(t *testing.T) {
 	var encoder storage.RowEncoder
 	sample, buffer := storagetest.Flat(hostSample()), make([]byte, 0, 64<<10)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
+		encoder.Begin(buffer)
 		encoder.Add(1, received, sample)
-		rows := encoder.Rows(buffer)
+		rows, _ := encoder.Rows()
 		require.Equal(t, 1, rows.Count())
 	}))
 }
 
 func BenchmarkEncode(b *testing.B) {
 	var encoder storage.RowEncoder
-	sample := storagetest.Flat(hostSample())
+	sample, buffer := storagetest.Flat(hostSample()), make([]byte, 1<<10)
 	b.ReportAllocs()
 	for b.Loop() {
+		encoder.Begin(buffer)
 		encoder.Add(1, received, sample)
-		encoder.Reset()
 	}
 }

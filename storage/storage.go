@@ -145,8 +145,6 @@ type Store interface {
 	SetHostLabels(ctx context.Context, host HostID, labels map[string]string) error
 	// Range answers a range query; series are in the order of the query's metrics, then of hosts or groups, then of labels.
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
-	// Coverage tells what the resolutions hold.
-	Coverage(ctx context.Context) ([]Coverage, error)
 	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
 	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	// Quarantine returns rejected samples, newest first, at most limit of them; host 0 stands for all hosts. The newest
@@ -154,6 +152,12 @@ type Store interface {
 	Quarantine(ctx context.Context, host HostID, limit int) ([]Quarantined, error)
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
+
+	// RollUp rolls samples up as far as they are complete, makes anew what came late, and drops what retention does not keep. A
+	// store does so by itself every minute; where another server is at it on the same database, it does nothing.
+	RollUp(ctx context.Context) error
+	// Coverage tells what each resolution has, the finest first.
+	Coverage(ctx context.Context) ([]Coverage, error)
 
 	// SaveAlerts inserts or replaces alerts by their id, and removes those ids that are in gone.
 	SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gohub-io/gohub/bench/measure"
 	"github.com/gohub-io/gohub/bench/oracle"
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // Options of a run.
@@ -28,7 +29,7 @@ type Options struct {
 	// scenarios run that store into SQLite or need no database.
 	DatabaseURL string
 	// Cluster is a TimescaleDB server that may be killed.
-	Cluster *Cluster
+	Cluster *rig.Cluster
 	// SQLite limits the run to the scenarios that store into SQLite.
 	SQLite bool
 	// Kills is how many processes and connections the random scenarios end in total; 0 for 400, or 14 of a short run.
@@ -242,7 +243,7 @@ func (o *Options) newWorld(ctx context.Context, one *scenario) (*world, error) {
 	if !one.sqlite && !one.alone {
 		admin := o.DatabaseURL
 		if o.Cluster != nil {
-			admin = o.Cluster.url
+			admin = o.Cluster.URL()
 		}
 		if w.store, err = newTimescale(ctx, admin, data); err != nil {
 			return w, err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // clusterPort is that of the tests' own TimescaleDB, which is killed: not the one that other tests share.
@@ -88,7 +90,7 @@ func startOptions(t *testing.T) Options {
 		Seed: uint64(time.Now().UnixNano()), Short: true, Progress: testLog{t},
 	}
 	if options.DatabaseURL == "" {
-		options.Cluster, err = StartCluster(t.Context(), "../../deploy/timescaledb/provide", clusterPort)
+		options.Cluster, err = rig.StartCluster(t.Context(), "../../deploy/timescaledb/provide", clusterPort)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, options.Cluster.Remove()) })
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // freezes stops every process of the database for a while, several times, each time at another moment of a flush.
@@ -28,8 +30,8 @@ func freezes(times, short int, length time.Duration) func(context.Context, *worl
 }
 
 func (w *world) freezeDatabase(ctx context.Context, length time.Duration) error {
-	defer w.options.Cluster.thaw()
-	if err := w.options.Cluster.freeze(); err != nil {
+	defer w.options.Cluster.Thaw()
+	if err := w.options.Cluster.Freeze(); err != nil {
 		return err
 	}
 	w.faults++
@@ -101,7 +103,7 @@ func (w *world) freezeServer(ctx context.Context, length time.Duration) error {
 	pid := w.servers[i].process.command.Process.Pid
 	var failure error // written before sprung is closed
 	at := points[w.random.IntN(len(points))]
-	trap := w.servers[i].traps.set(at, w.random.IntN(4), true, func() { failure = freeze(pid) })
+	trap := w.servers[i].traps.set(at, w.random.IntN(4), true, func() { failure = rig.Freeze(pid) })
 	defer w.servers[i].traps.clear()
 	if err := w.sprung(ctx, trap); err != nil {
 		return fmt.Errorf("freeze server %d %s: %w", i, at, err)
@@ -116,7 +118,7 @@ func (w *world) freezeServer(ctx context.Context, length time.Duration) error {
 		err = fmt.Errorf("with server %d frozen %s: %w", i, at, err)
 	}
 	pause(ctx, length)
-	if failure := thaw(pid); failure != nil {
+	if failure := rig.Thaw(pid); failure != nil {
 		return fmt.Errorf("wake server %d: %w", i, failure)
 	}
 	return err

@@ -71,7 +71,7 @@ func (w *world) ambush(ctx context.Context, one ambush) error {
 	w.servers[0].note(ctx)
 	victims := map[victim]func(){
 		nobody: func() {}, theServer: w.servers[0].process.kill, theAgents: w.agents.kill,
-		theCluster: func() { _ = w.options.Cluster.kill(ctx) }, // what it did not kill it kills below
+		theCluster: func() { _ = w.options.Cluster.Kill(ctx) }, // what it did not kill it kills below
 	}
 	skip, connect := w.random.IntN(8), one.at == beforeWelcome || one.at == afterWelcome
 	if connect {
@@ -102,10 +102,10 @@ func (w *world) ambush(ctx context.Context, one ambush) error {
 			return err
 		}
 	case theCluster:
-		if err := w.options.Cluster.kill(ctx); err != nil {
+		if err := w.options.Cluster.Kill(ctx); err != nil {
 			return err
 		}
-		if err := w.options.Cluster.start(ctx); err != nil {
+		if err := w.options.Cluster.Start(ctx); err != nil {
 			return err
 		}
 	}

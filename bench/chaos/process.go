@@ -1,30 +1,29 @@
 package chaos
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // process is a program that can be killed at any moment.
 type process struct {
 	name    string
 	command *exec.Cmd
-	log     *tail
+	log     *rig.Tail
 	ended   chan struct{} // closed when it has been waited for, after err is set
 	err     error
 }
 
 // startProcess runs a program. stdout nil is the log.
 func startProcess(name string, command *exec.Cmd, stdout io.Writer) (*process, error) {
-	p := &process{name: name, command: command, log: &tail{}, ended: make(chan struct{})}
+	p := &process{name: name, command: command, log: &rig.Tail{}, ended: make(chan struct{})}
 	command.Stderr = p.log
 	if command.Stdout = stdout; stdout == nil {
 		command.Stdout = p.log
@@ -67,31 +66,4 @@ func (p *process) stop(limit time.Duration) error {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
 	return p.wait(limit)
-}
-
-// tail keeps the end of what a process says.
-type tail struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// tailBytes is enough for the words before an end.
-const tailBytes = 8 << 10
-
-// Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text.Write(p)
-	if over := t.text.Len() - tailBytes; over > 0 {
-		t.text.Next(over)
-	}
-	return len(p), nil
-}
-
-// String returns what was kept.
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(t.text.String())
 }

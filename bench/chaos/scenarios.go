@@ -118,11 +118,11 @@ func (w *world) killSome(ctx context.Context, database bool) error {
 func (w *world) killDatabase(ctx context.Context) error {
 	w.faults++
 	w.kills++
-	if err := w.options.Cluster.kill(ctx); err != nil {
+	if err := w.options.Cluster.Kill(ctx); err != nil {
 		return err
 	}
 	w.moment(ctx, 200*time.Millisecond)
-	return w.options.Cluster.start(ctx)
+	return w.options.Cluster.Start(ctx)
 }
 
 // spread leads each agent to a server.

@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // server is a place for gohub-server, which comes and goes.
@@ -54,7 +54,7 @@ func (w *world) startServer(ctx context.Context, i int) error {
 func (w *world) launchServer(s *server) error {
 	var err error
 	for _, address := range []*string{&s.http, &s.grpc} {
-		if *address, err = freeAddress(w.random); err != nil {
+		if *address, err = rig.FreeAddress(); err != nil {
 			return err
 		}
 	}
@@ -72,21 +72,6 @@ func (w *world) launchServer(s *server) error {
 	s.past, s.duplicates = s.past+s.duplicates, 0
 	s.process, err = startProcess("gohub-server", command, nil)
 	return err
-}
-
-// freeAddress finds a free port below those that systems give to outgoing connections (Linux: from 32768), so that nobody
-// who looks for a server that was killed meets itself.
-func freeAddress(random *rand.Rand) (string, error) {
-	const first, ports, tries = 20_000, 12_000, 100
-	var err error
-	for range tries {
-		var listener net.Listener
-		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+random.IntN(ports))); err == nil {
-			defer listener.Close()
-			return listener.Addr().String(), nil
-		}
-	}
-	return "", fmt.Errorf("find a free port: %w", err)
 }
 
 func (s *server) ready(ctx context.Context) error {

@@ -136,6 +136,12 @@ func (f *Fleet) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// Hello is an agent's first message, and Prepared are those after it: of each the encoding, which must not be changed.
+func (f *Fleet) Hello(agent int) []byte { return f.agents[agent].hello }
+
+// Prepared is documented with Hello. It is empty before Prepare.
+func (f *Fleet) Prepared(agent int) [][]byte { return f.prepared[agent] }
+
 // Start lets the agents send, once they are connected.
 func (f *Fleet) Start() { f.start.Do(func() { close(f.started) }) }
 

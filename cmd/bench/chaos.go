@@ -11,6 +11,7 @@ import (
 
 	"github.com/gohub-io/gohub/bench/chaos"
 	"github.com/gohub-io/gohub/bench/measure"
+	"github.com/gohub-io/gohub/bench/rig"
 )
 
 // chaosSettings are the flags that only chaos has.
@@ -35,7 +36,7 @@ func (s *settings) chaos(ctx context.Context, stdout, stderr io.Writer) (err err
 		return err
 	}
 	if o.DatabaseURL == "" && !o.SQLite {
-		o.Cluster, err = chaos.StartCluster(ctx, filepath.Join("deploy", "timescaledb", "provide"), s.options.ClusterPort)
+		o.Cluster, err = rig.StartCluster(ctx, filepath.Join("deploy", "timescaledb", "provide"), s.options.ClusterPort)
 		if err != nil {
 			return fmt.Errorf("%w; run it from the top of the repository, or give --database-url or --sqlite", err)
 		}

@@ -27,12 +27,13 @@ const usage = `gohub-bench starts a server against fresh databases on this machi
 
 Usage:
   gohub-bench ingest  [flags]   durable rows a second, against raw COPY (and VictoriaMetrics, if it is installed)
+  gohub-bench socket  [flags]   CPU of the server a row, from its message to the database's socket
   gohub-bench idle    [flags]   memory of the server a connected idle agent
   gohub-bench storm   [flags]   kill the server: time until every agent streams again, and nothing lost or doubled
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
   gohub-bench soak    [flags]   stream for long: what grows in the server
-  gohub-bench all     [flags]   ingest, idle, storm and latency
+  gohub-bench all     [flags]   ingest, socket, idle, storm and latency
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
 
@@ -146,7 +147,7 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 	}
 	modes := []string{mode}
 	if mode == "all" {
-		modes = []string{"ingest", "idle", "storm", "latency"}
+		modes = []string{"ingest", "socket", "idle", "storm", "latency"}
 	}
 	var reports []*measure.Report
 	var failures []error
@@ -173,7 +174,7 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000}
 	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])

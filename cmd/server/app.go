@@ -14,9 +14,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -38,7 +40,7 @@ import (
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
 //	                   └────Observe───▶ live.State ◀────────┘
 //	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
-//	                                      ├──▶ /metrics
+//	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
 //
 // Every HTTP request and every gRPC call passes auth.Authoriser first.
@@ -49,6 +51,7 @@ type App struct {
 	store        storage.Store
 	ingest       *ingest.Server
 	hub          *live.Hub
+	exposition   *live.Exposition
 	alerts       *alert.Engine
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
@@ -84,7 +87,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	if app.store, err = openStore(ctx, config); err != nil {
+	if app.store, err = openStore(ctx, config, log); err != nil {
 		return nil, err
 	}
 	app.closers = append(app.closers, app.store.Close)
@@ -110,10 +113,10 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err := restore(ctx, state, app.store); err != nil {
 		return nil, err
 	}
-	registry.MustRegister(live.NewCollector(state))
+	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})
 	app.hub = live.NewHub(state, live.HubOptions{Logger: log.With("part", "live"), Registerer: registry})
 	app.alerts, err = alert.NewEngine(alert.Options{
-		Config: config.Alerts, Source: state, Store: app.store, Publish: app.hub.PublishAlerts,
+		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts,
 		Link: config.PublicURL, UserAgent: "GoHub/" + version, Proxy: http.ProxyFromEnvironment,
 		Logger: log.With("part", "alert"), Registerer: registry,
 	})
@@ -123,6 +126,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: app.store, Observer: state, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
+		MaxAge: config.oldestSample(),
 		Logger: log.With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
@@ -137,7 +141,8 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 
 	handler, err := newHandler(handlerOptions{
 		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
-		dashboard: pages.handler, registry: registry, log: log,
+		dashboard: pages.handler, log: log,
+		metrics: app.metricsHandler(registry), hostMetrics: app.exposition.MetricsHandler(nil, log.With("part", "live")),
 		ready: []readinessSource{
 			{check: app.store.Ping, problem: "the database does not answer"},
 			{check: app.ingest.Ready, problem: "samples can not be stored"},
@@ -167,6 +172,16 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	return app, nil
 }
 
+// metricsHandler answers at /metrics: with the server's own metrics, and with those of the hosts unless they are to be apart.
+func (a *App) metricsHandler(own *prometheus.Registry) http.Handler {
+	if a.config.MetricsHosts == metricsTogether {
+		return a.exposition.MetricsHandler(own, a.log.With("part", "live"))
+	}
+	return promhttp.HandlerFor(own, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
+	})
+}
+
 func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
@@ -182,24 +197,31 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a
-		// buffer for each while it waits whether more comes: a round of pings would take as much memory as the streams. To
-		// read there is little room (with TLS; without, it is borrowed), and their few headers are not worth a table.
+		// buffer for each while it waits whether more comes: a round of pings would take as much memory as the streams. Their
+		// few headers are not worth a table.
 		grpc.WriteBufferSize(0),
-		grpc.ReadBufferSize(4 << 10),
 		grpc.HeaderTableSize(0),
+		experimental.BufferPool(ingest.Buffers()),
 	}
-	transport := insecure.NewCredentials()
+	// What is read into belongs to a connection for good with TLS, and is borrowed without.
+	transport, readBuffer := insecure.NewCredentials(), 8<<10
 	if tlsConfig != nil {
-		transport = credentials.NewTLS(tlsConfig)
+		transport, readBuffer = credentials.NewTLS(tlsConfig), 4<<10
 	}
+	options = append(options, grpc.ReadBufferSize(readBuffer))
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)
 }
 
-func openStore(ctx context.Context, config Config) (storage.Store, error) {
-	if config.DatabaseURL == "" {
-		return sqlite.Open(config.DataDir)
+func openStore(ctx context.Context, config Config, log *slog.Logger) (storage.Store, error) {
+	retention, err := config.retention()
+	if err != nil {
+		return nil, err
 	}
-	store, err := timescale.Open(ctx, config.DatabaseURL)
+	options := storage.Options{Retention: retention, Logger: log}
+	if config.DatabaseURL == "" {
+		return sqlite.Open(config.DataDir, options)
+	}
+	store, err := timescale.Open(ctx, config.DatabaseURL, options)
 	if errors.Is(err, storage.ErrUnavailable) {
 		return nil, fmt.Errorf("%w; check that the database runs and that database_url is right, or unset it to store into SQLite", err)
 	}
@@ -265,6 +287,7 @@ func (a *App) Run(ctx context.Context) error {
 		})
 	}
 	start(&parts, "live", func() error { return a.hub.Run(background) })
+	start(&parts, "exposition", func() error { return a.exposition.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
 	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })

@@ -58,6 +58,14 @@ type Config struct {
 	IngestBufferBytes     int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
 	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 
+	RetentionRaw    string `yaml:"retention_raw" env:"RETENTION_RAW" help:"how long samples are kept, as 48h, 7d, 2y or forever"`
+	RetentionMinute string `yaml:"retention_minute" env:"RETENTION_MINUTE" help:"how long the rollups of a minute are kept"`
+	RetentionHour   string `yaml:"retention_hour" env:"RETENTION_HOUR" help:"how long the rollups of an hour are kept"`
+	RetentionDay    string `yaml:"retention_day" env:"RETENTION_DAY" help:"how long the rollups of a day are kept"`
+
+	MetricsHosts        string `yaml:"metrics_hosts" env:"METRICS_HOSTS" help:"together: /metrics has the hosts too; separate: only /metrics/hosts has them"`
+	MetricsNodeExporter bool   `yaml:"metrics_node_exporter" env:"METRICS_NODE_EXPORTER" help:"show the hosts under node_exporter's metric names too"`
+
 	LogLevel        string        `yaml:"log_level" env:"LOG_LEVEL" help:"debug, info, warn or error"`
 	LogFormat       string        `yaml:"log_format" env:"LOG_FORMAT" help:"text or json"`
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT" help:"how long a stop may take to store what was received, 1s to 10m"`
@@ -65,12 +73,20 @@ type Config struct {
 	Alerts alert.Config `yaml:"alerts"`
 }
 
+// The values of metrics_hosts.
+const (
+	metricsTogether = "together"
+	metricsSeparate = "separate"
+)
+
 func defaultConfig() Config {
 	return Config{
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
 		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192,
-		LogLevel: "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
+		RetentionRaw: "7d", RetentionMinute: "90d", RetentionHour: "2y", RetentionDay: forever,
+		MetricsHosts: metricsTogether,
+		LogLevel:     "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
 	}
 }
 
@@ -248,12 +264,16 @@ func (c *Config) check() error {
 		value  string
 		values []string
 	}{
-		"log_level":  {c.LogLevel, []string{"debug", "info", "warn", "error"}},
-		"log_format": {c.LogFormat, []string{"text", "json"}},
+		"log_level":     {c.LogLevel, []string{"debug", "info", "warn", "error"}},
+		"log_format":    {c.LogFormat, []string{"text", "json"}},
+		"metrics_hosts": {c.MetricsHosts, []string{metricsTogether, metricsSeparate}},
 	} {
 		if !slices.Contains(allowed.values, allowed.value) {
 			return fmt.Errorf("%s is %q; allowed are %s", key, allowed.value, strings.Join(allowed.values, ", "))
 		}
+	}
+	if _, err := c.retention(); err != nil {
+		return err
 	}
 	if err := between("flush_age", c.FlushAge, time.Millisecond, 10*time.Second); err != nil {
 		return err

@@ -107,7 +107,7 @@ func split(command string) (words []string) {
 
 // fillForExamples stores what the examples ask for: two hosts, now and on two days of 2026.
 func fillForExamples(t *testing.T, directory string) {
-	store, err := sqlite.Open(directory)
+	store, err := sqlite.Open(directory, storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer store.Close()
 	for _, name := range []string{"web-1", "web-2"} {

@@ -289,11 +289,12 @@ func TestEndToEndPrometheus(t *testing.T) {
 	response, err = http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
-	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
-	check.Stdin = response.Body
-	complaints, err := check.CombinedOutput()
-	require.NoError(t, err, string(complaints))
-	require.Empty(t, string(complaints))
+	requireNoComplaints(t, response.Body)
+	request.URL.Path = "/metrics/hosts"
+	response, err = http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	requireNoComplaints(t, response.Body)
 
 	directory, address := t.TempDir(), freeAddress(t)
 	config := filepath.Join(directory, "prometheus.yml")
@@ -323,6 +324,16 @@ scrape_configs:
 		require.NoError(t, err)
 		return answer.Data.Result[0].Metric["host"] == hostname
 	}, 60*time.Second, 200*time.Millisecond, "Prometheus has this host's memory")
+}
+
+// requireNoComplaints has Prometheus' own tool read an exposition.
+func requireNoComplaints(t *testing.T, exposition io.Reader) {
+	t.Helper()
+	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	check.Stdin = exposition
+	complaints, err := check.CombinedOutput()
+	require.NoError(t, err, string(complaints))
+	require.Empty(t, string(complaints))
 }
 
 // TestEndToEndForeignClient lists and calls the query service with grpcurl, which knows it by reflection alone.

@@ -15,8 +15,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/klauspost/compress/gzhttp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/gohub-io/gohub/auth"
 	gateway "github.com/gohub-io/gohub/proto/gateway/gohub/v1"
@@ -32,9 +30,11 @@ type handlerOptions struct {
 	live       http.Handler
 	authoriser *auth.Authoriser
 	dashboard  http.Handler
-	registry   *prometheus.Registry
-	ready      []readinessSource
-	log        *slog.Logger
+	// metrics answers at /metrics, hostMetrics at /metrics/hosts.
+	metrics, hostMetrics http.Handler
+
+	ready []readinessSource
+	log   *slog.Logger
 }
 
 // newHandler routes HTTP. Every request passes the authoriser.
@@ -55,9 +55,8 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })))
 	mux.Handle("/readyz", read(readiness(o.ready, o.log)))
-	mux.Handle("/metrics", read(promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4, EnableOpenMetrics: true,
-	})))
+	mux.Handle("/metrics", read(o.metrics))
+	mux.Handle("/metrics/hosts", read(o.hostMetrics))
 	mux.Handle("/api/v1/live", read(o.live))
 	mux.Handle("/api/v1/openapi.json", gzhttp.GzipHandler(read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

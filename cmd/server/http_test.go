@@ -88,7 +88,7 @@ func TestMistakesInRequestsAreToldAsJSON(t *testing.T) {
 func TestHEADWorksWhereGETDoes(t *testing.T) {
 	address := startApp(t)
 	for _, target := range []string{
-		"/healthz", "/readyz", "/metrics", "/api/v1/hosts", "/api/v1/metrics", "/api/v1/info", "/api/v1/alerts", "/api/v1/rules",
+		"/healthz", "/readyz", "/metrics", "/metrics/hosts", "/api/v1/hosts", "/api/v1/metrics", "/api/v1/info", "/api/v1/alerts", "/api/v1/rules",
 		"/api/v1/session", "/api/v1/openapi.json",
 	} {
 		_, want, _ := ask(t, http.MethodGet, "http://"+address+target)

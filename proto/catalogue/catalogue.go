@@ -45,12 +45,16 @@ type Metric struct {
 
 	// Index is the metric's place in Family.Metrics.
 	Index int
+	// Number is that of the field in the family's message.
+	Number protowire.Number
 }
 
 // Label is one of the fields that tell a family's instances on one host apart.
 type Label struct {
 	Name string
 	Help string
+	// Number is that of the field in the family's message.
+	Number protowire.Number
 }
 
 // Family is one message type of the contract and one table: a row a tick and instance.
@@ -64,6 +68,8 @@ type Family struct {
 	Ephemeral bool
 	Labels    []Label
 	Metrics   []*Metric
+	// Number is that of the field in Sample.
+	Number protowire.Number
 
 	// index is the family's place in Families.
 	index int
@@ -120,6 +126,7 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 		Table:     options.GetTable(),
 		Help:      options.GetHelp(),
 		Ephemeral: options.GetEphemeral(),
+		Number:    sample.Number(),
 		single:    !sample.IsList(),
 	}
 	for i := range message.Fields().Len() {
@@ -132,7 +139,7 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 				return nil, fmt.Errorf("label %s is not a string", descriptor.FullName())
 			}
 			family.byNumber = put(family.byNumber, descriptor.Number(), field{known: true, wireType: protowire.BytesType, label: true, index: len(family.Labels)})
-			family.Labels = append(family.Labels, Label{Name: string(descriptor.Name()), Help: label.GetHelp()})
+			family.Labels = append(family.Labels, Label{Name: string(descriptor.Name()), Help: label.GetHelp(), Number: descriptor.Number()})
 		case proto.HasExtension(fieldOptions, gohubv1.E_Metric):
 			metric, err := newMetric(family, descriptor, proto.GetExtension(fieldOptions, gohubv1.E_Metric).(*gohubv1.MetricOptions))
 			if err != nil {
@@ -164,6 +171,7 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 		Kind:            options.GetKind(),
 		Help:            options.GetHelp(),
 		PrometheusScale: 1,
+		Number:          field.Number(),
 	}
 	switch field.Kind() {
 	case protoreflect.FloatKind:
@@ -221,6 +229,9 @@ func MetricByName(name string) (*Metric, bool) {
 	metric, ok := byMetric[name]
 	return metric, ok
 }
+
+// SampleTime is the number of the field of Sample that has its time.
+func SampleTime() protowire.Number { return sampleTime }
 
 // Place is the family's place in Families.
 func (f *Family) Place() int { return f.index }

@@ -32,6 +32,9 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 		if err := insertGaps(ctx, tx, chosen); err != nil {
 			return err
 		}
+		if err := noteLate(ctx, tx, chosen); err != nil {
+			return err
+		}
 		return advanceCursors(ctx, tx, cursors)
 	})
 	if err != nil {
@@ -88,7 +91,7 @@ func insertFamily(ctx context.Context, tx *sql.Tx, family *catalogue.Family, bat
 		}
 	}()
 	for _, batch := range batches {
-		if _, count := batch.Rows.Tuples(family); count == 0 {
+		if !batch.Rows.Has(family) {
 			continue
 		}
 		if statement == nil {

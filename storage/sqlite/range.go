@@ -10,8 +10,8 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// dialect: times are Unix milliseconds, and lists are JSON.
-var dialect = storage.Dialect{
+// rangeDialect: times are Unix milliseconds, and lists are JSON.
+var rangeDialect = storage.RangeDialect{
 	Placeholder: func(n int) string { return "?" + strconv.Itoa(n) },
 	Time:        func(t time.Time) any { return t.UnixMilli() },
 	Width:       func(width time.Duration) any { return width.Milliseconds() },
@@ -62,7 +62,7 @@ func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Seri
 }
 
 func (s *Store) selectRange(ctx context.Context, selection storage.Selection) ([]storage.Series, error) {
-	sql, args := selection.SQL(dialect)
+	sql, args := selection.SQL(rangeDialect)
 	rows, err := s.read.QueryContext(ctx, sql, args...)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	migratesqlite "github.com/golang-migrate/migrate/v4/database/sqlite"
@@ -28,14 +29,21 @@ const FileName = "gohub.db"
 // Store is a storage.Store on one SQLite file in WAL mode. SQLite has one writer: writes queue on one connection, reads
 // have connections of their own and never wait for it.
 type Store struct {
-	write *sql.DB
-	read  *sql.DB
+	write   *sql.DB
+	read    *sql.DB
+	options storage.Options
+	// rolling is held by who rolls up.
+	rolling sync.Mutex
+
+	stop context.CancelFunc
+	// running counts the goroutines of the store, which stop ends.
+	running sync.WaitGroup
 }
 
 var _ storage.Store = (*Store)(nil)
 
 // Open opens or creates the database in a directory, which it creates too if needed, and migrates its schema.
-func Open(directory string) (*Store, error) {
+func Open(directory string, options storage.Options) (*Store, error) {
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data directory %s: %w; choose one that this user may write with --data-dir", directory, err)
 	}
@@ -52,14 +60,23 @@ func Open(directory string) (*Store, error) {
 	if err := migrateFile(path); err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	store := &Store{}
+	background, stop := context.WithCancel(context.Background())
+	store := &Store{options: options.WithDefaults(), stop: stop}
 	if store.write, err = openFile(path, 1); err != nil {
+		stop()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
 	}
 	// Two readers a core would only contend for the page cache; four serve a dashboard.
 	if store.read, err = openFile(path, 4); err != nil {
+		stop()
 		store.write.Close()
 		return nil, fmt.Errorf("open %s for reading: %w", path, err)
+	}
+	if err := store.inTx(background, func(tx *sql.Tx) error { return makeRollups(background, tx) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the rollups in %s: %w", path, err), store.Close())
+	}
+	if !options.Idle {
+		store.running.Go(func() { storage.KeepRolledUp(background, store, store.options.Logger) })
 	}
 	return store, nil
 }
@@ -96,7 +113,11 @@ func migrateFile(path string) error {
 }
 
 // Close implements storage.Store.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *Store) Close() error {
+	s.stop()
+	s.running.Wait()
+	return errors.Join(s.read.Close(), s.write.Close())
+}
 
 // Ping implements storage.Store.
 func (s *Store) Ping(ctx context.Context) error { return classify(s.read.PingContext(ctx)) }

@@ -16,7 +16,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
-		store, err := Open(t.TempDir())
+		store, err := Open(t.TempDir(), storage.Options{Idle: true})
 		require.NoError(t, err)
 		return store
 	})
@@ -24,11 +24,11 @@ func TestConformance(t *testing.T) {
 
 func TestReopenedFileKeepsItsHosts(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "with space?#%", "data")
-	store, err := Open(directory)
+	store, err := Open(directory, storage.Options{Idle: true})
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(directory, FileName))
 	require.NoError(t, store.Close())
-	store, err = Open(directory)
+	store, err = Open(directory, storage.Options{Idle: true})
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
 }
@@ -36,19 +36,19 @@ func TestReopenedFileKeepsItsHosts(t *testing.T) {
 func TestOpenNamesUnusableDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	_, err := Open(filepath.Join(file, "data"))
+	_, err := Open(filepath.Join(file, "data"), storage.Options{})
 	require.ErrorContains(t, err, file)
 	require.ErrorContains(t, err, "--data-dir")
 }
 
 func TestOpenRefusesNewerSchema(t *testing.T) {
 	directory := t.TempDir()
-	store, err := Open(directory)
+	store, err := Open(directory, storage.Options{Idle: true})
 	require.NoError(t, err)
 	_, err = store.write.Exec("UPDATE schema_migrations SET version = 9999")
 	require.NoError(t, err)
 	require.NoError(t, store.Close())
-	_, err = Open(directory)
+	_, err = Open(directory, storage.Options{Idle: true})
 	require.ErrorIs(t, err, storage.ErrSchemaNewer)
 	require.ErrorContains(t, err, "9999")
 }
@@ -56,13 +56,13 @@ func TestOpenRefusesNewerSchema(t *testing.T) {
 func TestOpenRefusesFileThatIsNoDatabase(t *testing.T) {
 	directory := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(directory, FileName), []byte("this is not a database, but a text that is long enough to be read as one"), 0o600))
-	_, err := Open(directory)
+	_, err := Open(directory, storage.Options{Idle: true})
 	require.ErrorContains(t, err, FileName)
 }
 
 // TestCancelledRangeEndsInTheDatabase cancels a query over enough rows that it runs for seconds.
 func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
-	store, err := Open(t.TempDir())
+	store, err := Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
 	defer store.Close()
 	_, err = store.write.ExecContext(t.Context(), `

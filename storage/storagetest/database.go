@@ -38,3 +38,24 @@ func DatabaseURL(t testing.TB) string {
 	parsed.Path = "/" + name
 	return parsed.String()
 }
+
+// CommunityURL is DatabaseURL for TimescaleDB's Community edition, on the server that GOHUB_TEST_COMMUNITY_URL names. That
+// server has one session: connections take turns, and a transaction holds up all others until it ends.
+func CommunityURL(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv("GOHUB_TEST_COMMUNITY_URL")
+	if server == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("GOHUB_TEST_COMMUNITY_URL is not set; `make test` sets it")
+		}
+		t.Skip("GOHUB_TEST_COMMUNITY_URL is not set; `deploy/timescaledb/community/provide start` prints one")
+	}
+	parsed, err := url.Parse(server)
+	require.NoError(t, err)
+	// A name is a database as long as it has connections. This one keeps it for the test, and others waiting.
+	parsed.Path = "/gohub_test_" + strings.ToLower(rand.Text()[:12])
+	keeper, err := pgx.Connect(context.Background(), parsed.String())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, keeper.Close(context.Background())) })
+	return parsed.String()
+}

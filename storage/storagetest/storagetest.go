@@ -57,13 +57,17 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DescribeAndPing", describe},
 		{"CancelledContextIsReturned", cancelled},
 	}
+	var count tally
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(func() { count.add(t) })
 			s := open(t)
 			t.Cleanup(func() { require.NoError(t, s.Close()) })
+			count.name(t, s)
 			c.run(t, s)
 		})
 	}
+	count.tell(t)
 }
 
 // register makes a host with epoch 7.
@@ -96,7 +100,8 @@ func Rows(host storage.HostID, receivedAt time.Time, samples ...*gohubv1.Sample)
 	for _, sample := range samples {
 		encoder.Add(host, receivedAt, Flat(sample))
 	}
-	return encoder.Rows(nil)
+	rows, _ := encoder.Rows()
+	return rows
 }
 
 // Register registers one agent.

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	pgxv5 "github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,7 +56,10 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 		if err != nil {
 			return nil, fmt.Errorf("append %d batches: %w", len(batches), classify(err))
 		}
-		outcomes, moves = judge(cursors, batches)
+		outcomes, moves = judge(batches, func(batch *storage.Batch) (storage.Cursor, bool) {
+			cursor, known := cursors[batch.Spool()]
+			return cursor, known
+		})
 	}
 }
 
@@ -66,30 +70,60 @@ const tries = 5
 type move struct {
 	spool      storage.Spool
 	prev, next storage.Cursor
+	// oldest and newest are the times of the samples that come with it, in Unix milliseconds. Without samples, oldest is the
+	// end of time.
+	oldest, newest int64
+}
+
+// add has a batch come with the move.
+func (m *move) add(batch *storage.Batch) {
+	m.next = storage.Cursor{Seq: batch.Seq, Checksum: batch.Checksum}
+	if batch.Rows.Count() > 0 {
+		oldest, newest := batch.Rows.Times()
+		m.oldest, m.newest = min(m.oldest, oldest), max(m.newest, newest)
+	}
+}
+
+// newMove begins one of a spool, from a cursor.
+func newMove(spool storage.Spool, from storage.Cursor) move {
+	return move{spool: spool, prev: from, next: from, oldest: math.MaxInt64, newest: math.MinInt64}
 }
 
 // expect takes the batches' word for where the cursors are.
 func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
-	cursors := make(map[storage.Spool]storage.Cursor, len(batches))
-	for _, batch := range batches {
-		if _, seen := cursors[batch.Spool()]; !seen {
-			cursors[batch.Spool()] = storage.Cursor{Seq: batch.Prev}
-		}
-	}
-	return judge(cursors, batches)
+	return judge(batches, func(batch *storage.Batch) (storage.Cursor, bool) { return storage.Cursor{Seq: batch.Prev}, true })
 }
 
-func judge(cursors map[storage.Spool]storage.Cursor, batches []*storage.Batch) ([]storage.Outcome, []move) {
-	before := maps.Clone(cursors)
-	outcomes := storage.Judge(cursors, batches)
-	moves := make([]move, 0, len(cursors))
-	for spool, cursor := range cursors {
-		if cursor != before[spool] {
-			moves = append(moves, move{spool: spool, prev: before[spool], next: cursor})
+// judge decides on batches whose spools' cursors are where at says, if it knows the spool.
+func judge(batches []*storage.Batch, at func(*storage.Batch) (storage.Cursor, bool)) ([]storage.Outcome, []move) {
+	outcomes, moves := make([]storage.Outcome, len(batches)), make([]move, 0, len(batches))
+	places := placesPool.Get().(map[storage.Spool]int)
+	defer func() {
+		clear(places)
+		placesPool.Put(places)
+	}()
+	for i, batch := range batches {
+		place, seen := places[batch.Spool()]
+		if !seen {
+			stored, known := at(batch)
+			if !known {
+				outcomes[i] = storage.Fenced
+				continue
+			}
+			place = len(moves)
+			places[batch.Spool()] = place
+			moves = append(moves, newMove(batch.Spool(), stored))
+		}
+		m := &moves[place]
+		if outcomes[i] = m.next.Judge(batch); outcomes[i] == storage.Stored {
+			m.add(batch)
 		}
 	}
-	return outcomes, moves
+	return outcomes, slices.DeleteFunc(moves, func(m move) bool { return m.next == m.prev })
 }
+
+// placesPool has empty maps.
+var placesPool = sync.Pool{New: func() any { return map[storage.Spool]int{} }}
 
 // commit runs the transaction. It returns errCursorMoved if a cursor is not at the start of its move.
 func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batches []*storage.Batch) (err error) {
@@ -110,15 +144,24 @@ func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batche
 
 // copyAll copies everything that the batches hold.
 func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch) error {
-	parts := make(net.Buffers, 0, len(batches)+2)
-	for _, family := range catalogue.Families() {
-		parts = parts[:0]
-		for _, batch := range batches {
-			if tuples, count := batch.Rows.Tuples(family); count > 0 {
-				parts = append(parts, tuples)
-			}
+	families := catalogue.Families()
+	parts := partsPool.Get().(*[]net.Buffers)
+	defer func() {
+		for i, tuples := range *parts {
+			clear(tuples) // not to keep the rows
+			(*parts)[i] = tuples[:0]
 		}
-		if err := copyBinary(ctx, connection, family.Table, family.Columns(), parts); err != nil {
+		partsPool.Put(parts)
+	}()
+	for _, batch := range batches {
+		batch.Rows.Segments(func(place int, tuples []byte) bool {
+			(*parts)[place] = append((*parts)[place], tuples)
+			return true
+		})
+	}
+	for i, family := range families {
+		tuples := (*parts)[i]
+		if err := copyBinary(ctx, connection, family.Table, family.Columns(), tuples); err != nil {
 			return err
 		}
 	}
@@ -127,6 +170,9 @@ func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.
 	}
 	return copyBinary(ctx, connection, "quarantine", quarantineColumns, quarantineTuples(batches))
 }
+
+// partsPool has lists of tuples, one a family.
+var partsPool = sync.Pool{New: func() any { parts := make([]net.Buffers, len(catalogue.Families())); return &parts }}
 
 // advance moves the cursors and commits, in one message to the database.
 func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error {
@@ -144,17 +190,21 @@ func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error
 // advanceSQL is the statement that moves the cursors. It is text, because only so does the commit go in the same
 // message; it is made of numbers alone.
 func advanceSQL(moves []move) string {
-	columns := [5]strings.Builder{}
+	columns := [7][]byte{}
+	oldest := int64(math.MaxInt64)
 	for i, m := range moves {
-		for j, number := range [5]uint64{uint64(m.spool.Host), m.spool.Epoch, m.prev.Seq, m.next.Seq, uint64(m.next.Checksum)} {
+		oldest = min(oldest, m.oldest)
+		for j, number := range [7]int64{
+			int64(m.spool.Host), int64(m.spool.Epoch), int64(m.prev.Seq), int64(m.next.Seq), int64(m.next.Checksum), m.oldest, m.newest,
+		} {
 			if i > 0 {
-				columns[j].WriteByte(',')
+				columns[j] = append(columns[j], ',')
 			}
-			columns[j].WriteString(strconv.FormatUint(number, 10))
+			columns[j] = strconv.AppendInt(columns[j], number, 10)
 		}
 	}
-	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}', '{%s}')",
-		columns[0].String(), columns[1].String(), columns[2].String(), columns[3].String(), columns[4].String())
+	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', %d)",
+		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], oldest)
 }
 
 func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.Spool]storage.Cursor, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-var dialect = storage.Dialect{
+var rangeDialect = storage.RangeDialect{
 	Placeholder: func(n int) string { return "$" + strconv.Itoa(n) },
 	Time:        func(t time.Time) any { return t },
 	Width:       func(width time.Duration) any { return width },
@@ -55,7 +55,7 @@ func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Seri
 }
 
 func (s *Store) selectRange(ctx context.Context, selection storage.Selection) ([]storage.Series, error) {
-	sql, args := selection.SQL(dialect)
+	sql, args := selection.SQL(rangeDialect)
 	rows, err := s.reads.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, classify(err)

@@ -33,7 +33,8 @@ type Store struct {
 	// writes serves flushes and registrations, reads everything that people ask for: a slow query never holds up ingest.
 	writes, reads *pgxpool.Pool
 
-	stop context.CancelFunc
+	options storage.Options
+	stop    context.CancelFunc
 	// running counts the goroutines of the store, which stop ends.
 	running sync.WaitGroup
 }
@@ -42,7 +43,8 @@ var _ storage.Store = (*Store)(nil)
 
 // Open connects to the database that the URL names, checks its versions and migrates its schema. No error that it
 // returns contains the URL's password.
-func Open(ctx context.Context, url string) (*Store, error) {
+func Open(ctx context.Context, url string, options storage.Options) (*Store, error) {
+	options = options.WithDefaults()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		// pgx blanks the password in its parse errors.
@@ -57,7 +59,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	store := &Store{stop: stop}
+	store := &Store{options: options, stop: stop}
 	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
@@ -75,7 +77,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		store.Close()
 		return nil, fmt.Errorf("open the database at %s: %w", where, err)
 	}
-	store.running.Go(func() { store.upkeep(background) })
+	if !options.Idle {
+		store.running.Go(func() { store.upkeep(background) })
+		store.running.Go(func() { storage.KeepRolledUp(background, store, options.Logger) })
+	}
 	return store, nil
 }
 
@@ -90,7 +95,13 @@ func (s *Store) prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare migrations: %w", err)
 	}
 	defer target.Close()
-	return storage.Migrate(migrations.TimescaleDB, "timescaledb", target)
+	if err := storage.Migrate(migrations.TimescaleDB, "timescaledb", target); err != nil {
+		return err
+	}
+	if err := s.makeRollups(ctx); err != nil {
+		return fmt.Errorf("prepare the rollups: %w", classify(err))
+	}
+	return nil
 }
 
 func (s *Store) checkVersions(ctx context.Context) error {

@@ -30,7 +30,7 @@ type exported struct {
 	scale   float64
 }
 
-// collector gives out the State by the catalogue's names. Two hosts may have one name, so host_id tells them apart.
+// collector gives out the State by client_golang: what the exposition is held against, for its content and its time.
 type collector struct {
 	state *State
 	// exports is by the family's place in families and the metric's in the family.
@@ -66,11 +66,7 @@ var (
 	exportedLastSample = exported{desc: lastSampleDesc}
 )
 
-// NewCollector returns a collector of the newest value of every host: a gauge or a counter for each metric of the
-// catalogue that has a Prometheus name, with the labels host (the host's name), host_id and those of its family.
-// Only a host that is up has values. A host that is down keeps gohub_host_up at 0 and the time of its last sample, so
-// that one can ask since when.
-func NewCollector(state *State) prometheus.Collector {
+func newCollector(state *State) prometheus.Collector {
 	c := &collector{
 		state:   state,
 		exports: make([][]exported, len(families)),
@@ -121,7 +117,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	var ready []*measurement
 	for _, h := range c.state.all() {
 		h.mu.Lock()
-		ready = c.appendHost(ready[:0], h, h.status(now))
+		ready = c.appendHost(ready[:0], h, h.phase(now))
 		h.mu.Unlock()
 		for _, metric := range ready {
 			metrics <- metric
@@ -130,16 +126,16 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 }
 
 // appendHost adds the host's metrics to ready. It is called with h.mu held.
-func (c *collector) appendHost(ready []*measurement, h *host, status gohubv1.HostStatus) []*measurement {
+func (c *collector) appendHost(ready []*measurement, h *host, phase phase) []*measurement {
 	own := [2]string{h.identity.GetFacts().GetHostname(), strconv.FormatUint(uint64(h.id), 10)}
 	labels := c.labelPairs(0, own, nil)
-	if !h.sampled.IsZero() {
+	if !h.sampled.IsZero() && phase != phaseNone {
 		ready = append(ready, &measurement{&exportedLastSample, labels, float64(h.sampled.UnixMilli()) / 1e3})
 	}
-	switch status {
-	case gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED:
+	switch phase {
+	case phaseNone, phaseUnknown:
 		return ready
-	case gohubv1.HostStatus_HOST_STATUS_DOWN:
+	case phaseDown:
 		return append(ready, &measurement{&exportedUp, labels, 0})
 	}
 	ready = append(ready, &measurement{&exportedUp, labels, 1})

@@ -1,4 +1,4 @@
-package chaos
+package rig
 
 import (
 	"context"
@@ -14,38 +14,48 @@ import (
 
 // Cluster is a database server to do anything to: one of its own, which deploy/timescaledb/provide makes.
 type Cluster struct {
-	url, data string
-	port      int
-	script    string
+	// directory is ours; data, which the script makes in it, is the cluster's.
+	url, directory, data string
+	port                 int
+	script               string
 }
 
 // StartCluster makes an empty cluster on a port. Remove it in any case.
 func StartCluster(ctx context.Context, script string, port int) (*Cluster, error) {
-	data, err := os.MkdirTemp("", "gohub-chaos-cluster-")
+	directory, err := os.MkdirTemp("", "gohub-cluster-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	c := &Cluster{data: data, port: port, script: script}
-	if c.url, err = c.provide(ctx, "start"); err != nil {
+	c := &Cluster{directory: directory, data: filepath.Join(directory, "data"), port: port, script: script}
+	if _, err := c.provide(ctx, "status"); err == nil { // where it runs in a container, it is known by its port only
+		return nil, errors.Join(fmt.Errorf("a cluster runs on port %d already, which is not ours to kill; name another port", port),
+			os.RemoveAll(directory))
+	}
+	if err := c.Start(ctx); err != nil {
 		return nil, errors.Join(err, c.Remove())
 	}
 	return c, nil
 }
 
+// URL is where the cluster is.
+func (c *Cluster) URL() string { return c.url }
+
 // Remove stops the cluster and deletes it. It works after a run's context has ended.
 func (c *Cluster) Remove() error {
-	c.each(thaw) // a frozen one would not stop
+	c.Thaw() // a frozen one would not stop
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	_, err := c.provide(ctx, "destroy")
-	return err
+	return errors.Join(err, os.RemoveAll(c.directory))
 }
 
-// provide runs the script, and returns the last line that it says.
+// provide runs the script, with the cluster's own place instead of what the caller's environment says, and returns the last
+// line that it says.
 func (c *Cluster) provide(ctx context.Context, command string) (string, error) {
 	run := exec.CommandContext(ctx, c.script, command)
+	run.WaitDelay = 10 * time.Second // should the database hold the script's output open
 	run.Env = append(os.Environ(), "GOHUB_DATABASE_URL=", "GOHUB_TIMESCALEDB_PORT="+strconv.Itoa(c.port), "GOHUB_TIMESCALEDB_DATA="+c.data)
-	complaints := &tail{}
+	complaints := &Tail{}
 	run.Stderr = complaints
 	output, err := run.Output()
 	if err != nil {
@@ -55,12 +65,14 @@ func (c *Cluster) provide(ctx context.Context, command string) (string, error) {
 	return lines[len(lines)-1], nil
 }
 
-func (c *Cluster) start(ctx context.Context) error {
-	_, err := c.provide(ctx, "start")
+// Start starts it, for the first time or after a kill, and returns when it takes connections.
+func (c *Cluster) Start(ctx context.Context) (err error) {
+	c.url, err = c.provide(ctx, "start")
 	return err
 }
 
-func (c *Cluster) kill(ctx context.Context) error {
+// Kill ends all its processes with SIGKILL.
+func (c *Cluster) Kill(ctx context.Context) error {
 	_, err := c.provide(ctx, "kill")
 	return err
 }
@@ -90,11 +102,11 @@ func (c *Cluster) each(do func(pid int) error) (count int) {
 	return count
 }
 
-// freeze stops every process of the cluster where it is, until thaw. The postmaster could start another one while they are
+// Freeze stops every process of the cluster where it is, until Thaw. The postmaster could start another one while they are
 // looked for: look until there is no new one.
-func (c *Cluster) freeze() error {
+func (c *Cluster) Freeze() error {
 	for before := -1; ; {
-		count := c.each(freeze)
+		count := c.each(Freeze)
 		if count == 0 {
 			return fmt.Errorf("no process of the cluster in %s is to be seen from here", c.data)
 		}
@@ -105,4 +117,5 @@ func (c *Cluster) freeze() error {
 	}
 }
 
-func (c *Cluster) thaw() { c.each(thaw) }
+// Thaw has them go on.
+func (c *Cluster) Thaw() { c.each(Thaw) }

@@ -1,0 +1,21 @@
+-- The first are what the server had made of the catalogue at this version.
+DROP TABLE IF EXISTS host_samples_1d;
+DROP TABLE IF EXISTS host_samples_1h;
+DROP TABLE IF EXISTS host_samples_1m;
+DROP TABLE IF EXISTS core_samples_1d;
+DROP TABLE IF EXISTS core_samples_1h;
+DROP TABLE IF EXISTS core_samples_1m;
+DROP TABLE IF EXISTS filesystem_samples_1d;
+DROP TABLE IF EXISTS filesystem_samples_1h;
+DROP TABLE IF EXISTS filesystem_samples_1m;
+DROP TABLE IF EXISTS disk_samples_1d;
+DROP TABLE IF EXISTS disk_samples_1h;
+DROP TABLE IF EXISTS disk_samples_1m;
+DROP TABLE IF EXISTS network_samples_1d;
+DROP TABLE IF EXISTS network_samples_1h;
+DROP TABLE IF EXISTS network_samples_1m;
+DROP TABLE IF EXISTS sensor_samples_1d;
+DROP TABLE IF EXISTS sensor_samples_1h;
+DROP TABLE IF EXISTS sensor_samples_1m;
+DROP TABLE rollup_late;
+DROP TABLE rollup_progress;

@@ -1,0 +1,460 @@
+package storagetest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Database is a driver under test.
+type Database struct {
+	// Open opens an empty database, the same one at every call of one test.
+	Open func(t *testing.T, options storage.Options) storage.Store
+	// Select returns the rows of a query on it as numbers; NULL is NaN.
+	Select func(t *testing.T, sql string) [][]float64
+	// Millis makes Unix milliseconds of a time in SQL.
+	Millis func(expression string) string
+}
+
+// RunRollups runs the suite of rollups and retention.
+func RunRollups(t *testing.T, open func(t *testing.T) Database) {
+	cases := []struct {
+		name string
+		run  func(*testing.T, *rollups)
+	}{
+		{"EveryResolutionHasWhatTheSamplesSay", rollsUp},
+		{"LateSamplesChangeWhatWasRolledUp", rollsUpLate},
+		{"SamplesFromBeforeTheFirstOnesAreLate", rollsUpOlder},
+		{"AnInterruptedRollupGoesOn", rollsUpAfterRestart},
+		{"ManyAtOnceDoNothingTwice", rollsUpTogether},
+		{"NothingIsRolledUpTwiceWhileSamplesCome", rollsUpUnderIngest},
+		{"NothingIsThereBeforeThereAreSamples", rollsUpNothing},
+		{"RetentionDropsWhatIsRolledUp", retains},
+		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
+		{"RandomSamplesRandomlyLate", rollsUpRandom},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			r := &rollups{Database: open(t), clock: base.Add(72 * time.Hour)}
+			r.store = r.Open(t, r.options())
+			defer func() { require.NoError(t, r.store.Close()) }()
+			c.run(t, r)
+		})
+	}
+}
+
+// rollups is a database with what should be in it.
+type rollups struct {
+	Database
+	store storage.Store
+	clock time.Time
+	hosts []*rollupHost
+}
+
+type rollupHost struct {
+	storage.Host
+	seq     uint64
+	samples map[int64]*gohubv1.Sample // by time
+}
+
+func (r *rollups) options() storage.Options {
+	return storage.Options{Idle: true, Now: func() time.Time { return r.clock }}
+}
+
+func (r *rollups) addHost(t *testing.T) *rollupHost {
+	h := &rollupHost{Host: register(t, r.store), samples: map[int64]*gohubv1.Sample{}}
+	r.hosts = append(r.hosts, h)
+	return h
+}
+
+// send appends samples, each in a batch of its own, in one call.
+func (r *rollups) send(t *testing.T, h *rollupHost, samples ...*gohubv1.Sample) {
+	t.Helper()
+	require.NoError(t, r.append(t.Context(), h, samples...))
+}
+
+func (r *rollups) append(ctx context.Context, h *rollupHost, samples ...*gohubv1.Sample) error {
+	var batches []*storage.Batch
+	for _, sample := range samples {
+		h.samples[sample.GetTimeUnixMillis()] = sample
+		batches = append(batches, &storage.Batch{
+			Host: h.ID, Epoch: 7, Prev: h.seq, Seq: h.seq + 1, ReceivedAt: r.clock, Rows: Rows(h.ID, r.clock, sample),
+		})
+		h.seq++
+	}
+	outcomes, err := r.store.Append(ctx, batches)
+	for _, outcome := range outcomes {
+		if outcome != storage.Stored {
+			return fmt.Errorf("outcome %d", outcome)
+		}
+	}
+	return err
+}
+
+func (r *rollups) rollUp(t *testing.T) {
+	t.Helper()
+	require.NoError(t, r.store.RollUp(t.Context()))
+}
+
+// sample has cpu, memory and traffic by its number, and leaves some of it out.
+func sampleAt(at time.Time, n int) *gohubv1.Sample {
+	sample := &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{}}
+	if n%5 != 0 {
+		sample.Host.CpuUsagePercent = proto.Float32(float32(n%97) + 0.25)
+	}
+	if n%3 != 0 {
+		sample.Host.MemoryUsedBytes = proto.Uint64(uint64(n) << 33)
+	}
+	sample.Host.Processes = proto.Uint32(uint32(n % 1000))
+	for i := range n % 3 {
+		sample.Networks = append(sample.Networks, &gohubv1.NetworkMetrics{
+			Interface: fmt.Sprintf("eth%d", i), ReceiveBytesTotal: proto.Uint64(uint64(n) * 1e9), ReceiveErrorsPerSecond: proto.Float32(float32(n % 7)),
+		})
+	}
+	return sample
+}
+
+// rolledUp are the metrics that sampleAt has.
+var rolledUp = []string{"cpu_usage_percent", "memory_used_bytes", "processes", "network_receive_bytes_total", "network_receive_errors_per_second"}
+
+// reading is what a sample says of a metric of one instance, and whether it says something.
+func reading(sample *gohubv1.Sample, metric *catalogue.Metric, instance string) (value float64, ok bool) {
+	flat := Flat(sample)
+	metric.Family.Rows(flat, func(row catalogue.Row) bool {
+		if len(metric.Family.Labels) > 0 && row.Label(0) != instance {
+			return true
+		}
+		value, ok = row.Float(metric)
+		return false
+	})
+	return value, ok
+}
+
+// bucket is what a rollup should say.
+type bucket struct{ avg, min, max, count, last float64 }
+
+// expect is the bucket of a metric's instance, from the samples.
+func (h *rollupHost) expect(metric *catalogue.Metric, instance string, from, to int64) bucket {
+	nan := math.NaN()
+	b := bucket{avg: nan, min: nan, max: nan, last: nan}
+	var sum float64
+	newest := int64(math.MinInt64)
+	for at, sample := range h.samples {
+		value, ok := float64(0), false
+		if at >= from && at < to {
+			value, ok = reading(sample, metric, instance)
+		}
+		if !ok {
+			continue
+		}
+		if b.count == 0 {
+			b.min, b.max = value, value
+		}
+		b.min, b.max = min(b.min, value), max(b.max, value)
+		sum += value
+		b.count++
+		if at > newest {
+			newest, b.last = at, value
+		}
+	}
+	if b.count > 0 {
+		b.avg = sum / b.count
+	}
+	return b
+}
+
+// check holds every rollup of a host against its samples, as far as it is rolled up and from since on, and returns how many
+// buckets there are.
+func (r *rollups) check(t *testing.T, h *rollupHost, since time.Time) (buckets int) {
+	t.Helper()
+	coverage, err := r.store.Coverage(t.Context())
+	require.NoError(t, err)
+	require.Len(t, coverage, len(storage.Resolutions))
+	for _, resolution := range storage.Resolutions[1:] {
+		from, until := storage.Ceil(resolution, since), coverage[resolution].Until
+		step := resolution.Step().Milliseconds()
+		for _, name := range rolledUp {
+			metric, _ := catalogue.MetricByName(name)
+			instances := []string{""}
+			if len(metric.Family.Labels) > 0 {
+				instances = []string{"eth0", "eth1"}
+			}
+			for _, instance := range instances {
+				where := ""
+				if instance != "" {
+					where = " AND interface = '" + instance + "'"
+				}
+				got := map[int64]bucket{}
+				columns := ""
+				for _, of := range []storage.Rollup{storage.Avg, storage.Min, storage.Max, storage.Count, storage.Last} {
+					columns += ", " + of.Column(metric)
+				}
+				for _, row := range r.Select(t, "SELECT "+r.Millis("time")+columns+" FROM "+resolution.Relation(metric.Family)+
+					" WHERE host_id = "+fmt.Sprint(h.ID)+where) {
+					at := int64(row[0])
+					_, twice := got[at]
+					require.False(t, twice, "%s at %s has %s twice", name, resolution, time.UnixMilli(at).UTC())
+					got[at] = bucket{row[1], row[2], row[3], row[4], row[5]}
+					require.Zero(t, at%step)
+					require.Less(t, at, until.UnixMilli())
+				}
+				want := map[int64]bool{}
+				for at, sample := range h.samples {
+					if at = at - at%step; at >= from.UnixMilli() && at < until.UnixMilli() {
+						if instance == "" || len(sample.GetNetworks()) > 0 && instance == "eth0" || len(sample.GetNetworks()) > 1 {
+							want[at] = true
+						}
+					}
+				}
+				for at := range want {
+					expected := h.expect(metric, instance, at, at+step)
+					requireBucket(t, expected, got[at], fmt.Sprintf("%s of %q at %s, %s", name, instance, resolution, time.UnixMilli(at).UTC()))
+					buckets++
+				}
+				for at := range got {
+					require.True(t, want[at] || at < from.UnixMilli(), "%s at %s has a bucket of nothing, %s", name, resolution, time.UnixMilli(at).UTC())
+				}
+			}
+		}
+	}
+	return buckets
+}
+
+func requireBucket(t *testing.T, want, got bucket, what string) {
+	t.Helper()
+	same := func(a, b float64) bool {
+		return math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*math.Max(math.Abs(a), 1)
+	}
+	if !same(want.avg, got.avg) || want.count != got.count || !same(want.min, got.min) || !same(want.max, got.max) || !same(want.last, got.last) {
+		t.Fatalf("%s: %+v is wanted, %+v is there", what, want, got)
+	}
+}
+
+func rollsUp(t *testing.T, r *rollups) {
+	a, b := r.addHost(t), r.addHost(t)
+	for n := range 400 {
+		r.send(t, a, sampleAt(base.Add(time.Duration(n)*7*time.Minute), n))
+		if n%4 == 0 {
+			r.send(t, b, sampleAt(base.Add(time.Duration(n)*11*time.Second), n), sampleAt(base.Add(26*time.Hour+time.Duration(n)*time.Second), n+1))
+		}
+	}
+	r.rollUp(t)
+	for _, h := range r.hosts {
+		require.Greater(t, r.check(t, h, base), 100)
+	}
+	coverage, err := r.store.Coverage(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, r.clock.Add(-storage.RollupLag), coverage[storage.Minute].Until)
+	require.Equal(t, r.clock.Add(-time.Hour), coverage[storage.Hour].Until)
+	require.Equal(t, r.clock.Add(-24*time.Hour), coverage[storage.Day].Until)
+	require.Zero(t, coverage[storage.Raw].Until)
+	require.Equal(t, r.clock.Add(-storage.DefaultRetention.Raw), coverage[storage.Raw].From)
+	require.Zero(t, coverage[storage.Day].From)
+}
+
+func rollsUpLate(t *testing.T, r *rollups) {
+	a, b := r.addHost(t), r.addHost(t)
+	for n := range 100 {
+		r.send(t, a, sampleAt(base.Add(time.Duration(n)*20*time.Minute), n))
+	}
+	r.rollUp(t)
+	require.Positive(t, r.check(t, a, base))
+	r.send(t, a, sampleAt(base.Add(31*time.Second), 13), sampleAt(base.Add(29*time.Hour+time.Second), 14), sampleAt(r.clock.Add(-time.Second), 15))
+	r.send(t, b, sampleAt(base.Add(45*time.Minute), 16)) // a host of which nothing was there
+	r.rollUp(t)
+	require.Positive(t, r.check(t, a, base))
+	require.Positive(t, r.check(t, b, base))
+	r.clock = r.clock.Add(24 * time.Hour)
+	r.rollUp(t)
+	require.Positive(t, r.check(t, a, base))
+}
+
+func rollsUpOlder(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	r.send(t, h, sampleAt(r.clock.Add(-time.Hour), 1))
+	r.rollUp(t)
+	r.send(t, h, sampleAt(base, 2))
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+}
+
+func rollsUpAfterRestart(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	for n := range 300 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*10*time.Minute), n))
+	}
+	// Wherever it is cut off, what is there is right, and the next one goes on.
+	for cut := time.Millisecond; ; cut *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), cut)
+		err := r.store.RollUp(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		require.NoError(t, r.store.Close())
+		r.store = r.Open(t, r.options())
+		r.check(t, h, base)
+	}
+	require.Positive(t, r.check(t, h, base))
+}
+
+func rollsUpTogether(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	for n := range 200 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*10*time.Minute), n))
+	}
+	failures := make(chan error, 4)
+	for range cap(failures) {
+		go func() { failures <- r.store.RollUp(context.WithoutCancel(t.Context())) }()
+	}
+	for range cap(failures) {
+		require.NoError(t, <-failures)
+	}
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+}
+
+// rollsUpUnderIngest has samples come, each older than what is rolled up meanwhile, while it is rolled up again and again.
+func rollsUpUnderIngest(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	r.send(t, h, sampleAt(base, 1))
+	const samples = 300
+	clock, finished := r.clock, make(chan error, 1)
+	go func() {
+		for n := range samples {
+			at := clock.Add(-storage.RollupLag - time.Duration(n%50)*time.Minute - time.Duration(n)*time.Second)
+			if err := r.append(context.WithoutCancel(t.Context()), h, sampleAt(at, n)); err != nil {
+				finished <- err
+				return
+			}
+		}
+		finished <- nil
+	}()
+	for done := false; !done; {
+		select {
+		case err := <-finished:
+			require.NoError(t, err)
+			done = true
+		default:
+			r.rollUp(t)
+		}
+	}
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+}
+
+func rollsUpNothing(t *testing.T, r *rollups) {
+	r.rollUp(t)
+	h := r.addHost(t)
+	r.rollUp(t)
+	r.send(t, h, sampleAt(r.clock.Add(-10*time.Hour), 1))
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+}
+
+func retains(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	for n := range 100 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*40*time.Minute), n))
+	}
+	r.rollUp(t)
+	count := func(resolution storage.Resolution) int {
+		return len(r.Select(t, "SELECT host_id FROM "+resolution.Relation(catalogue.Host())))
+	}
+	minutes, days := count(storage.Minute), count(storage.Day)
+	require.Equal(t, []int{100, 100, 2}, []int{count(storage.Raw), minutes, days}, "two of three days are over")
+	// Nothing is gone before it is rolled up to the next resolution, however late that is.
+	r.clock = base.Add(storage.DefaultRetention.Raw + 10*24*time.Hour)
+	r.rollUp(t)
+	require.Zero(t, count(storage.Raw))
+	require.Equal(t, 3, count(storage.Day))
+	require.Equal(t, minutes, count(storage.Minute))
+	require.Positive(t, r.check(t, h, base))
+	// What comes for a time of which the samples are gone changes nothing.
+	r.send(t, h, sampleAt(base.Add(time.Minute), 5))
+	delete(h.samples, base.Add(time.Minute).UnixMilli())
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+	r.clock = base.Add(storage.DefaultRetention.Minute + 10*24*time.Hour)
+	r.rollUp(t)
+	require.Zero(t, count(storage.Minute))
+	require.Positive(t, count(storage.Hour))
+	r.clock = base.Add(storage.DefaultRetention.Hour + 90*24*time.Hour)
+	r.rollUp(t)
+	require.Zero(t, count(storage.Hour))
+	require.Equal(t, 3, count(storage.Day))
+}
+
+func ephemeral(t *testing.T, r *rollups) {
+	for _, family := range catalogue.Families() {
+		if storage.RolledUp(family) {
+			require.Empty(t, r.Select(t, "SELECT host_id FROM "+storage.Day.Relation(family)))
+		} else {
+			require.Equal(t, "process", family.Name)
+		}
+	}
+}
+
+// casesVariable says how many random cases there are; without it a few.
+const casesVariable = "GOHUB_TEST_ROLLUP_CASES"
+
+func rollsUpRandom(t *testing.T, r *rollups) {
+	cases := 40
+	if text := os.Getenv(casesVariable); text != "" {
+		var err error
+		cases, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	for range 3 {
+		r.addHost(t)
+	}
+	checked := 0
+	for range cases {
+		since := r.clock.Add(-26 * time.Hour)
+		for _, h := range r.hosts {
+			var samples []*gohubv1.Sample
+			for range random.IntN(8) {
+				at := r.clock.Add(-time.Duration(random.Int64N(int64(24 * time.Hour))))
+				if random.IntN(3) == 0 { // many in one minute
+					at = r.clock.Add(-time.Duration(random.Int64N(int64(2 * time.Minute))))
+				}
+				at = at.Truncate(time.Millisecond)
+				if h.samples[at.UnixMilli()] == nil {
+					samples = append(samples, sampleAt(at, random.IntN(1000)))
+				}
+			}
+			if len(samples) > 0 {
+				r.send(t, h, samples...)
+			}
+			for at := range h.samples { // what no rollup that is looked at depends on
+				if at < since.Add(-50*time.Hour).UnixMilli() {
+					delete(h.samples, at)
+				}
+			}
+		}
+		if random.IntN(3) > 0 {
+			r.rollUp(t)
+			h := r.hosts[random.IntN(len(r.hosts))]
+			checked += r.check(t, h, since)
+		}
+		r.clock = r.clock.Add(time.Duration(random.Int64N(int64(time.Hour))))
+	}
+	r.rollUp(t)
+	require.Positive(t, checked)
+	t.Logf("%d cases, %d buckets held against the samples", cases, checked)
+}
