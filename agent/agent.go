@@ -160,6 +160,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	a.sampler.Sample(a.options.clock.Now()) // the readings that the first sample's rates are computed from
 	s := schedule{interval: a.options.Interval, log: a.log}
+	memory := newFootprint(a.options.Interval)
 	s.every(ctx, a.options.clock, func(date time.Time) {
 		sample := a.sampler.Sample(date)
 		seq, err := a.spool.Append(sample)
@@ -168,6 +169,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			return
 		}
 		a.client.took(seq, sample)
+		if err := memory.sampled(); err != nil {
+			a.log.Debug("the program stays mapped", "error", err)
+		}
 	})
 
 	a.sampler.Close()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -284,4 +285,17 @@ func FuzzConfig(f *testing.F) {
 			require.Len(t, again.Rules, len(c.Rules))
 		}
 	})
+}
+
+// TestPlainWordsMatchAsTheExpressionDoes: alternatives of words are compared without the expression.
+func TestPlainWordsMatchAsTheExpressionDoes(t *testing.T) {
+	for _, pattern := range []string{"ext4", "squashfs|iso9660|udf", "a||b", "", "|"} {
+		for _, not := range []bool{false, true} {
+			match, err := Matcher{Pattern: pattern, Regexp: true, Not: not}.compile()
+			require.NoError(t, err)
+			for _, text := range []string{"", "ext4", "ext", "squashfs", "iso9660|udf", "udf", "a", "b", "|"} {
+				require.Equal(t, regexp.MustCompile("^(?:"+pattern+")$").MatchString(text) != not, match(text), "%q on %q", pattern, text)
+			}
+		}
+	}
 }

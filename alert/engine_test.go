@@ -191,7 +191,7 @@ func (w *world) kinds() []string {
 //
 //	95       a new sample with the value      none  a new sample without the value     nan  with NaN
 //	gone     a new sample without the instance             -     no new sample
-//	down     the host is down   unknown   its status is    removed   the source does not have it
+//	down     the host is down   late  it is late   unknown   its status is    removed   the source does not have it
 //	restart  a new engine       =firing   demands a state
 func (w *world) play(script string) {
 	w.t.Helper()
@@ -233,6 +233,8 @@ func (w *world) see(word string) {
 		h.Latest.Instances = h.Latest.Instances[:1]
 	case "down":
 		h.Status = gohubv1.HostStatus_HOST_STATUS_DOWN
+	case "late":
+		h.Status = gohubv1.HostStatus_HOST_STATUS_LATE
 	case "unknown":
 		h.Status = gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED
 	case "removed":
@@ -290,6 +292,8 @@ func TestStates(t *testing.T) {
 		{"a removed host ends a restored alert, later", cpu, "95*13 restart removed*700 =firing removed*22 =resolved", both},
 
 		{"silence fires when the host is down for long enough", silent, "50 down*11 =pending down =firing 50 =resolved", both},
+		{"a late host is not silent", silent, "50 late*100 =inactive down*12 =firing late =resolved", both},
+		{"a late host's new sample counts", cpu, "95*6 late 95*5 =pending 95 =firing", once},
 		{"a hiccup is no silence", silent, "50 -*100 =inactive", []string{}},
 		{"silence of an unknown host does not fire", silent, "unknown*1000 =inactive", []string{}},
 		{"silence counts from the server's start", silent, "unknown*6 down =pending down*5 =pending down =firing", once},

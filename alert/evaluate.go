@@ -177,7 +177,7 @@ func (e *Engine) skipGap(now time.Time, s *state, h *host) {
 // silence holds a rule on silence against a host.
 func (e *Engine) silence(now time.Time, k key, h *host) {
 	rule, status := e.rules[k.rule], h.status
-	up := h.heard || status == gohubv1.HostStatus_HOST_STATUS_UP
+	up := h.heard || isUp(status)
 	down := !up && status == gohubv1.HostStatus_HOST_STATUS_DOWN
 	if !down && len(e.states[k]) == 0 {
 		return // The usual case, without making an id.

@@ -55,7 +55,7 @@ func (h *host) observe(now time.Time, current Host, interval time.Duration) {
 	h.sample = sample
 	before := h.lag
 	h.lag = now.Sub(sample)
-	up := h.status == gohubv1.HostStatus_HOST_STATUS_UP
+	up := isUp(h.status)
 	if first && !up {
 		// What the server read from the database at its start.
 		return
@@ -69,6 +69,11 @@ func (h *host) observe(now time.Time, current Host, interval time.Duration) {
 	}
 	h.usual = h.lag
 	h.fresh = true
+}
+
+// isUp tells whether a host is heard: one that is late may have sent what was not looked at yet, and is not down.
+func isUp(status gohubv1.HostStatus) bool {
+	return status == gohubv1.HostStatus_HOST_STATUS_UP || status == gohubv1.HostStatus_HOST_STATUS_LATE
 }
 
 // gapLimit is how far apart two samples may be for the time between them to count as observed: the three intervals

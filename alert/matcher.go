@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -79,6 +80,11 @@ func (m Matcher) compile() (func(string) bool, error) {
 	re, err := regexp.Compile(`^(?:` + m.Pattern + `)$`)
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %q: %s", m.Pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	if !strings.ContainsAny(m.Pattern, `\.+*?()[]{}^$`) {
+		// Plain words, as most are: every instance of the fleet is held against them.
+		words := strings.Split(m.Pattern, "|")
+		return func(text string) bool { return slices.Contains(words, text) != m.Not }, nil
 	}
 	return func(text string) bool { return re.MatchString(text) != m.Not }, nil
 }

@@ -2,7 +2,6 @@ package live
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strconv"
 
@@ -113,7 +112,7 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. No lock is held while it sends: a slow scrape holds no one up.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
-	now := c.state.now()
+	now := c.state.moment()
 	var ready []*measurement
 	for _, h := range c.state.all() {
 		h.mu.Lock()
@@ -145,16 +144,20 @@ func (c *collector) appendHost(ready []*measurement, h *host, phase phase) []*me
 		}
 		b := &h.blocks[i]
 		for row := range b.rows {
-			readings := b.rowValues(row)
 			// The metrics of a row are one allocation. Never more are appended: their addresses are given away.
-			metrics := make([]measurement, 0, len(readings))
-			labels := c.labelPairs(i, own, b.rowLabels(row))
-			for j, reading := range readings {
+			metrics := make([]measurement, 0, len(c.exports[i]))
+			var rowLabels []string
+			for j := range b.family.Labels {
+				rowLabels = append(rowLabels, b.label(row, j))
+			}
+			labels := c.labelPairs(i, own, rowLabels)
+			for j := range c.exports[i] {
 				export := &c.exports[i][j]
-				if export.desc == nil || math.IsNaN(reading) {
+				value, ok := b.value(row, j)
+				if export.desc == nil || !ok {
 					continue
 				}
-				metrics = append(metrics, measurement{export, labels, b.shown(j, reading) * export.scale})
+				metrics = append(metrics, measurement{export, labels, value * export.scale})
 				ready = append(ready, &metrics[len(metrics)-1])
 			}
 		}

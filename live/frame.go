@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
 )
 
 // The server's frames. A LiveMessage is encoded once as the JSON mapping of its proto says, but with our own encoder:
@@ -40,19 +40,25 @@ func compileClose(code ws.StatusCode, text string) frame {
 	return compile(ws.OpClose, ws.NewCloseFrameBody(code, text))
 }
 
-func compileError(text string) frame {
+func compileError(text string, binary bool) frame {
+	if binary {
+		return compileBinary(binaryError, []byte(clean(text)))
+	}
 	payload := append([]byte(`{"seq":0,"error":`), appendString(nil, clean(text))...)
 	return compile(ws.OpText, append(payload, '}'))
 }
 
+// alertFrames is one list of alerts in both forms.
+type alertFrames struct{ text, binary frame }
+
 // compileAlerts fails if an alert has a string that is not UTF-8.
-func compileAlerts(alerts []*gohubv1.Alert) (frame, error) {
+func compileAlerts(alerts []*gohubv1.Alert) (*alertFrames, error) {
 	list, err := stableJSON(&gohubv1.ListAlertsResponse{Alerts: alerts})
 	if err != nil {
 		return nil, fmt.Errorf("encode alerts: %w", err)
 	}
 	payload := append([]byte(`{"seq":0,"alerts":`), list...)
-	return compile(ws.OpText, append(payload, '}')), nil
+	return &alertFrames{text: compile(ws.OpText, append(payload, '}')), binary: compileBinary(binaryAlerts, list)}, nil
 }
 
 // stableJSON encodes by protojson and takes the random spaces out.
@@ -85,7 +91,21 @@ func appendHostsStart(buf []byte, kind hostsKind, seq uint32) []byte {
 	return append(buf, `":{"hosts":[`...)
 }
 
-func appendHostsEnd(buf []byte) []byte { return append(buf, `]}}`...) }
+func appendHostsEnd(buf []byte, gone []storage.HostID) []byte {
+	buf = append(buf, ']')
+	for i, id := range gone {
+		if i == 0 {
+			buf = append(buf, `,"gone":[`...)
+		} else {
+			buf = append(buf, ',')
+		}
+		buf = strconv.AppendUint(buf, uint64(id), 10)
+	}
+	if len(gone) > 0 {
+		buf = append(buf, ']')
+	}
+	return append(buf, `}}`...)
+}
 
 // encodeIdentity encodes the part of a host that does not change with its samples, and leaves the brace open. A piece
 // that JSON can not carry (strings are cleaned before, so only a time outside of the years 1 to 9999) is left out.
@@ -145,12 +165,21 @@ var keys = func() []familyKeys {
 	return all
 }()
 
-// appendJSON encodes the host, with everything or with the host family only. It is called with mu held.
-func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool) []byte {
+// appendJSON encodes the host. It is called with mu held.
+func (h *host) appendJSON(buf []byte, m moment, shape *shape) []byte {
+	status, since := h.status(m)
 	buf = append(buf, h.identityJSON...)
 	buf = append(buf, `,"status":"`...)
 	buf = append(buf, status.String()...)
-	buf = append(buf, '"')
+	if !since.IsZero() {
+		buf = append(buf, `","statusSince":"`...)
+		buf = appendTime(buf, since.Truncate(time.Millisecond))
+	}
+	skew, lag := h.clock()
+	buf = append(buf, `","clockSkewSeconds":`...)
+	buf = appendNumber(buf, skew)
+	buf = append(buf, `,"ingestLagSeconds":`...)
+	buf = appendNumber(buf, lag)
 	if h.sampled.IsZero() {
 		return append(buf, '}')
 	}
@@ -158,10 +187,10 @@ func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool
 	buf = appendTime(buf, h.sampled)
 	buf = append(buf, `","values":{`...)
 	if h.blocks[0].rows > 0 {
-		buf = h.blocks[0].appendValues(buf, &keys[0], 0)
+		buf = h.blocks[0].appendValues(buf, &keys[0], 0, shape)
 	}
 	buf = append(buf, '}')
-	if everything {
+	if shape.everything {
 		buf = append(buf, `,"instances":[`...)
 		first := true
 		for i := 1; i < len(h.blocks); i++ {
@@ -170,7 +199,7 @@ func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool
 					buf = append(buf, ',')
 				}
 				first = false
-				buf = h.blocks[i].appendInstance(buf, &keys[i], row)
+				buf = h.blocks[i].appendInstance(buf, &keys[i], row, shape)
 			}
 		}
 		buf = append(buf, ']')
@@ -178,24 +207,25 @@ func (h *host) appendJSON(buf []byte, status gohubv1.HostStatus, everything bool
 	return append(buf, `}}`...)
 }
 
-func (b *block) appendInstance(buf []byte, keys *familyKeys, row int) []byte {
+func (b *block) appendInstance(buf []byte, keys *familyKeys, row int, shape *shape) []byte {
 	buf = append(buf, keys.instance...)
-	for i, label := range b.rowLabels(row) {
+	for i := range b.family.Labels {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
 		buf = append(buf, keys.labels[i]...)
-		buf = appendString(buf, label)
+		buf = appendString(buf, b.label(row, i))
 	}
 	buf = append(buf, `},"values":{`...)
-	buf = b.appendValues(buf, keys, row)
+	buf = b.appendValues(buf, keys, row, shape)
 	return append(buf, `}}`...)
 }
 
-func (b *block) appendValues(buf []byte, keys *familyKeys, row int) []byte {
+func (b *block) appendValues(buf []byte, keys *familyKeys, row int, shape *shape) []byte {
 	first := true
-	for i, value := range b.rowValues(row) {
-		if math.IsNaN(value) {
+	for i := range b.family.Metrics {
+		value, ok := b.value(row, i)
+		if !ok || !shape.has(b.family, i) {
 			continue
 		}
 		if !first {
@@ -203,7 +233,7 @@ func (b *block) appendValues(buf []byte, keys *familyKeys, row int) []byte {
 		}
 		first = false
 		buf = append(buf, keys.metrics[i]...)
-		buf = appendNumber(buf, b.shown(i, value))
+		buf = appendNumber(buf, value)
 	}
 	return buf
 }

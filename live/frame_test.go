@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -29,8 +31,18 @@ func payload(t *testing.T, f frame) []byte {
 	return f[len(f)-reader.Len():]
 }
 
-func goldenState() (*State, *clock) {
-	s, c := newTestState()
+// newestDelta makes a delta of all that has changed in the topic.
+func newestDelta(t *testing.T, of *topic) frame {
+	require.True(t, of.delta(of.state.moment(), of.hosts()))
+	return of.backlog.kept[len(of.backlog.kept)-1].frame()
+}
+
+func goldenClock() *clock { return &clock{time: epoch} }
+
+func goldenState() (*State, *clock) { return goldenStateAt(goldenClock()) }
+
+func goldenStateAt(c *clock) (*State, *clock) {
+	s := NewState(c.now)
 	s.SetHost(testHost(1, "db-1"))
 	s.Observe(1, flat(fullSample(epoch.Add(250*time.Millisecond))), c.time)
 	s.SetHost(testHost(2, "quiet \"☃\" <script>"))
@@ -47,34 +59,81 @@ func goldenAlerts() []*gohubv1.Alert {
 	}}
 }
 
+// TestFramesAreGolden: the dashboard's tests decode the binary ones and hold them against the JSON.
 func TestFramesAreGolden(t *testing.T) {
-	s, c := goldenState()
-	h, _ := s.lookup(1)
-	fleet := newTopic(topicKey{fleet: true}, s, nil, c.time)
-	one := newTopic(topicKey{host: 1}, s, h, c.time)
-
-	f, _ := fleet.whole(c.time, nil)
-	golden(t, "fleet_snapshot.json", payload(t, f))
-	f, _ = one.whole(c.time, nil)
-	golden(t, "host_snapshot.json", payload(t, f))
+	c := goldenClock()
+	type pair struct{ text, binary *topic }
+	topics := func(s *State, of subject) pair {
+		var h *host
+		if !of.key.fleet {
+			h, _ = s.lookup(of.key.host)
+		}
+		text := newTopic(of, s, h, s.moment())
+		of.key.binary = true
+		return pair{text, newTopic(of, s, h, s.moment())}
+	}
+	whole := func(name string, of pair) {
+		f, _, _ := of.text.whole(of.text.state.moment(), nil)
+		golden(t, name+".json", payload(t, f))
+		f, _, _ = of.binary.whole(of.binary.state.moment(), nil)
+		goldenBinary(t, name+".bin", f)
+	}
+	delta := func(name string, of pair) {
+		golden(t, name+".json", payload(t, newestDelta(t, of.text)))
+		goldenBinary(t, name+".bin", newestDelta(t, of.binary))
+	}
+	s, _ := goldenStateAt(c)
+	ask := func(request string) subject {
+		parsed, err := parseRequest([]byte(request))
+		require.NoError(t, err)
+		of, err := parseSubject(parsed, false)
+		require.NoError(t, err)
+		return of
+	}
+	fleet, one := topics(s, ask(`{"fleet":{}}`)), topics(s, ask(`{"host":{"hostId":1}}`))
+	columns := topics(s, ask(`{"fleet":{"metrics":["uptime_seconds","cpu_usage_percent"]}}`))
+	set := topics(s, ask(`{"set":{"labels":{"hostname":"db-1"}}}`))
+	whole("fleet_snapshot", fleet)
+	whole("host_snapshot", one)
+	whole("columns_snapshot", columns)
+	whole("set_snapshot", set)
 
 	s.Observe(3, flat(hostSample(epoch.Add(10*time.Second), 99.5)), epoch.Add(10*time.Second))
+	renamed := testHost(1, "db-9")
+	s.SetHost(renamed)
 	c.time = epoch.Add(31 * time.Second) // host 1 goes down
-	f, _ = fleet.delta(c.time, nil)
-	golden(t, "fleet_delta.json", payload(t, f))
-	f, _ = one.delta(c.time, nil)
-	golden(t, "host_delta.json", payload(t, f))
+	delta("fleet_delta", fleet)
+	delta("host_delta", one)
+	delta("columns_delta", columns)
+	delta("set_delta", set)
 
-	f, err := compileAlerts(goldenAlerts())
+	alerts, err := compileAlerts(goldenAlerts())
 	require.NoError(t, err)
-	golden(t, "alerts.json", payload(t, f))
-	f, err = compileAlerts(nil)
+	golden(t, "alerts.json", payload(t, alerts.text))
+	goldenBinary(t, "alerts.bin", alerts.binary)
+	alerts, err = compileAlerts(nil)
 	require.NoError(t, err)
-	golden(t, "no_alerts.json", payload(t, f))
-	golden(t, "error.json", payload(t, compileError("no host with id 7")))
-	empty := newTopic(topicKey{fleet: true}, NewState(c.now), nil, c.time)
-	f, _ = empty.whole(c.time, nil)
-	golden(t, "empty_snapshot.json", payload(t, f))
+	golden(t, "no_alerts.json", payload(t, alerts.text))
+	goldenBinary(t, "no_alerts.bin", alerts.binary)
+	golden(t, "error.json", payload(t, compileError("no host with id 7", false)))
+	goldenBinary(t, "error.bin", compileError("no host with id 7", true))
+	whole("empty_snapshot", topics(NewState(c.now), ask(`{"fleet":{}}`)))
+}
+
+// goldenBinary compares a binary frame's payload with testdata/name.
+func goldenBinary(t *testing.T, name string, f frame) {
+	t.Helper()
+	header, err := ws.ReadHeader(bytes.NewReader(f))
+	require.NoError(t, err)
+	require.Equal(t, ws.OpBinary, header.OpCode)
+	got := f[len(f)-int(header.Length):]
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, got, 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, want, []byte(got))
 }
 
 // What our encoder writes is what the contract's JSON mapping reads.
@@ -91,30 +150,30 @@ func TestEncodingIsThatOfTheContract(t *testing.T) {
 		require.True(t, proto.Equal(want, got), "want %v\ngot  %v", want, got)
 	}
 
-	fleet := newTopic(topicKey{fleet: true}, s, nil, c.time)
+	fleet := newTopic(subject{key: topicKey{fleet: true}}, s, nil, s.moment())
 	fleet.seq = math.MaxUint32
-	f, _ := fleet.whole(c.time, nil)
+	f, _, _ := fleet.whole(s.moment(), nil)
 	equal(&gohubv1.LiveMessage{Seq: math.MaxUint32, Body: &gohubv1.LiveMessage_Snapshot{
 		Snapshot: &gohubv1.LiveHosts{Hosts: s.Hosts()},
 	}}, decode(f))
 
 	h, _ := s.lookup(1)
-	one := newTopic(topicKey{host: 1}, s, h, c.time)
+	one := newTopic(subject{key: topicKey{host: 1}, shape: shape{everything: true}}, s, h, s.moment())
 	s.Observe(1, flat(fullSample(epoch.Add(time.Second))), c.time)
-	f, _ = one.delta(c.time, nil)
+	f = newestDelta(t, one)
 	equal(&gohubv1.LiveMessage{Seq: 1, Body: &gohubv1.LiveMessage_Delta{
 		Delta: &gohubv1.LiveHosts{Hosts: []*gohubv1.Host{mustHost(t, s, 1)}},
 	}}, decode(f))
 
-	f, err := compileAlerts(goldenAlerts())
+	alerts, err := compileAlerts(goldenAlerts())
 	require.NoError(t, err)
 	equal(&gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Alerts{
 		Alerts: &gohubv1.ListAlertsResponse{Alerts: goldenAlerts()},
-	}}, decode(f))
+	}}, decode(alerts.text))
 
 	nasty := "a\"b\\c\x00\x1f\x7f\u2028é☃😀</script>"
-	equal(&gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Error{Error: nasty}}, decode(compileError(nasty)))
-	equal(&gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Error{Error: "\uFFFD"}}, decode(compileError("\xff")))
+	equal(&gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Error{Error: nasty}}, decode(compileError(nasty, false)))
+	equal(&gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Error{Error: "\uFFFD"}}, decode(compileError("\xff", false)))
 }
 
 func TestNumbersSurviveTheirEncoding(t *testing.T) {

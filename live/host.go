@@ -23,12 +23,15 @@ const (
 	minSilence = 10 * time.Second
 	// An agent that does not tell its interval is taken to have the agent's default.
 	defaultInterval = 10 * time.Second
-	// After a start of the server, agents that were backing off need this long on top to come back.
+	// A host is late after this many intervals without a sample, but not before half of minSilence.
+	lateIntervals = 2
+	// After a start of the server, or when its database is back, agents that were backing off need this long on top to come back.
 	reconnectGrace = 30 * time.Second
+	// The fastest way fades by this part of the difference a sample, so that a clock that was set is seen after some.
+	fastestFades = 8
+	// A clock that is wrong by less than this may be right, and the samples slow.
+	trustedClock = 2 * time.Second
 )
-
-// families is the catalogue's order; a host's blocks are in it. The first is the host family.
-var families = catalogue.Families()
 
 // host is what State knows of one host.
 type host struct {
@@ -37,6 +40,8 @@ type host struct {
 	index int
 	// since is when the host became known to this State.
 	since time.Time
+	// queued is guarded by State.changes.
+	queued bool
 
 	mu sync.Mutex // guards all below
 	// version grows with every change but those of the status, which follows from the time.
@@ -47,8 +52,13 @@ type host struct {
 	identity *gohubv1.Host
 	// identityJSON is identity's encoding without the closing brace, so that a delta does not encode facts again.
 	identityJSON []byte
-	// silence is for how long the host may send nothing and still be up.
-	silence time.Duration
+	// silence is for how long the host may send nothing and not be down, late for how long it is not late.
+	silence, late time.Duration
+	// upSince is when the first sample was received of those that came without a break.
+	upSince time.Time
+	// lag is how much older than its receipt the newest sample was, and fastest about the least that lag was of late: the error of
+	// the host's clock and the shortest way here.
+	lag, fastest time.Duration
 	// heard is when the newest sample of whatever age was received; zero if none was since the start.
 	heard time.Time
 	// sampled is the time of the newest sample by the agent's clock, zero if there is none, and taken when the server
@@ -58,21 +68,10 @@ type host struct {
 	blocks []block
 }
 
-// block is the values of one family: a flat table with a row an instance.
-type block struct {
-	family *catalogue.Family
-	rows   int
-	// labels has len(family.Labels) columns; valid UTF-8, and no two rows alike.
-	labels []string
-	// values has len(family.Metrics) columns, as they came: shown makes of one what is shown. NaN is a missing reading; no
-	// value is infinite.
-	values []float64
-}
-
 func newHost(id storage.HostID, index int, now time.Time) *host {
 	h := &host{id: id, index: index, since: now, blocks: make([]block, len(families))}
-	for i, family := range families {
-		h.blocks[i].family = family
+	for i := range h.blocks {
+		h.blocks[i].layout = &layouts[i]
 	}
 	h.adopt(&gohubv1.Host{HostId: uint32(id)})
 	return h
@@ -106,6 +105,7 @@ func (h *host) adopt(identity *gohubv1.Host) {
 		interval = defaultInterval
 	}
 	h.silence = max(missedIntervals*interval, minSilence)
+	h.late = max(lateIntervals*interval, minSilence/2)
 	h.version++
 	h.shape++
 }
@@ -137,15 +137,18 @@ func (h *host) restore(from storage.Latest, now time.Time) {
 	h.sampled, h.taken = from.Time.Truncate(time.Millisecond), now
 	b := &h.blocks[0]
 	b.resize(1)
-	for i := range b.family.Metrics {
-		value := math.NaN()
+	for i, metric := range b.family.Metrics {
+		bits := uint64(missing)
 		if i < len(from.Values) {
-			value = from.Values[i]
+			switch value := from.Values[i]; {
+			case math.IsNaN(value) || math.IsInf(value, 0):
+			case metric.Type == catalogue.Float:
+				bits = uint64(math.Float32bits(float32(value)))
+			case value >= 0:
+				bits = uint64(value)
+			}
 		}
-		if math.IsInf(value, 0) {
-			value = math.NaN()
-		}
-		b.values[i] = value
+		b.setBits(0, i, bits)
 	}
 	h.version++
 }
@@ -154,6 +157,10 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	sampled := time.UnixMilli(sample.TimeUnixMillis)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	first := h.heard.IsZero()
+	if first || receivedAt.Sub(h.heard) > h.silence {
+		h.upSince = receivedAt
+	}
 	if receivedAt.After(h.heard) {
 		h.heard = receivedAt
 	}
@@ -161,6 +168,12 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 		return
 	}
 	h.sampled, h.taken = sampled, receivedAt
+	h.lag = receivedAt.Sub(sampled)
+	if first || h.lag < h.fastest {
+		h.fastest = h.lag
+	} else {
+		h.fastest += (h.lag - h.fastest) / fastestFades
+	}
 	for i := range h.blocks {
 		if !h.blocks[i].fill(sample) && !families[i].Ephemeral {
 			h.shape++
@@ -169,23 +182,62 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	h.version++
 }
 
-// status is called with mu held.
-func (h *host) status(now time.Time) gohubv1.HostStatus {
-	switch {
-	case h.heard.IsZero() && now.Sub(h.since) <= h.silence+reconnectGrace:
-		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED
-	case h.heard.IsZero() || now.Sub(h.heard) > h.silence:
-		return gohubv1.HostStatus_HOST_STATUS_DOWN
-	default:
-		return gohubv1.HostStatus_HOST_STATUS_UP
-	}
+// moment is when, and for how long, a host's silence is judged.
+type moment struct {
+	now time.Time
+	// listening is since when the server takes samples without a break; since when it does not, if deaf.
+	listening time.Time
+	deaf      bool
 }
 
+// status is the host's status and since when it is so, which may not be known. It is called with mu held.
+//
+//	         no sample for late           for silence
+//	up ──────────────────────────▶ late ─────────────▶ down
+//	 ▲                              │                   │
+//	 └──────────── a sample ────────┴───────────────────┘
+//
+// In the place of down it is unknown while the server can not take samples, and, where none has come since it can, until
+// agents had the time to come back.
+func (h *host) status(m moment) (gohubv1.HostStatus, time.Time) {
+	if !h.heard.IsZero() {
+		if quiet := m.now.Sub(h.heard); quiet <= h.late {
+			return gohubv1.HostStatus_HOST_STATUS_UP, h.upSince
+		} else if quiet <= h.silence {
+			return gohubv1.HostStatus_HOST_STATUS_LATE, h.heard
+		}
+	}
+	began := m.listening
+	if h.since.After(began) {
+		began = h.since
+	}
+	if m.deaf || h.heard.Before(m.listening) && m.now.Sub(began) <= h.silence+reconnectGrace {
+		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, began
+	}
+	if h.heard.IsZero() {
+		return gohubv1.HostStatus_HOST_STATUS_DOWN, h.sampled
+	}
+	return gohubv1.HostStatus_HOST_STATUS_DOWN, h.heard
+}
+
+// clock tells by how much the host's clock is ahead, and how long the newest sample was on its way, in seconds. It is called
+// with mu held.
+func (h *host) clock() (skew, lag float64) {
+	way := h.lag
+	if h.fastest.Abs() > trustedClock {
+		way -= h.fastest
+	}
+	return inSeconds(-h.fastest), inSeconds(max(way, 0))
+}
+
+// inSeconds rounds to milliseconds, which is what sample times have.
+func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3 }
+
 // message builds the host as the contract has it.
-func (h *host) message(now time.Time, everything bool) *gohubv1.Host {
+func (h *host) message(m moment, everything bool) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	message := h.describe(now)
+	message := h.describe(m)
 	if h.sampled.IsZero() {
 		return message
 	}
@@ -199,129 +251,9 @@ func (h *host) message(now time.Time, everything bool) *gohubv1.Host {
 	for i := range h.blocks[1:] {
 		b := &h.blocks[1+i]
 		for row := range b.rows {
-			instance := &gohubv1.Instance{
-				Family: b.family.Name,
-				Labels: make(map[string]string, len(b.family.Labels)),
-				Values: b.readings(row),
-			}
-			for j, label := range b.rowLabels(row) {
-				instance.Labels[b.family.Labels[j].Name] = label
-			}
+			instance := &gohubv1.Instance{Family: b.family.Name, Labels: b.labels(row), Values: b.readings(row)}
 			message.Latest.Instances = append(message.Latest.Instances, instance)
 		}
 	}
 	return message
-}
-
-func (b *block) rowLabels(row int) []string {
-	width := len(b.family.Labels)
-	return b.labels[row*width : (row+1)*width]
-}
-
-func (b *block) rowValues(row int) []float64 {
-	width := len(b.family.Metrics)
-	return b.values[row*width : (row+1)*width]
-}
-
-func (b *block) readings(row int) map[string]float64 {
-	readings := make(map[string]float64, len(b.family.Metrics))
-	for i, value := range b.rowValues(row) {
-		if !math.IsNaN(value) {
-			readings[b.family.Metrics[i].Name] = b.shown(i, value)
-		}
-	}
-	return readings
-}
-
-// resize makes room for a number of rows and keeps what is there, also behind the last row when it shrinks.
-func (b *block) resize(rows int) {
-	if labels := rows * len(b.family.Labels); labels > len(b.labels) {
-		b.labels = append(b.labels, make([]string, labels-len(b.labels))...)
-	}
-	if values := rows * len(b.family.Metrics); values > len(b.values) {
-		b.values = append(b.values, make([]float64, values-len(b.values))...)
-	}
-	b.rows = rows
-}
-
-// fill takes the family's rows from a sample. The instances of a host seldom change, so labels that are as they were
-// are kept, not replaced, and then the rows are known to be distinct. It tells whether they are the same as before.
-func (b *block) fill(sample *catalogue.Sample) bool {
-	before := b.rows
-	b.resize(b.family.Count(sample))
-	same := b.rows <= before
-	row := 0
-	b.family.Rows(sample, func(r catalogue.Row) bool {
-		labels := b.rowLabels(row)
-		for i := range labels {
-			if label := r.Label(i); label != labels[i] {
-				labels[i] = strings.Clone(label) // it is a part of the whole message
-				same = false
-			}
-		}
-		b.take(row, r)
-		row++
-		return true
-	})
-	if !same && len(b.family.Labels) > 0 {
-		b.unite()
-	}
-	// A name that is gone is not held in memory.
-	clear(b.labels[b.rows*len(b.family.Labels):])
-	return same && b.rows == before
-}
-
-// take copies the readings of a row: every sample of the fleet passes here, and few are looked at before the next, so nothing
-// is done to them that can be done later.
-func (b *block) take(row int, from catalogue.Row) {
-	values := b.rowValues(row)
-	var present uint64
-	for i, bits := range from.Values() {
-		if i%64 == 0 {
-			present = from.Present(i / 64)
-		}
-		switch {
-		case present&1 == 0:
-			values[i] = math.NaN()
-		case b.family.Metrics[i].Type == catalogue.Float:
-			values[i] = float64(math.Float32frombits(uint32(bits)))
-			if math.IsInf(values[i], 0) {
-				values[i] = math.NaN()
-			}
-		default:
-			values[i] = float64(bits)
-		}
-		present >>= 1
-	}
-}
-
-// shown turns a reading of the i-th metric into the number that is shown everywhere: a float that came as IEEE 754 single is
-// rounded to the seven digits that it has, so that 12.3 is not 12.300000190734863.
-func (b *block) shown(i int, reading float64) float64 {
-	if b.family.Metrics[i].Type != catalogue.Float {
-		return reading
-	}
-	return catalogue.Round(reading)
-}
-
-// unite makes one row of those with the same labels: the last one's values in the first one's place.
-func (b *block) unite() {
-	rows := make(map[string]int, b.rows)
-	kept := 0
-	var key []byte
-	for row := range b.rows {
-		key = key[:0]
-		for _, label := range b.rowLabels(row) {
-			key = append(append(key, label...), 0xff) // never in UTF-8
-		}
-		to, twice := rows[string(key)]
-		if !twice {
-			to = kept
-			kept++
-			rows[string(key)] = to
-			copy(b.rowLabels(to), b.rowLabels(row))
-		}
-		copy(b.rowValues(to), b.rowValues(row))
-	}
-	b.rows = kept
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,13 +19,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
-	"github.com/gohub-io/gohub/storage"
 )
 
 // HubOptions are the limits and the surroundings of a Hub. The zero value of a field is its default.
 type HubOptions struct {
-	// TickInterval is how often changes are gathered into a delta, 250 ms by default.
-	TickInterval time.Duration
+	// PushInterval is the least time between two deltas of a topic, 10 ms by default: a change that comes later than that after
+	// the last one is sent at once.
+	PushInterval time.Duration
+	// SweepInterval is how often it is looked for what changes by the mere passage of time, statuses and pings, 250 ms by default.
+	SweepInterval time.Duration
 	// PingInterval is how often a viewer is asked for a sign of life, 30 s by default. One that shows none for as long
 	// again is disconnected.
 	PingInterval time.Duration
@@ -46,8 +49,11 @@ type HubOptions struct {
 }
 
 func (o HubOptions) withDefaults() HubOptions {
-	if o.TickInterval <= 0 {
-		o.TickInterval = 250 * time.Millisecond
+	if o.PushInterval <= 0 {
+		o.PushInterval = 10 * time.Millisecond
+	}
+	if o.SweepInterval <= 0 {
+		o.SweepInterval = 250 * time.Millisecond
 	}
 	if o.PingInterval <= 0 {
 		o.PingInterval = 30 * time.Second
@@ -71,14 +77,15 @@ func (o HubOptions) withDefaults() HubOptions {
 }
 
 // Hub shows a State to browsers over WebSocket: the messages are LiveRequest and LiveMessage of the contract, as JSON
-// text. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
+// text or in the binary form of docs/live.md. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
 // seq. The seq of alerts and errors is always 0: they belong to no topic.
 //
-//	State ──tick──▶ topic ──one frame──▶ outbox of each viewer ──writer──▶ socket
-//	                  ▲                                                      │
-//	                  └───────────── subscribe ◀──reader─────────────────────┘
+//	State ──push──▶ topic ──one frame──▶ backlog ──writer of each viewer──▶ socket
+//	                  ▲                                                        │
+//	                  └───────────── subscribe ◀──reader───────────────────────┘
 //
-// A tick encodes what changed in a topic once; all its viewers write the same bytes. No viewer can make the tick wait.
+// What changed in a topic is encoded once; all its viewers write the same bytes. No viewer can make the others wait: one that
+// falls so far behind that the backlog does not reach back to it gets a snapshot.
 type Hub struct {
 	state   *State
 	options HubOptions
@@ -94,8 +101,9 @@ type Hub struct {
 	places  int
 	viewers map[*viewer]struct{}
 	topics  map[topicKey]*topic
-	alerts  frame  // the newest list, nil before the first
-	scratch []byte // for encoding
+	alerts  *alertFrames // the newest list, nil before the first
+	scratch []byte       // for encoding
+	changed []*host
 }
 
 // NewHub returns a hub that serves connections at once and sends deltas while Run runs.
@@ -122,11 +130,20 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.started = true
 	h.mu.Unlock()
 
-	ticker := time.NewTicker(h.options.TickInterval)
-	defer ticker.Stop()
+	sweep := time.NewTicker(h.options.SweepInterval)
+	defer sweep.Stop()
+	pause := time.NewTimer(h.options.PushInterval)
+	defer pause.Stop()
+	wake := h.state.changes.wake
 	for {
 		select {
-		case <-ticker.C:
+		case <-wake:
+			h.push()
+			wake = nil // for a while: what changes meanwhile goes together
+			pause.Reset(h.options.PushInterval)
+		case <-pause.C:
+			wake = h.state.changes.wake
+		case <-sweep.C:
 			h.tick()
 		case <-ctx.Done():
 			h.stop()
@@ -135,20 +152,38 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// tick sends every topic's changes and looks after the pings.
+// push sends what has changed.
+func (h *Hub) push() {
+	m := h.state.moment()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changed = h.state.changes.take(h.changed)
+	for _, t := range h.topics {
+		hosts := t.single
+		if t.key.fleet {
+			hosts = h.changed
+		}
+		t.send(m, hosts)
+	}
+}
+
+// send makes the delta of those of the hosts that changed, and wakes the subscribers. Called with Hub.mu held.
+func (t *topic) send(m moment, hosts []*host) {
+	if !t.delta(m, hosts) {
+		return
+	}
+	for v := range t.subscribers {
+		v.poke()
+	}
+}
+
+// tick looks at every host of every topic, and after the pings.
 func (h *Hub) tick() {
-	now := h.now()
+	now, m := h.now(), h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
-		var delta frame
-		delta, h.scratch = t.delta(now, h.scratch)
-		if delta == nil {
-			continue
-		}
-		for v := range t.subscribers {
-			v.offer(delta)
-		}
+		t.send(m, t.hosts())
 	}
 	for v := range h.viewers {
 		v.checkPing(now, h.options.PingInterval)
@@ -186,7 +221,7 @@ func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if bytes.Equal(list, h.alerts) {
+	if h.alerts != nil && bytes.Equal(list.text, h.alerts.text) {
 		return
 	}
 	h.alerts = list
@@ -194,6 +229,17 @@ func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
 		v.offerAlerts(list)
 	}
 }
+
+// The subprotocols. Who asks for none gets JSON.
+const (
+	protocolJSON   = "gohub.v1.json"
+	protocolBinary = "gohub.v1.binary"
+)
+
+func isProtocol(name string) bool { return name == protocolJSON || name == protocolBinary }
+
+// maxParts bounds the topics that are a part of the fleet (some hosts or some metrics): each remembers all hosts.
+const maxParts = 64
 
 // ServeHTTP is the endpoint. The middleware before it has authorised the request; the connection ends when the
 // request's context does, so a middleware that bounds the context by the session's end bounds the connection too.
@@ -211,6 +257,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "origin not allowed", http.StatusForbidden)
 		return
 	}
+	if offered := r.Header.Values("Sec-WebSocket-Protocol"); len(offered) > 0 && !slices.ContainsFunc(strings.Split(strings.Join(offered, ","), ","), func(name string) bool { return isProtocol(strings.TrimSpace(name)) }) {
+		http.Error(w, "unknown subprotocol; there are "+protocolBinary+" and "+protocolJSON, http.StatusBadRequest)
+		return
+	}
 	if !h.reserve() {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "no place for another viewer", http.StatusServiceUnavailable)
@@ -219,7 +269,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.release()
 
 	// The upgrader clears the HTTP server's deadlines and sets its own before it writes.
-	conn, buffered, _, err := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout}.Upgrade(r, w)
+	upgrader := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout, Protocol: isProtocol}
+	conn, buffered, handshake, err := upgrader.Upgrade(r, w)
 	if err != nil {
 		// It has answered already, and has given us the connection if it had taken it from the server.
 		if conn != nil {
@@ -228,7 +279,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.options.Logger.Debug("websocket handshake refused", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	h.serve(r.Context(), conn, buffered.Reader)
+	h.serve(r.Context(), conn, buffered.Reader, handshake.Protocol == protocolBinary)
 }
 
 // originAllowed keeps pages of other sites from using a viewer's cookie. A request without Origin is no browser's.
@@ -277,8 +328,8 @@ func (h *Hub) release() {
 }
 
 // serve runs a connection whose handshake is done, for which a place is reserved.
-func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader) {
-	v := newViewer(h, conn)
+func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, binary bool) {
+	v := newViewer(h, conn, binary)
 	h.mu.Lock()
 	h.viewers[v] = struct{}{}
 	if h.alerts != nil {
@@ -311,31 +362,53 @@ func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader) {
 // subscribe replaces the viewer's topic; asking for the same one again gives a new snapshot. An error is for the
 // viewer to read, and leaves things as they were.
 func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
-	key := topicKey{fleet: true}
-	var single *host
-	if request.GetHost() != nil {
-		id := storage.HostID(request.GetHost().GetHostId())
-		var ok bool
-		if single, ok = h.state.lookup(id); !ok {
-			return fmt.Errorf("no host with id %d", id)
-		}
-		key = topicKey{host: id}
+	of, err := parseSubject(request, v.binary)
+	if err != nil {
+		return err
 	}
-	now := h.now()
+	key := of.key
+	var single *host
+	if !key.fleet {
+		var ok bool
+		if single, ok = h.state.lookup(key.host); !ok {
+			return fmt.Errorf("no host with id %d", key.host)
+		}
+	}
+	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if v.topic == nil || v.topic.key != key {
+	if of.none {
 		h.unsubscribe(v)
+		if h.alerts != nil {
+			v.offerAlerts(h.alerts)
+		}
+	} else if v.topic == nil || v.topic.key != key {
 		t, ok := h.topics[key]
 		if !ok {
-			t = newTopic(key, h.state, single, now)
+			if key.columns+key.set != "" && h.parts() >= maxParts {
+				return fmt.Errorf("viewers ask for %d different parts of the fleet already; ask for the fleet", maxParts)
+			}
+			h.state.changes.watch(true)
+			t = newTopic(of, h.state, single, m)
 			h.topics[key] = t
 		}
+		h.unsubscribe(v)
 		t.subscribers[v] = struct{}{}
 		v.topic = t
 	}
 	v.restart()
 	return nil
+}
+
+// parts counts the topics that are a part of the fleet. It is called with mu held.
+func (h *Hub) parts() int {
+	parts := 0
+	for key := range h.topics {
+		if key.columns+key.set != "" {
+			parts++
+		}
+	}
+	return parts
 }
 
 // unsubscribe is called with mu held.
@@ -348,22 +421,23 @@ func (h *Hub) unsubscribe(v *viewer) {
 	delete(t.subscribers, v)
 	if len(t.subscribers) == 0 {
 		delete(h.topics, t.key)
+		h.state.changes.watch(len(h.topics) > 0)
 	}
 }
 
-// catchUp returns the snapshot of the viewer's topic. From here on the viewer's deltas are kept again, and they follow
-// this snapshot: no delta can be made meanwhile. The viewer's writer calls it.
+// catchUp returns the snapshot of the viewer's topic, and puts the viewer's place behind it: no delta can be made meanwhile. The
+// viewer's writer calls it.
 func (h *Hub) catchUp(v *viewer) frame {
-	now := h.now()
+	m := h.state.moment()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	v.mu.Lock()
-	v.out.behind = false
-	v.mu.Unlock()
-	if v.topic == nil {
-		return nil
-	}
 	var snapshot frame
-	snapshot, h.scratch = v.topic.whole(now, h.scratch)
+	var next uint64
+	if v.topic != nil {
+		snapshot, next, h.scratch = v.topic.whole(m, h.scratch)
+	}
+	v.mu.Lock()
+	v.out.behind, v.out.topic, v.out.next = false, v.topic, next
+	v.mu.Unlock()
 	return snapshot
 }

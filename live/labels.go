@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/proto/label"
@@ -14,6 +15,11 @@ import (
 // SetLabels takes the labels that the server gives a host. They stand above those of its agent.
 func (s *State) SetLabels(id storage.HostID, labels map[string]string) {
 	h := s.ensure(id)
+	h.setLabels(labels)
+	s.changes.note(h)
+}
+
+func (h *host) setLabels(labels map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	identity := proto.CloneOf(h.identity)
@@ -26,11 +32,11 @@ func (s *State) SetLabels(id storage.HostID, labels map[string]string) {
 
 // Identities returns every host by id, without its values.
 func (s *State) Identities() []*gohubv1.Host {
-	now := s.now()
+	m := s.moment()
 	all := s.all()
 	hosts := make([]*gohubv1.Host, len(all))
 	for i, h := range all {
-		hosts[i] = h.identify(now)
+		hosts[i] = h.identify(m)
 	}
 	return hosts
 }
@@ -41,19 +47,25 @@ func (s *State) Identity(id storage.HostID) (*gohubv1.Host, bool) {
 	if !known {
 		return nil, false
 	}
-	return h.identify(s.now()), true
+	return h.identify(s.moment()), true
 }
 
-func (h *host) identify(now time.Time) *gohubv1.Host {
+func (h *host) identify(m moment) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.describe(now)
+	return h.describe(m)
 }
 
 // describe is the host without its values. It is called with mu held.
-func (h *host) describe(now time.Time) *gohubv1.Host {
-	return &gohubv1.Host{
+func (h *host) describe(m moment) *gohubv1.Host {
+	status, since := h.status(m)
+	message := &gohubv1.Host{
 		HostId: h.identity.HostId, AgentId: h.identity.AgentId, Facts: h.identity.Facts, FirstSeen: h.identity.FirstSeen,
-		Status: h.status(now), Labels: h.identity.Labels, ServerLabels: h.identity.ServerLabels,
+		Status: status, Labels: h.identity.Labels, ServerLabels: h.identity.ServerLabels,
 	}
+	if !since.IsZero() {
+		message.StatusSince = timestamppb.New(since.Truncate(time.Millisecond))
+	}
+	message.ClockSkewSeconds, message.IngestLagSeconds = h.clock()
+	return message
 }

@@ -11,17 +11,17 @@ import (
 )
 
 func TestServersLabelsStandAboveTheAgents(t *testing.T) {
-	s, c := newTestState()
+	s, _ := newTestState()
 	host := testHost(1, "db-1")
 	host.Facts.Labels = map[string]string{"site": "ams", "role": "db", "bad": "\xff"}
 	s.SetHost(host)
 	require.Equal(t, map[string]string{"site": "ams", "role": "db", "bad": "\uFFFD"}, mustHost(t, s, 1).GetLabels())
 
-	topic := newTopic(topicKey{fleet: true}, s, nil, c.time)
+	fleet := newTopic(subject{key: topicKey{fleet: true}}, s, nil, s.moment())
+	s.changes.watch(true)
 	hostile := map[string]string{"site": "fra", "role": "", "note": "\"<b>☃\\"}
 	s.SetLabels(1, hostile)
-	f, _ := topic.delta(c.time, nil)
-	require.Contains(t, string(payload(t, f)), `"site":"fra"`, "viewers learn of it at once")
+	require.True(t, fleet.delta(s.moment(), s.changes.take(nil)), "viewers learn of it at once")
 	want := map[string]string{"site": "fra", "bad": "\uFFFD", "note": "\"<b>☃\\"}
 	require.Equal(t, want, mustHost(t, s, 1).GetLabels())
 	require.Equal(t, hostile, mustHost(t, s, 1).GetServerLabels())
@@ -30,7 +30,7 @@ func TestServersLabelsStandAboveTheAgents(t *testing.T) {
 	require.Equal(t, want, mustHost(t, s, 1).GetLabels())
 
 	message := new(gohubv1.LiveMessage)
-	f, _ = newTopic(topicKey{fleet: true}, s, nil, c.time).whole(c.time, nil)
+	f, _, _ := newTopic(subject{key: topicKey{fleet: true}}, s, nil, s.moment()).whole(s.moment(), nil)
 	require.NoError(t, protojson.Unmarshal(payload(t, f), message))
 	require.True(t, proto.Equal(s.Hosts()[0], message.GetSnapshot().GetHosts()[0]))
 }

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"math"
 	"strconv"
 )
 
@@ -117,6 +116,3 @@ func decimal(size float64) (digits [floatDigits]byte, exponent int) {
 
 func (t *numberText) clear()         { t[textLength] = 0 }
 func (t *numberText) String() string { return string(t[:t[textLength]]) }
-
-// missing marks a number without a reading: no single has these bits, and no count that a database can keep.
-const missing = math.MaxUint64

@@ -45,12 +45,13 @@ func (e *Exposition) refreshOrDrop() bool {
 	if gone {
 		return false
 	}
-	e.refresh(now)
+	e.refresh()
 	return true
 }
 
 // refresh brings the text up to date, a block at a time.
-func (e *Exposition) refresh(now time.Time) {
+func (e *Exposition) refresh() {
+	m := e.state.moment()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if known := e.state.all(); len(known) > len(e.hosts) {
@@ -65,21 +66,21 @@ func (e *Exposition) refresh(now time.Time) {
 		}
 	}
 	for block := 0; block*blockHosts < len(e.hosts); block++ {
-		e.refreshBlock(block, now)
+		e.refreshBlock(block, m)
 		e.mu.Unlock() // others may go on
 		e.mu.Lock()
 	}
 }
 
 // refreshBlock makes the numbers of those hosts anew that have changed, or the whole block if rows or labels have.
-func (e *Exposition) refreshBlock(block int, now time.Time) {
+func (e *Exposition) refreshBlock(block int, m moment) {
 	last := min((block+1)*blockHosts, len(e.hosts))
 	for i := block * blockHosts; i < last; i++ {
-		if !e.hosts[i].viewChanged(&e.view, now, e.made[i]) {
+		if !e.hosts[i].viewChanged(&e.view, m, e.made[i]) {
 			continue
 		}
 		if e.view.shape != e.made[i].shape || e.view.phase != e.made[i].phase {
-			e.remake(block, now)
+			e.remake(block, m)
 			return
 		}
 		for _, t := range e.tables {
@@ -90,14 +91,14 @@ func (e *Exposition) refreshBlock(block int, now time.Time) {
 }
 
 // remake makes a block anew.
-func (e *Exposition) remake(block int, now time.Time) {
+func (e *Exposition) remake(block int, m moment) {
 	first, last := block*blockHosts, min((block+1)*blockHosts, len(e.hosts))
 	// A table at a time would see a host several times, and perhaps not the same.
 	for _, t := range e.tables {
 		t.blocks[block].clear(len(t.sets))
 	}
 	for i := first; i < last; i++ {
-		e.hosts[i].view(&e.view, now)
+		e.hosts[i].view(&e.view, m)
 		for _, t := range e.tables {
 			t.append(&e.view, &t.blocks[block], i-first)
 		}
@@ -187,8 +188,8 @@ func (s *slot) write(v *View, row int, n *number, isNew bool) {
 	case bits == missing:
 		n.text.clear()
 	case s.metric.Type == catalogue.Float:
-		n.text.setFloat(float32(math.Float64frombits(bits)), s.shift)
+		n.text.setFloat(math.Float32frombits(uint32(bits)), s.shift)
 	default:
-		n.text.setCount(uint64(math.Float64frombits(bits)))
+		n.text.setCount(bits)
 	}
 }

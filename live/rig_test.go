@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,15 +76,6 @@ func (r *rig) topics() map[topicKey]*topic {
 	return maps.Clone(r.hub.topics)
 }
 
-// outbox returns what waits for the viewer.
-func (c *client) outbox() outbox {
-	c.viewer.mu.Lock()
-	defer c.viewer.mu.Unlock()
-	out := c.viewer.out
-	out.deltas = slices.Clone(out.deltas)
-	return out
-}
-
 type client struct {
 	t    *testing.T
 	conn net.Conn
@@ -101,7 +91,7 @@ func (r *rig) connectContext(ctx context.Context) *client {
 	require.True(r.t, r.hub.reserve())
 	r.group.Go(func() {
 		defer r.hub.release()
-		r.hub.serve(ctx, far, far)
+		r.hub.serve(ctx, far, far, false)
 	})
 	synctest.Wait()
 	c := &client{t: r.t, conn: near}

@@ -159,7 +159,7 @@ func (e *Exposition) write(w io.Writer, openMetrics bool) error {
 	case e.woken <- struct{}{}:
 	default: // it knows
 	}
-	e.refresh(now)
+	e.refresh()
 
 	piece := pieces.Get().(*[]byte)
 	defer pieces.Put(piece)

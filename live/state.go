@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -21,6 +22,9 @@ import (
 // Hosts are never removed: their number is bounded by the agents that were enrolled.
 type State struct {
 	now func() time.Time
+	// listening is the moment's.
+	listening atomic.Pointer[moment]
+	changes   changes
 
 	mu   sync.RWMutex // guards those below, not the hosts themselves
 	byID map[storage.HostID]*host
@@ -34,13 +38,33 @@ func NewState(now func() time.Time) *State {
 	if now == nil {
 		now = time.Now
 	}
-	return &State{now: now, byID: make(map[storage.HostID]*host)}
+	s := &State{now: now, byID: make(map[storage.HostID]*host)}
+	s.listening.Store(&moment{listening: now()})
+	s.changes.wake = make(chan struct{}, 1)
+	return s
+}
+
+// SetDeaf tells whether the server can take no samples, because its database is away. Then no host is down: one whose
+// samples do not come is unknown, until some time after the server can take them again.
+func (s *State) SetDeaf(deaf bool) {
+	if s.listening.Load().deaf != deaf {
+		s.listening.Store(&moment{listening: s.now(), deaf: deaf})
+	}
+}
+
+// moment is the present.
+func (s *State) moment() moment {
+	m := *s.listening.Load()
+	m.now = s.now()
+	return m
 }
 
 // SetHost makes a host known, or takes its new facts. A host without samples has status UNSPECIFIED until samples
 // could have been expected, counted from the first SetHost. h.Facts is copied.
 func (s *State) SetHost(h storage.Host) {
-	s.ensure(h.ID).setIdentity(h)
+	known := s.ensure(h.ID)
+	known.setIdentity(h)
+	s.changes.note(known)
 }
 
 // Restore takes the newest stored samples, so that a restarted server shows the fleet's last values at once. They say
@@ -48,7 +72,9 @@ func (s *State) SetHost(h storage.Host) {
 func (s *State) Restore(latest []storage.Latest) {
 	now := s.now()
 	for _, l := range latest {
-		s.ensure(l.Host).restore(l, now)
+		known := s.ensure(l.Host)
+		known.restore(l, now)
+		s.changes.note(known)
 	}
 }
 
@@ -59,16 +85,18 @@ func (s *State) Restore(latest []storage.Latest) {
 //
 // The sample is not kept; only its label values (strings) are.
 func (s *State) Observe(id storage.HostID, sample *catalogue.Sample, receivedAt time.Time) {
-	s.ensure(id).observe(sample, receivedAt)
+	h := s.ensure(id)
+	h.observe(sample, receivedAt)
+	s.changes.note(h)
 }
 
 // Hosts returns every host with the values of the host family, by id. The answer is the caller's, except for Facts and
 // FirstSeen, which are shared and must not be changed.
 func (s *State) Hosts() []*gohubv1.Host {
-	now, hosts := s.now(), s.all()
+	m, hosts := s.moment(), s.all()
 	messages := make([]*gohubv1.Host, len(hosts))
 	for i, h := range hosts {
-		messages[i] = h.message(now, false)
+		messages[i] = h.message(m, false)
 	}
 	return messages
 }
@@ -79,7 +107,7 @@ func (s *State) Host(id storage.HostID) (*gohubv1.Host, bool) {
 	if !ok {
 		return nil, false
 	}
-	return h.message(s.now(), true), true
+	return h.message(s.moment(), true), true
 }
 
 // all returns the hosts by id. The caller must not change the slice.

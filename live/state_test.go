@@ -19,6 +19,7 @@ import (
 const (
 	unknown = gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED
 	up      = gohubv1.HostStatus_HOST_STATUS_UP
+	late    = gohubv1.HostStatus_HOST_STATUS_LATE
 	down    = gohubv1.HostStatus_HOST_STATUS_DOWN
 )
 
@@ -122,11 +123,14 @@ func TestStatusFollowsTheTimeOfReceipt(t *testing.T) {
 		after    time.Duration
 		want     gohubv1.HostStatus
 	}{
-		{"three intervals", 10_000, 30 * time.Second, up},
+		{"two intervals", 10_000, 20 * time.Second, up},
+		{"more than two intervals", 10_000, 20*time.Second + 1, late},
+		{"a quick agent is late after five seconds", 1_000, 5*time.Second + 1, late},
+		{"three intervals", 10_000, 30 * time.Second, late},
 		{"more than three intervals", 10_000, 30*time.Second + 1, down},
-		{"a quick agent has ten seconds", 1_000, 10 * time.Second, up},
+		{"a quick agent has ten seconds", 1_000, 10 * time.Second, late},
 		{"a quick agent has ten seconds, not more", 1_000, 10*time.Second + 1, down},
-		{"no interval is the default", 0, 30 * time.Second, up},
+		{"no interval is the default", 0, 30 * time.Second, late},
 		{"no interval is the default, not more", 0, 30*time.Second + 1, down},
 		{"an absurd interval", math.MaxUint32, 24 * time.Hour, up},
 	} {
@@ -155,6 +159,90 @@ func TestStatusIsUnknownUntilAgentsCouldReconnect(t *testing.T) {
 	require.Equal(t, down, mustHost(t, s, 1).Status, "a reconnect without a sample")
 	s.Observe(1, flat(hostSample(c.time, 1)), c.time)
 	require.Equal(t, up, mustHost(t, s, 1).Status)
+}
+
+func TestStatusTellsSinceWhen(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(1, "a"))
+	s.Restore([]storage.Latest{{Host: 1, Time: epoch.Add(-time.Hour), Values: []float64{1}}})
+	require1 := func(status gohubv1.HostStatus, since time.Time) {
+		t.Helper()
+		h := mustHost(t, s, 1)
+		require.Equal(t, status, h.Status)
+		require.Equal(t, since, h.StatusSince.AsTime())
+	}
+	require1(unknown, epoch)
+	c.time = epoch.Add(2 * time.Minute)
+	require1(down, epoch.Add(-time.Hour))
+	came := c.time
+	for range 10 {
+		s.Observe(1, flat(hostSample(c.time, 1)), c.time)
+		require1(up, came)
+		c.time = c.time.Add(10 * time.Second)
+	}
+	last := c.time.Add(-10 * time.Second)
+	c.time = last.Add(25 * time.Second)
+	require1(late, last)
+	s.Observe(1, flat(hostSample(c.time, 1)), c.time)
+	require1(up, came)
+	last = c.time
+	c.time = last.Add(time.Hour)
+	require1(down, last)
+	s.Observe(1, flat(hostSample(c.time, 1)), c.time)
+	require1(up, c.time)
+}
+
+// TestNoHostIsDownWhileTheServerIsDeaf: agents are held back while the database is away, and need some time to come back.
+func TestNoHostIsDownWhileTheServerIsDeaf(t *testing.T) {
+	s, c := newTestState()
+	status := func(id storage.HostID) gohubv1.HostStatus { return mustHost(t, s, id).Status }
+	s.Observe(1, flat(hostSample(c.time, 1)), c.time)
+	c.time = epoch.Add(time.Hour)
+	require.Equal(t, down, status(1))
+	s.Observe(2, flat(hostSample(c.time, 1)), c.time)
+	s.SetDeaf(true)
+	s.SetDeaf(true)
+	require.Equal(t, up, status(2), "it was heard just now")
+	require.Equal(t, unknown, status(1))
+	c.time = c.time.Add(time.Hour)
+	require.Equal(t, unknown, status(2))
+	require.Equal(t, epoch.Add(time.Hour), mustHost(t, s, 2).StatusSince.AsTime())
+
+	s.SetDeaf(false)
+	s.Observe(1, flat(hostSample(c.time, 1)), c.time)
+	back := c.time
+	c.time = back.Add(30*time.Second + 1)
+	require.Equal(t, down, status(1), "it has come back, and is silent since")
+	require.Equal(t, unknown, status(2))
+	c.time = back.Add(30*time.Second + reconnectGrace + 1)
+	require.Equal(t, down, status(2))
+}
+
+func TestClockSkewAndIngestLag(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		// ways are by how much older the samples are than their receipt, in seconds.
+		ways      []float64
+		skew, lag float64
+	}{
+		{"a clock that is right", []float64{0.1, 0.2}, -0.112, 0.2},
+		{"a clock that is ahead", []float64{-60, -59.5}, 59.938, 0.437},
+		{"a clock that is behind", []float64{3600, 3601}, -3600.125, 0.875},
+		{"a slow way", []float64{0, 8}, -1, 8},
+		{"a clock that was set forward is seen at once", []float64{0, -60}, 60, 0},
+		{"and back after some samples", append([]float64{-60}, make([]float64, 60)...), 0.019, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, c := newTestState()
+			for i, way := range test.ways {
+				c.time = epoch.Add(time.Duration(i) * 1000 * time.Second)
+				s.Observe(1, flat(hostSample(c.time.Add(-time.Duration(way*1e3)*time.Millisecond), 1)), c.time)
+			}
+			h := mustHost(t, s, 1)
+			require.InDelta(t, test.skew, h.ClockSkewSeconds, 0.002)
+			require.InDelta(t, test.lag, h.IngestLagSeconds, 0.002)
+		})
+	}
 }
 
 func TestRestoreShowsLastValuesWithoutStatus(t *testing.T) {

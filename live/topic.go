@@ -1,6 +1,7 @@
 package live
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -9,19 +10,13 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// topicKey names what a viewer can subscribe to: the fleet, or a host with everything.
-type topicKey struct {
-	fleet bool
-	host  storage.HostID // if not fleet
-}
-
 // topic is a subject that has subscribers. It is made for the first one and forgotten after the last, so that what no
 // one looks at costs nothing. Hub.mu guards all fields.
 //
 // Its messages are numbered: a snapshot carries the number of the newest delta, for it holds all up to it and perhaps
 // more; the next delta, the next number. Since a host travels whole, getting a change twice does no harm.
 type topic struct {
-	key   topicKey
+	subject
 	state *State
 	// single is the host of a topic that is not the fleet, as a slice.
 	single []*host
@@ -30,25 +25,40 @@ type topic struct {
 	// marks tells what the deltas have told so far, by host.index (by 0 in a topic of one host).
 	marks       []mark
 	subscribers map[*viewer]struct{}
-	// snapshot is that of seq, if someone needed it.
-	snapshot frame
+	// gone is for delta.
+	gone []storage.HostID
+	// backlog has a lock of its own, for the viewers' writers; only the hub adds to it.
+	backlog backlog
+	// snapshot is the newest that someone needed, of snapshotAt, and snapshotNext the position of the delta that follows it.
+	snapshot     frame
+	snapshotNext uint64
+	snapshotAt   time.Time
 }
 
 // mark tells what viewers know of a host. The status is in it because it changes by the mere passage of time.
 type mark struct {
-	version uint64
-	status  gohubv1.HostStatus
+	version  uint64
+	status   gohubv1.HostStatus
+	member   bool
+	identity *gohubv1.Host
 }
 
-func newTopic(key topicKey, state *State, h *host, now time.Time) *topic {
-	t := &topic{key: key, state: state, subscribers: make(map[*viewer]struct{})}
-	if !key.fleet {
+// newest is the host's mark as it should be. It is called with h.mu held.
+func (t *topic) newest(h *host, m moment) mark {
+	status, _ := h.status(m)
+	return mark{h.version, status, t.match == nil || t.match(h.identity), h.identity}
+}
+
+// newTopic makes the topic of a subject. h is the host of one that is not the fleet.
+func newTopic(of subject, state *State, h *host, m moment) *topic {
+	t := &topic{subject: of, state: state, subscribers: make(map[*viewer]struct{})}
+	if !of.key.fleet {
 		t.single = []*host{h}
 	}
 	// The first snapshot will hold what is now; deltas are about what comes after.
 	for _, h := range t.hosts() {
 		h.mu.Lock()
-		*t.mark(h) = mark{h.version, h.status(now)}
+		*t.mark(h) = t.newest(h, m)
 		h.mu.Unlock()
 	}
 	return t
@@ -72,49 +82,100 @@ func (t *topic) mark(h *host) *mark {
 	return &t.marks[index]
 }
 
-// delta returns the frame with the hosts that changed since the last delta, or nil if none did. It encodes into
-// scratch, which it returns for the next one.
-func (t *topic) delta(now time.Time, scratch []byte) (frame, []byte) {
-	changed := 0
-	for _, h := range t.hosts() {
+// delta makes a message of those of the hosts that have changed since the last delta, and tells whether there were any.
+func (t *topic) delta(m moment, hosts []*host) bool {
+	var out *message
+	t.gone = t.gone[:0]
+	for _, h := range hosts {
 		known := t.mark(h)
 		h.mu.Lock()
-		if newest := (mark{h.version, h.status(now)}); newest != *known {
-			*known = newest
-			if changed == 0 {
-				scratch = appendHostsStart(scratch[:0], deltaKind, t.seq+1)
-			} else {
-				scratch = append(scratch, ',')
+		newest := t.newest(h, m)
+		if newest != *known && (newest.member || known.member) {
+			first := out == nil
+			if first {
+				out = newMessage()
+				out.buf = t.appendStart(out.buf, deltaKind, t.seq+1)
 			}
-			changed++
-			scratch = h.appendJSON(scratch, newest.status, !t.key.fleet)
+			if newest.member {
+				out.buf = t.appendHost(out.buf, h, m, first, newest.identity != known.identity || !known.member)
+			} else {
+				t.gone = append(t.gone, h.id)
+			}
 		}
+		*known = newest
 		h.mu.Unlock()
 	}
-	if changed == 0 {
-		return nil, scratch
+	if out == nil {
+		return false
 	}
+	out.buf = t.appendEnd(out.buf, t.gone)
+	out.seal(t.opCode())
 	t.seq++
-	t.snapshot = nil
-	scratch = appendHostsEnd(scratch)
-	return compile(ws.OpText, scratch), scratch
+	t.backlog.add(out)
+	return true
 }
 
-// whole returns the topic's snapshot. Between two deltas it is made once, however many viewers come.
-func (t *topic) whole(now time.Time, scratch []byte) (frame, []byte) {
-	if t.snapshot != nil {
-		return t.snapshot, scratch
+// snapshotServes is for how long a snapshot is given to those who come, with the deltas since: a thousand viewers that come back
+// at once need not have one each.
+const snapshotServes = time.Second
+
+// whole returns the topic's snapshot and the position of the delta that follows it.
+func (t *topic) whole(m moment, scratch []byte) (snapshot frame, next uint64, _ []byte) {
+	if t.snapshot != nil && m.now.Sub(t.snapshotAt) < snapshotServes && t.backlog.has(t.snapshotNext) {
+		return t.snapshot, t.snapshotNext, scratch
 	}
-	scratch = appendHostsStart(scratch[:0], snapshotKind, t.seq)
-	for i, h := range t.hosts() {
-		if i > 0 {
-			scratch = append(scratch, ',')
-		}
+	scratch = t.appendStart(scratch[:0], snapshotKind, t.seq)
+	first := true
+	for _, h := range t.hosts() {
 		h.mu.Lock()
-		scratch = h.appendJSON(scratch, h.status(now), !t.key.fleet)
+		if t.match == nil || t.match(h.identity) {
+			scratch = t.appendHost(scratch, h, m, first, true)
+			first = false
+		}
 		h.mu.Unlock()
 	}
-	scratch = appendHostsEnd(scratch)
-	t.snapshot = compile(ws.OpText, scratch)
-	return t.snapshot, scratch
+	scratch = t.appendEnd(scratch, nil)
+	t.snapshot, t.snapshotNext, t.snapshotAt = compile(t.opCode(), scratch), t.backlog.next, m.now
+	return t.snapshot, t.snapshotNext, scratch
+}
+
+func (t *topic) opCode() ws.OpCode {
+	if t.key.binary {
+		return ws.OpBinary
+	}
+	return ws.OpText
+}
+
+// appendStart opens a message that carries hosts, appendEnd closes it.
+func (t *topic) appendStart(buf []byte, kind hostsKind, seq uint32) []byte {
+	switch {
+	case !t.key.binary:
+		return appendHostsStart(buf, kind, seq)
+	case kind == deltaKind:
+		return binary.AppendUvarint(append(buf, binaryDelta), uint64(seq))
+	default:
+		return appendSchema(binary.AppendUvarint(append(buf, binarySnapshot), uint64(seq)), &t.shape)
+	}
+}
+
+// appendHost encodes a host. facts tells whether viewers may not know its facts; in JSON they are always there. It is called
+// with h.mu held.
+func (t *topic) appendHost(buf []byte, h *host, m moment, first, facts bool) []byte {
+	if t.key.binary {
+		return h.appendBinary(buf, m, &t.shape, facts)
+	}
+	if !first && buf[len(buf)-1] != '[' {
+		buf = append(buf, ',')
+	}
+	return h.appendJSON(buf, m, &t.shape)
+}
+
+func (t *topic) appendEnd(buf []byte, gone []storage.HostID) []byte {
+	if !t.key.binary {
+		return appendHostsEnd(buf, gone)
+	}
+	for _, id := range gone {
+		buf = binary.AppendUvarint(append(buf, entryGone), uint64(id))
+	}
+	return append(buf, entryEnd)
 }

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"math"
 	"strconv"
 	"time"
 
@@ -18,9 +17,12 @@ type View struct {
 	hostname string
 	interval time.Duration
 	status   gohubv1.HostStatus
-	sampled  time.Time
-	facts    *gohubv1.HostFacts
-	blocks   []block
+	// statusSince is zero if it is not known; skew and lag are in seconds.
+	statusSince time.Time
+	skew, lag   float64
+	sampled     time.Time
+	facts       *gohubv1.HostFacts
+	blocks      []block
 
 	// version, shape and phase say what the exposition has to make anew.
 	version uint64
@@ -31,48 +33,50 @@ type View struct {
 // Each copies one host after the other, by id, into view and calls see with it. Nothing is locked meanwhile, so see may
 // take its time.
 func (s *State) Each(view *View, see func(*View)) {
-	now := s.now()
+	m := s.moment()
 	for _, h := range s.all() {
-		h.view(view, now)
+		h.view(view, m)
 		see(view)
 	}
 }
 
-func (h *host) view(v *View, now time.Time) {
+func (h *host) view(v *View, m moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.copyTo(v, now)
+	h.copyTo(v, m)
 }
 
 // viewChanged is view, unless the host is as it was when the exposition looked last, which it tells.
-func (h *host) viewChanged(v *View, now time.Time, known made) bool {
+func (h *host) viewChanged(v *View, m moment, known made) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.version == known.version && h.phase(now) == known.phase {
+	if h.version == known.version && h.phase(m) == known.phase {
 		return false
 	}
-	h.copyTo(v, now)
+	h.copyTo(v, m)
 	return true
 }
 
 // copyTo is called with mu held.
-func (h *host) copyTo(v *View, now time.Time) {
+func (h *host) copyTo(v *View, m moment) {
 	if v.blocks == nil {
 		v.blocks = make([]block, len(families))
 	}
 	v.facts = h.identity.GetFacts()
 	v.id, v.hostname, v.interval = h.id, v.facts.GetHostname(), time.Duration(v.facts.GetIntervalMillis())*time.Millisecond
-	v.status, v.sampled = h.status(now), h.sampled
-	v.version, v.shape, v.phase = h.version, h.shape, h.phase(now)
+	v.status, v.statusSince = h.status(m)
+	v.sampled = h.sampled
+	v.skew, v.lag = h.clock()
+	v.version, v.shape, v.phase = h.version, h.shape, h.phase(m)
 	for i := range h.blocks {
 		v.blocks[i].copy(&h.blocks[i])
 	}
 }
 
 // phase is called with mu held.
-func (h *host) phase(now time.Time) phase {
-	switch h.status(now) {
-	case gohubv1.HostStatus_HOST_STATUS_UP:
+func (h *host) phase(m moment) phase {
+	switch status, _ := h.status(m); status {
+	case gohubv1.HostStatus_HOST_STATUS_UP, gohubv1.HostStatus_HOST_STATUS_LATE:
 		return phaseUp
 	case gohubv1.HostStatus_HOST_STATUS_DOWN:
 		// One that has not sent since the start was silent for longer, as far as its last stored sample tells.
@@ -80,7 +84,7 @@ func (h *host) phase(now time.Time) phase {
 		if since.IsZero() {
 			since = h.sampled
 		}
-		if now.Sub(since) > hostGone {
+		if m.now.Sub(since) > hostGone {
 			return phaseNone
 		}
 		return phaseDown
@@ -94,24 +98,13 @@ func (v *View) made() made { return made{v.version, v.shape, v.phase} }
 // idText is the host's number as text.
 func (v *View) idText() string { return strconv.FormatUint(uint64(v.id), 10) }
 
-// bits are those of a reading, or missing.
+// bits are those of a reading as it came, or missing.
 func (v *View) bits(metric *catalogue.Metric, row int) uint64 {
 	b := &v.blocks[metric.Family.Place()]
 	if row >= b.rows {
 		return missing
 	}
-	reading := b.rowValues(row)[metric.Index]
-	if math.IsNaN(reading) {
-		return missing
-	}
-	return math.Float64bits(reading)
-}
-
-// copy makes b what from is.
-func (b *block) copy(from *block) {
-	b.family, b.rows = from.family, from.rows
-	b.labels = append(b.labels[:0], from.labels[:from.rows*len(from.family.Labels)]...)
-	b.values = append(b.values[:0], from.values[:from.rows*len(from.family.Metrics)]...)
+	return b.bits(row, metric.Index)
 }
 
 // ID is the host's number.
@@ -134,12 +127,10 @@ func (v *View) Rows(family *catalogue.Family) int { return v.blocks[family.Place
 
 // Label is the i-th label of an instance of a family.
 func (v *View) Label(family *catalogue.Family, row, i int) string {
-	return v.blocks[family.Place()].rowLabels(row)[i]
+	return v.blocks[family.Place()].label(row, i)
 }
 
 // Value is the reading of a metric in an instance of its family, and whether there is one.
 func (v *View) Value(metric *catalogue.Metric, row int) (float64, bool) {
-	b := &v.blocks[metric.Family.Place()]
-	reading := b.rowValues(row)[metric.Index]
-	return b.shown(metric.Index, reading), !math.IsNaN(reading)
+	return v.blocks[metric.Family.Place()].value(row, metric.Index)
 }

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// Deltas that wait for a viewer: two seconds of them at the default tick, so that a hiccup of the network, or the
-	// time that a large snapshot takes, does not cost another snapshot.
-	maxPending = 8
 	// A long frame is written in pieces, each with a deadline of its own: a slow line is no dead one.
 	writePiece = 64 << 10
 	// After its close frame the server waits this long for the viewer's.
@@ -28,34 +25,41 @@ const (
 type viewer struct {
 	hub     *Hub
 	conn    net.Conn
+	binary  bool          // the form of what it gets
 	topic   *topic        // guarded by Hub.mu
 	wake    chan struct{} // capacity 1: there is something in the outbox; anyone sends, never closed
 	written chan struct{} // closed by the writer, when it has written its last
 
 	mu  sync.Mutex // guards the outbox; taken after Hub.mu where both are held
 	out outbox
+
+	// batch and pieces are the writer's, for deltas that are being written.
+	batch  []*message
+	pieces net.Buffers
 }
 
-// outbox is what waits to be written: at most one of each kind, the newest, and a bounded number of deltas.
+// outbox is what waits to be written: at most one of each kind, the newest, and a place in the topic's backlog.
 type outbox struct {
 	close  frame // the last frame; nothing is taken or offered after it
 	reason reason
 	pong   frame
 	reply  frame // an error
 	alerts frame
-	// behind: the viewer needs a snapshot. Deltas that it will hold are not kept.
+	// behind: the viewer needs a snapshot, which sets its place: next is the position in topic's backlog.
 	behind bool
-	deltas []frame // at most maxPending, in order
+	topic  *topic
+	next   uint64
 	ping   bool
 	pinged time.Time // when the last ping was asked for, or the viewer came
 	// silentSince is when the oldest ping that no frame has followed was written; zero if there is none.
 	silentSince time.Time
 }
 
-func newViewer(h *Hub, conn net.Conn) *viewer {
+func newViewer(h *Hub, conn net.Conn, binary bool) *viewer {
 	v := &viewer{
 		hub:     h,
 		conn:    conn,
+		binary:  binary,
 		wake:    make(chan struct{}, 1),
 		written: make(chan struct{}),
 	}
@@ -72,10 +76,7 @@ func (v *viewer) change(f func(out *outbox)) {
 	}
 	f(&v.out)
 	v.mu.Unlock()
-	select {
-	case v.wake <- struct{}{}:
-	default: // it will look anyway
-	}
+	v.poke()
 }
 
 // end makes a close frame the last one. Only the first reason counts. reader and hub call it.
@@ -83,38 +84,30 @@ func (v *viewer) end(r reason, last frame) {
 	v.change(func(out *outbox) { *out = outbox{reason: r, close: last} })
 }
 
-// offer hands over a delta. It never waits: a viewer whose outbox is full is behind, and gets a snapshot when it can
-// take one. Called with Hub.mu held.
-func (v *viewer) offer(delta frame) {
+// poke wakes the writer. It never waits.
+func (v *viewer) poke() {
+	select {
+	case v.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// restart forgets the place in the old subscription and asks for a snapshot. Called with Hub.mu held.
+func (v *viewer) restart() {
+	v.change(func(out *outbox) { out.behind, out.topic = true, nil })
+}
+
+func (v *viewer) offerAlerts(alerts *alertFrames) {
 	v.change(func(out *outbox) {
-		switch {
-		case out.behind:
-		case len(out.deltas) < maxPending:
-			out.deltas = append(out.deltas, delta)
-		default:
-			clear(out.deltas)
-			out.deltas = out.deltas[:0]
-			out.behind = true
-			v.hub.metrics.conflated.Inc()
+		out.alerts = alerts.text
+		if v.binary {
+			out.alerts = alerts.binary
 		}
 	})
 }
 
-// restart drops what waits of the old subscription and asks for a snapshot. Called with Hub.mu held.
-func (v *viewer) restart() {
-	v.change(func(out *outbox) {
-		clear(out.deltas)
-		out.deltas = out.deltas[:0]
-		out.behind = true
-	})
-}
-
-func (v *viewer) offerAlerts(alerts frame) {
-	v.change(func(out *outbox) { out.alerts = alerts })
-}
-
 func (v *viewer) offerError(text string) {
-	v.change(func(out *outbox) { out.reply = compileError(text) })
+	v.change(func(out *outbox) { out.reply = compileError(text, v.binary) })
 }
 
 // heard is called for every frame that came whole.
@@ -196,11 +189,16 @@ func (v *viewer) write() {
 	defer func() { _ = v.conn.SetReadDeadline(time.Now().Add(closeGrace)) }()
 	for {
 		next, data, last := v.take()
+		var err error
 		if next == nil && !last {
-			<-v.wake
-			continue
+			var some bool
+			if some, err = v.sendDeltas(); err == nil && !some {
+				<-v.wake
+			}
+		} else {
+			err = v.send(next)
 		}
-		if err := v.send(next); err != nil {
+		if err != nil {
 			v.end(reasonWrite, nil)
 			_ = v.conn.Close() // wakes the reader
 			return
@@ -238,14 +236,66 @@ func (v *viewer) take() (next frame, data, last bool) {
 	case out.behind:
 		v.mu.Unlock()
 		return v.hub.catchUp(v), true, false
-	case len(out.deltas) > 0:
-		next, data = out.deltas[0], true
-		copy(out.deltas, out.deltas[1:])
-		out.deltas[len(out.deltas)-1] = nil // or it would be held as long as the viewer
-		out.deltas = out.deltas[:len(out.deltas)-1]
 	}
 	v.mu.Unlock()
 	return next, data, last
+}
+
+// sendDeltas writes deltas that wait in the topic's backlog, and tells whether there were some, or a snapshot is needed.
+func (v *viewer) sendDeltas() (bool, error) {
+	v.mu.Lock()
+	out := &v.out
+	if out.reason != "" || out.behind || out.topic == nil {
+		some := out.reason != "" || out.behind
+		v.mu.Unlock()
+		return some, nil
+	}
+	var there bool
+	if v.batch, there = out.topic.backlog.collect(out.next, v.batch[:0]); !there {
+		out.behind = true
+		v.hub.metrics.conflated.Inc()
+	}
+	out.next += uint64(len(v.batch))
+	v.mu.Unlock()
+	if len(v.batch) == 0 {
+		return !there, nil
+	}
+	err := v.sendBatch()
+	for _, m := range v.batch {
+		m.release()
+	}
+	clear(v.batch)
+	v.hub.metrics.messages.Add(float64(len(v.batch)))
+	return true, err
+}
+
+// sendBatch writes the batch, with one system call if it is small.
+func (v *viewer) sendBatch() error {
+	size := 0
+	for _, m := range v.batch {
+		size += len(m.frame())
+	}
+	if len(v.batch) == 1 || size > writePiece {
+		for _, m := range v.batch {
+			if err := v.send(m.frame()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := v.conn.SetWriteDeadline(time.Now().Add(v.hub.options.WriteTimeout)); err != nil {
+		return err
+	}
+	v.pieces = v.pieces[:0]
+	for _, m := range v.batch {
+		v.pieces = append(v.pieces, m.frame())
+	}
+	room := v.pieces // WriteTo moves the slice along
+	n, err := v.pieces.WriteTo(v.conn)
+	clear(room)
+	v.pieces = room
+	v.hub.metrics.bytes.Add(float64(n))
+	return err
 }
 
 func (v *viewer) send(f frame) error {

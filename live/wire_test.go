@@ -124,7 +124,7 @@ func (w *wire) alone(t *testing.T) {
 }
 
 func TestSubscribeOverTCP(t *testing.T) {
-	w := newWire(t, HubOptions{TickInterval: time.Millisecond})
+	w := newWire(t, HubOptions{PushInterval: time.Millisecond})
 	b := w.dial(t)
 	b.write(text(`{"host":{"hostId":1}}`))
 	require.Len(t, b.message().GetSnapshot().Hosts, 1)
@@ -283,6 +283,8 @@ func TestBadHandshakesAreRefused(t *testing.T) {
 	require.Equal(t, "websocket", response.Header.Get("Upgrade"))
 
 	require.Equal(t, http.StatusBadRequest, w.handshake(t, http.Header{"Sec-Websocket-Key": {"short"}}))
+	require.Equal(t, http.StatusBadRequest, w.handshake(t, http.Header{"Sec-Websocket-Protocol": {"graphql-ws, gohub.v2"}}))
+	require.Equal(t, http.StatusSwitchingProtocols, w.handshake(t, http.Header{"Sec-Websocket-Protocol": {"gohub.v2, gohub.v1.binary"}}))
 	require.Equal(t, http.StatusUpgradeRequired, w.handshake(t, http.Header{"Sec-Websocket-Version": {"8"}}))
 	w.alone(t) // a refused handshake gives its place back
 

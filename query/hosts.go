@@ -28,6 +28,8 @@ func attributesOf(host *gohubv1.Host) attributes {
 			switch host.GetStatus() {
 			case gohubv1.HostStatus_HOST_STATUS_UP:
 				return "up"
+			case gohubv1.HostStatus_HOST_STATUS_LATE:
+				return "late"
 			case gohubv1.HostStatus_HOST_STATUS_DOWN:
 				return "down"
 			default:

@@ -52,6 +52,7 @@ type App struct {
 	ingest       *ingest.Server
 	hub          *live.Hub
 	exposition   *live.Exposition
+	state        *live.State
 	alerts       *alert.Engine
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
@@ -110,6 +111,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 
 	state := live.NewState(time.Now)
+	app.state = state
 	if err := restore(ctx, state, app.store); err != nil {
 		return nil, err
 	}
@@ -289,6 +291,7 @@ func (a *App) Run(ctx context.Context) error {
 	start(&parts, "live", func() error { return a.hub.Run(background) })
 	start(&parts, "exposition", func() error { return a.exposition.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
+	start(&parts, "intake", func() error { watchIntake(background, a.state, a.ingest.Ready); return nil })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
 	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })
 	start(&serving, "HTTP", func() error {

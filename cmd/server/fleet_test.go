@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,6 +95,42 @@ func TestAlertsAllocateNothingForHostsThatAreWell(t *testing.T) {
 	list, err := w.engine.ListAlerts(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, list.GetAlerts(), 1000*(1+1+16+16), "and it did look at them")
+}
+
+// TestHostsAreUnknownWhileSamplesCanNotBeStored: the agents' streams are held back then.
+func TestHostsAreUnknownWhileSamplesCanNotBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := live.NewState(time.Now)
+		var intake atomic.Pointer[error]
+		intake.Store(new(error))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			watchIntake(ctx, state, func(context.Context) error { return *intake.Load() })
+		}()
+		sample := &catalogue.Sample{}
+		require.NoError(t, sample.Decode(""))
+		state.Observe(1, sample, time.Now())
+		status := func() gohubv1.HostStatus {
+			synctest.Wait()
+			h, _ := state.Host(1)
+			return h.Status
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, gohubv1.HostStatus_HOST_STATUS_DOWN, status())
+		away := storage.ErrUnavailable
+		intake.Store(&away)
+		time.Sleep(intakeEvery)
+		require.Equal(t, gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, status())
+		intake.Store(new(error))
+		time.Sleep(30 * time.Second)
+		require.Equal(t, gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, status(), "agents need time to come back")
+		time.Sleep(time.Minute)
+		require.Equal(t, gohubv1.HostStatus_HOST_STATUS_DOWN, status())
+		stop()
+		<-done
+	})
 }
 
 // BenchmarkAlerts is one evaluation of the default rules on 5,000 hosts that are well and have new samples, with the storing

@@ -165,7 +165,7 @@ func (r *roller) advance(ctx context.Context, resolution storage.Resolution) err
 		}
 		var rows int64
 		err := pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) (err error) {
-			if rows, err = rollUp(ctx, tx, resolution, next, nil); err != nil {
+			if rows, err = rollUp(ctx, tx, resolution, next); err != nil {
 				return err
 			}
 			_, err = tx.Exec(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1", resolution, next.To)
@@ -212,19 +212,15 @@ func (r *roller) oldest(ctx context.Context, resolution storage.Resolution, targ
 	return resolution.Floor(*oldest), nil
 }
 
-// rollUp makes the buckets of a span, of all hosts or of some, and returns how many rows they have.
-func rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span, hosts []int32) (rows int64, err error) {
-	where, arguments := "time >= $1 AND time < $2 AND host_id = ANY($3)", []any{span.From, span.To, hosts}
-	if hosts == nil {
-		where = "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"
-		arguments = arguments[:2]
-	}
+// rollUp makes the buckets of a span, of all hosts, and returns how many rows they have.
+func rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span) (rows int64, err error) {
 	for _, family := range catalogue.Families() {
 		if !storage.RolledUp(family) {
 			continue
 		}
 		relation := resolution.Relation(family)
-		tag, err := tx.Exec(ctx, "INSERT INTO "+relation+" "+dialect.Select(family, resolution, where), arguments...)
+		tag, err := tx.Exec(ctx, "INSERT INTO "+relation+" "+
+			dialect.Select(family, resolution, "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"), span.From, span.To)
 		if err != nil {
 			return rows, fmt.Errorf("into %s: %w", relation, err)
 		}
@@ -274,41 +270,49 @@ func (r *roller) someLate(ctx context.Context, tx pgxv5.Tx, resolution storage.R
 	}
 	// Where the finer rows are gone, or are about to be, a bucket made anew would have less than it has.
 	kept := storage.Ceil(resolution, r.retention.Since(resolution.Finer(), r.now))
-	for _, work := range storage.Gather(late, storage.RollupStep(resolution), kept, r.until[resolution]) {
-		if err := r.remake(ctx, tx, resolution, work); err != nil {
-			return 0, err
-		}
+	work := storage.Gather(late, storage.RollupStep(resolution), kept, r.until[resolution])
+	if err := remake(ctx, tx, resolution, work); err != nil {
+		return 0, err
 	}
 	_, err = tx.Exec(ctx, "DELETE FROM rollup_late WHERE id = ANY($1)", ids)
 	return len(ids), err
 }
 
 // remake replaces buckets, and notes that they are late for the next coarser resolution.
-func (r *roller) remake(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, work storage.LateWork) error {
-	hosts := make([]int32, len(work.Hosts))
-	for i, host := range work.Hosts {
-		hosts[i] = int32(host)
+func remake(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, work []storage.LateWork) error {
+	if len(work) == 0 {
+		return nil
+	}
+	// One statement a family, however many stretches there are: to plan it takes longer than to make a bucket.
+	const stretches = "unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS late (host, since, till)"
+	var hosts []int32
+	var since, till []time.Time
+	for _, one := range work {
+		for _, host := range one.Hosts {
+			hosts, since, till = append(hosts, int32(host)), append(since, one.Span.From), append(till, one.Span.To)
+		}
 	}
 	for _, family := range catalogue.Families() {
 		if !storage.RolledUp(family) {
 			continue
 		}
 		relation := resolution.Relation(family)
-		_, err := tx.Exec(ctx, "DELETE FROM "+relation+" WHERE time >= $1 AND time < $2 AND host_id = ANY($3)", work.Span.From, work.Span.To, hosts)
+		_, err := tx.Exec(ctx, "DELETE FROM "+relation+" USING "+stretches+" WHERE host_id = host AND time >= since AND time < till", hosts, since, till)
 		if err != nil {
 			return fmt.Errorf("from %s: %w", relation, err)
 		}
-	}
-	if _, err := rollUp(ctx, tx, resolution, work.Span, hosts); err != nil {
-		return err
+		_, err = tx.Exec(ctx, "INSERT INTO "+relation+" SELECT made.* FROM "+stretches+" CROSS JOIN LATERAL ("+
+			dialect.Select(family, resolution, "host_id = host AND time >= since AND time < till")+") AS made", hosts, since, till)
+		if err != nil {
+			return fmt.Errorf("into %s: %w", relation, err)
+		}
 	}
 	if resolution == storage.Day {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-		SELECT resolution, host_id, $2, $3 FROM unnest($1::integer[]) AS host_id, rollup_progress
-		WHERE resolution = $4 AND until > $2`, hosts, work.Span.From, work.Span.To, resolution+1)
+		SELECT resolution, host, since, till FROM `+stretches+`, rollup_progress WHERE resolution = $4 AND until > since`, hosts, since, till, resolution+1)
 	return err
 }
 

@@ -28,6 +28,8 @@ type LiveRequest struct {
 	//
 	//	*LiveRequest_Fleet
 	//	*LiveRequest_Host
+	//	*LiveRequest_Set
+	//	*LiveRequest_Alerts
 	Topic         isLiveRequest_Topic `protobuf_oneof:"topic"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -88,6 +90,24 @@ func (x *LiveRequest) GetHost() *HostTopic {
 	return nil
 }
 
+func (x *LiveRequest) GetSet() *SetTopic {
+	if x != nil {
+		if x, ok := x.Topic.(*LiveRequest_Set); ok {
+			return x.Set
+		}
+	}
+	return nil
+}
+
+func (x *LiveRequest) GetAlerts() *AlertsTopic {
+	if x != nil {
+		if x, ok := x.Topic.(*LiveRequest_Alerts); ok {
+			return x.Alerts
+		}
+	}
+	return nil
+}
+
 type isLiveRequest_Topic interface {
 	isLiveRequest_Topic()
 }
@@ -102,12 +122,28 @@ type LiveRequest_Host struct {
 	Host *HostTopic `protobuf:"bytes,2,opt,name=host,proto3,oneof"`
 }
 
+type LiveRequest_Set struct {
+	// Some hosts with their host-level values.
+	Set *SetTopic `protobuf:"bytes,3,opt,name=set,proto3,oneof"`
+}
+
+type LiveRequest_Alerts struct {
+	// No host: alerts only.
+	Alerts *AlertsTopic `protobuf:"bytes,4,opt,name=alerts,proto3,oneof"`
+}
+
 func (*LiveRequest_Fleet) isLiveRequest_Topic() {}
 
 func (*LiveRequest_Host) isLiveRequest_Topic() {}
 
+func (*LiveRequest_Set) isLiveRequest_Topic() {}
+
+func (*LiveRequest_Alerts) isLiveRequest_Topic() {}
+
 type FleetTopic struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of metrics of the host family; all if there are none.
+	Metrics       []string `protobuf:"bytes,1,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +178,113 @@ func (*FleetTopic) Descriptor() ([]byte, []int) {
 	return file_gohub_v1_live_proto_rawDescGZIP(), []int{1}
 }
 
+func (x *FleetTopic) GetMetrics() []string {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// SetTopic picks hosts for which all that is given holds, now and as they change.
+type SetTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the facts say: hostname, os, platform, platform_version, kernel_version, arch, cpu_model, agent_version.
+	Labels map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Any of these.
+	HostIds []uint32 `protobuf:"varint,2,rep,packed,name=host_ids,json=hostIds,proto3" json:"host_ids,omitempty"`
+	// As in FleetTopic.
+	Metrics       []string `protobuf:"bytes,3,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTopic) Reset() {
+	*x = SetTopic{}
+	mi := &file_gohub_v1_live_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTopic) ProtoMessage() {}
+
+func (x *SetTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_live_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTopic.ProtoReflect.Descriptor instead.
+func (*SetTopic) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_live_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SetTopic) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *SetTopic) GetHostIds() []uint32 {
+	if x != nil {
+		return x.HostIds
+	}
+	return nil
+}
+
+func (x *SetTopic) GetMetrics() []string {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+type AlertsTopic struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertsTopic) Reset() {
+	*x = AlertsTopic{}
+	mi := &file_gohub_v1_live_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertsTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertsTopic) ProtoMessage() {}
+
+func (x *AlertsTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_live_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertsTopic.ProtoReflect.Descriptor instead.
+func (*AlertsTopic) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_live_proto_rawDescGZIP(), []int{3}
+}
+
 type HostTopic struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	HostId        uint32                 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
@@ -151,7 +294,7 @@ type HostTopic struct {
 
 func (x *HostTopic) Reset() {
 	*x = HostTopic{}
-	mi := &file_gohub_v1_live_proto_msgTypes[2]
+	mi := &file_gohub_v1_live_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -163,7 +306,7 @@ func (x *HostTopic) String() string {
 func (*HostTopic) ProtoMessage() {}
 
 func (x *HostTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_live_proto_msgTypes[2]
+	mi := &file_gohub_v1_live_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -176,7 +319,7 @@ func (x *HostTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostTopic.ProtoReflect.Descriptor instead.
 func (*HostTopic) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_live_proto_rawDescGZIP(), []int{2}
+	return file_gohub_v1_live_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HostTopic) GetHostId() uint32 {
@@ -204,7 +347,7 @@ type LiveMessage struct {
 
 func (x *LiveMessage) Reset() {
 	*x = LiveMessage{}
-	mi := &file_gohub_v1_live_proto_msgTypes[3]
+	mi := &file_gohub_v1_live_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +359,7 @@ func (x *LiveMessage) String() string {
 func (*LiveMessage) ProtoMessage() {}
 
 func (x *LiveMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_live_proto_msgTypes[3]
+	mi := &file_gohub_v1_live_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +372,7 @@ func (x *LiveMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveMessage.ProtoReflect.Descriptor instead.
 func (*LiveMessage) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_live_proto_rawDescGZIP(), []int{3}
+	return file_gohub_v1_live_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LiveMessage) GetSeq() uint32 {
@@ -315,15 +458,17 @@ func (*LiveMessage_Alerts) isLiveMessage_Body() {}
 func (*LiveMessage_Error) isLiveMessage_Body() {}
 
 type LiveHosts struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hosts         []*Host                `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Hosts []*Host                `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Hosts that are not in the topic any more, in a delta.
+	Gone          []uint32 `protobuf:"varint,2,rep,packed,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LiveHosts) Reset() {
 	*x = LiveHosts{}
-	mi := &file_gohub_v1_live_proto_msgTypes[4]
+	mi := &file_gohub_v1_live_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +480,7 @@ func (x *LiveHosts) String() string {
 func (*LiveHosts) ProtoMessage() {}
 
 func (x *LiveHosts) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_live_proto_msgTypes[4]
+	mi := &file_gohub_v1_live_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +493,7 @@ func (x *LiveHosts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveHosts.ProtoReflect.Descriptor instead.
 func (*LiveHosts) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_live_proto_rawDescGZIP(), []int{4}
+	return file_gohub_v1_live_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LiveHosts) GetHosts() []*Host {
@@ -358,17 +503,35 @@ func (x *LiveHosts) GetHosts() []*Host {
 	return nil
 }
 
+func (x *LiveHosts) GetGone() []uint32 {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
 var File_gohub_v1_live_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_live_proto_rawDesc = "" +
 	"\n" +
-	"\x13gohub/v1/live.proto\x12\bgohub.v1\x1a\x14gohub/v1/alert.proto\x1a\x14gohub/v1/query.proto\"o\n" +
+	"\x13gohub/v1/live.proto\x12\bgohub.v1\x1a\x14gohub/v1/alert.proto\x1a\x14gohub/v1/query.proto\"\xc8\x01\n" +
 	"\vLiveRequest\x12,\n" +
 	"\x05fleet\x18\x01 \x01(\v2\x14.gohub.v1.FleetTopicH\x00R\x05fleet\x12)\n" +
-	"\x04host\x18\x02 \x01(\v2\x13.gohub.v1.HostTopicH\x00R\x04hostB\a\n" +
-	"\x05topic\"\f\n" +
+	"\x04host\x18\x02 \x01(\v2\x13.gohub.v1.HostTopicH\x00R\x04host\x12&\n" +
+	"\x03set\x18\x03 \x01(\v2\x12.gohub.v1.SetTopicH\x00R\x03set\x12/\n" +
+	"\x06alerts\x18\x04 \x01(\v2\x15.gohub.v1.AlertsTopicH\x00R\x06alertsB\a\n" +
+	"\x05topic\"&\n" +
 	"\n" +
-	"FleetTopic\"$\n" +
+	"FleetTopic\x12\x18\n" +
+	"\ametrics\x18\x01 \x03(\tR\ametrics\"\xb2\x01\n" +
+	"\bSetTopic\x126\n" +
+	"\x06labels\x18\x01 \x03(\v2\x1e.gohub.v1.SetTopic.LabelsEntryR\x06labels\x12\x19\n" +
+	"\bhost_ids\x18\x02 \x03(\rR\ahostIds\x12\x18\n" +
+	"\ametrics\x18\x03 \x03(\tR\ametrics\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\r\n" +
+	"\vAlertsTopic\"$\n" +
 	"\tHostTopic\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\"\xd7\x01\n" +
 	"\vLiveMessage\x12\x10\n" +
@@ -377,9 +540,10 @@ const file_gohub_v1_live_proto_rawDesc = "" +
 	"\x05delta\x18\x03 \x01(\v2\x13.gohub.v1.LiveHostsH\x00R\x05delta\x126\n" +
 	"\x06alerts\x18\x04 \x01(\v2\x1c.gohub.v1.ListAlertsResponseH\x00R\x06alerts\x12\x16\n" +
 	"\x05error\x18\x05 \x01(\tH\x00R\x05errorB\x06\n" +
-	"\x04body\"1\n" +
+	"\x04body\"E\n" +
 	"\tLiveHosts\x12$\n" +
-	"\x05hosts\x18\x01 \x03(\v2\x0e.gohub.v1.HostR\x05hostsB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
+	"\x05hosts\x18\x01 \x03(\v2\x0e.gohub.v1.HostR\x05hosts\x12\x12\n" +
+	"\x04gone\x18\x02 \x03(\rR\x04goneB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
 	file_gohub_v1_live_proto_rawDescOnce sync.Once
@@ -393,28 +557,34 @@ func file_gohub_v1_live_proto_rawDescGZIP() []byte {
 	return file_gohub_v1_live_proto_rawDescData
 }
 
-var file_gohub_v1_live_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_gohub_v1_live_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_gohub_v1_live_proto_goTypes = []any{
 	(*LiveRequest)(nil),        // 0: gohub.v1.LiveRequest
 	(*FleetTopic)(nil),         // 1: gohub.v1.FleetTopic
-	(*HostTopic)(nil),          // 2: gohub.v1.HostTopic
-	(*LiveMessage)(nil),        // 3: gohub.v1.LiveMessage
-	(*LiveHosts)(nil),          // 4: gohub.v1.LiveHosts
-	(*ListAlertsResponse)(nil), // 5: gohub.v1.ListAlertsResponse
-	(*Host)(nil),               // 6: gohub.v1.Host
+	(*SetTopic)(nil),           // 2: gohub.v1.SetTopic
+	(*AlertsTopic)(nil),        // 3: gohub.v1.AlertsTopic
+	(*HostTopic)(nil),          // 4: gohub.v1.HostTopic
+	(*LiveMessage)(nil),        // 5: gohub.v1.LiveMessage
+	(*LiveHosts)(nil),          // 6: gohub.v1.LiveHosts
+	nil,                        // 7: gohub.v1.SetTopic.LabelsEntry
+	(*ListAlertsResponse)(nil), // 8: gohub.v1.ListAlertsResponse
+	(*Host)(nil),               // 9: gohub.v1.Host
 }
 var file_gohub_v1_live_proto_depIdxs = []int32{
 	1, // 0: gohub.v1.LiveRequest.fleet:type_name -> gohub.v1.FleetTopic
-	2, // 1: gohub.v1.LiveRequest.host:type_name -> gohub.v1.HostTopic
-	4, // 2: gohub.v1.LiveMessage.snapshot:type_name -> gohub.v1.LiveHosts
-	4, // 3: gohub.v1.LiveMessage.delta:type_name -> gohub.v1.LiveHosts
-	5, // 4: gohub.v1.LiveMessage.alerts:type_name -> gohub.v1.ListAlertsResponse
-	6, // 5: gohub.v1.LiveHosts.hosts:type_name -> gohub.v1.Host
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	4, // 1: gohub.v1.LiveRequest.host:type_name -> gohub.v1.HostTopic
+	2, // 2: gohub.v1.LiveRequest.set:type_name -> gohub.v1.SetTopic
+	3, // 3: gohub.v1.LiveRequest.alerts:type_name -> gohub.v1.AlertsTopic
+	7, // 4: gohub.v1.SetTopic.labels:type_name -> gohub.v1.SetTopic.LabelsEntry
+	6, // 5: gohub.v1.LiveMessage.snapshot:type_name -> gohub.v1.LiveHosts
+	6, // 6: gohub.v1.LiveMessage.delta:type_name -> gohub.v1.LiveHosts
+	8, // 7: gohub.v1.LiveMessage.alerts:type_name -> gohub.v1.ListAlertsResponse
+	9, // 8: gohub.v1.LiveHosts.hosts:type_name -> gohub.v1.Host
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_live_proto_init() }
@@ -427,8 +597,10 @@ func file_gohub_v1_live_proto_init() {
 	file_gohub_v1_live_proto_msgTypes[0].OneofWrappers = []any{
 		(*LiveRequest_Fleet)(nil),
 		(*LiveRequest_Host)(nil),
+		(*LiveRequest_Set)(nil),
+		(*LiveRequest_Alerts)(nil),
 	}
-	file_gohub_v1_live_proto_msgTypes[3].OneofWrappers = []any{
+	file_gohub_v1_live_proto_msgTypes[5].OneofWrappers = []any{
 		(*LiveMessage_Snapshot)(nil),
 		(*LiveMessage_Delta)(nil),
 		(*LiveMessage_Alerts)(nil),
@@ -440,7 +612,7 @@ func file_gohub_v1_live_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_live_proto_rawDesc), len(file_gohub_v1_live_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,11 +26,13 @@ const (
 type HostStatus int32
 
 const (
-	// The server has just started, or can not tell.
+	// The server has just started, or is cut off from its database: it can not tell.
 	HostStatus_HOST_STATUS_UNSPECIFIED HostStatus = 0
 	HostStatus_HOST_STATUS_UP          HostStatus = 1
 	// No sample for more than three intervals.
 	HostStatus_HOST_STATUS_DOWN HostStatus = 2
+	// No sample for more than two intervals: not down yet.
+	HostStatus_HOST_STATUS_LATE HostStatus = 3
 )
 
 // Enum value maps for HostStatus.
@@ -39,11 +41,13 @@ var (
 		0: "HOST_STATUS_UNSPECIFIED",
 		1: "HOST_STATUS_UP",
 		2: "HOST_STATUS_DOWN",
+		3: "HOST_STATUS_LATE",
 	}
 	HostStatus_value = map[string]int32{
 		"HOST_STATUS_UNSPECIFIED": 0,
 		"HOST_STATUS_UP":          1,
 		"HOST_STATUS_DOWN":        2,
+		"HOST_STATUS_LATE":        3,
 	}
 )
 
@@ -263,9 +267,16 @@ type Host struct {
 	// The labels of facts and those of server_labels, which win. One that the server sets to nothing is left out.
 	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What SetHostLabels has set.
-	ServerLabels  map[string]string `protobuf:"bytes,8,rep,name=server_labels,json=serverLabels,proto3" json:"server_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ServerLabels map[string]string `protobuf:"bytes,8,rep,name=server_labels,json=serverLabels,proto3" json:"server_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+	// last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+	StatusSince *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
+	// By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+	ClockSkewSeconds float64 `protobuf:"fixed64,21,opt,name=clock_skew_seconds,json=clockSkewSeconds,proto3" json:"clock_skew_seconds,omitempty"`
+	// How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+	IngestLagSeconds float64 `protobuf:"fixed64,22,opt,name=ingest_lag_seconds,json=ingestLagSeconds,proto3" json:"ingest_lag_seconds,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
@@ -352,6 +363,27 @@ func (x *Host) GetServerLabels() map[string]string {
 		return x.ServerLabels
 	}
 	return nil
+}
+
+func (x *Host) GetStatusSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StatusSince
+	}
+	return nil
+}
+
+func (x *Host) GetClockSkewSeconds() float64 {
+	if x != nil {
+		return x.ClockSkewSeconds
+	}
+	return 0
+}
+
+func (x *Host) GetIngestLagSeconds() float64 {
+	if x != nil {
+		return x.IngestLagSeconds
+	}
+	return 0
 }
 
 type SetHostLabelsRequest struct {
@@ -597,7 +629,7 @@ type QueryRangeRequest struct {
 	// Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
 	// = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
 	// facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
-	// agent_id and status (up, down or unknown) can be matched too. * is all hosts.
+	// agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
 	Selector string `protobuf:"bytes,8,opt,name=selector,proto3" json:"selector,omitempty"`
 	// What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
 	// aggregate and without group_by, all series of a metric make one.
@@ -1651,7 +1683,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x0eGetHostRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\"5\n" +
 	"\x0fGetHostResponse\x12\"\n" +
-	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\xf0\x03\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\x8b\x05\n" +
 	"\x04Host\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12)\n" +
@@ -1661,7 +1693,10 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\x0e2\x14.gohub.v1.HostStatusR\x06status\x12)\n" +
 	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\x122\n" +
 	"\x06labels\x18\a \x03(\v2\x1a.gohub.v1.Host.LabelsEntryR\x06labels\x12E\n" +
-	"\rserver_labels\x18\b \x03(\v2 .gohub.v1.Host.ServerLabelsEntryR\fserverLabels\x1a9\n" +
+	"\rserver_labels\x18\b \x03(\v2 .gohub.v1.Host.ServerLabelsEntryR\fserverLabels\x12=\n" +
+	"\fstatus_since\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vstatusSince\x12,\n" +
+	"\x12clock_skew_seconds\x18\x15 \x01(\x01R\x10clockSkewSeconds\x12,\n" +
+	"\x12ingest_lag_seconds\x18\x16 \x01(\x01R\x10ingestLagSeconds\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
@@ -1784,12 +1819,13 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0estorage_driver\x18\x02 \x01(\tR\rstorageDriver\x12'\n" +
 	"\x0fstorage_version\x18\x03 \x01(\tR\x0estorageVersion\x124\n" +
-	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted*S\n" +
+	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted*i\n" +
 	"\n" +
 	"HostStatus\x12\x1b\n" +
 	"\x17HOST_STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHOST_STATUS_UP\x10\x01\x12\x14\n" +
-	"\x10HOST_STATUS_DOWN\x10\x022\xff\x04\n" +
+	"\x10HOST_STATUS_DOWN\x10\x02\x12\x14\n" +
+	"\x10HOST_STATUS_LATE\x10\x032\xff\x04\n" +
 	"\fQueryService\x12D\n" +
 	"\tListHosts\x12\x1a.gohub.v1.ListHostsRequest\x1a\x1b.gohub.v1.ListHostsResponse\x12>\n" +
 	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12P\n" +
@@ -1864,48 +1900,49 @@ var file_gohub_v1_query_proto_depIdxs = []int32{
 	8,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
 	24, // 6: gohub.v1.Host.labels:type_name -> gohub.v1.Host.LabelsEntry
 	25, // 7: gohub.v1.Host.server_labels:type_name -> gohub.v1.Host.ServerLabelsEntry
-	26, // 8: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
-	5,  // 9: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
-	33, // 10: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	27, // 11: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
-	9,  // 12: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	28, // 13: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	29, // 14: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
-	15, // 15: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	34, // 16: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
-	12, // 17: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
-	10, // 18: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
-	11, // 19: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
-	30, // 20: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	31, // 21: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
-	18, // 22: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	35, // 23: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	36, // 24: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	21, // 25: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
-	33, // 26: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
-	37, // 27: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
-	33, // 28: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 29: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 30: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	6,  // 31: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
-	10, // 32: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	13, // 33: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
-	16, // 34: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	19, // 35: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
-	22, // 36: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 37: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 38: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	7,  // 39: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
-	11, // 40: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	14, // 41: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
-	17, // 42: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	20, // 43: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
-	23, // 44: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	37, // [37:45] is the sub-list for method output_type
-	29, // [29:37] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	33, // 8: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
+	26, // 9: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
+	5,  // 10: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
+	33, // 11: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	27, // 12: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	9,  // 13: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
+	28, // 14: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	29, // 15: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	15, // 16: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
+	34, // 17: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	12, // 18: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
+	10, // 19: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
+	11, // 20: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
+	30, // 21: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	31, // 22: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
+	18, // 23: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
+	35, // 24: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	36, // 25: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	21, // 26: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
+	33, // 27: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	37, // 28: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	33, // 29: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 30: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 31: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	6,  // 32: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
+	10, // 33: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	13, // 34: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
+	16, // 35: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	19, // 36: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	22, // 37: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 38: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 39: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	7,  // 40: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
+	11, // 41: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	14, // 42: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
+	17, // 43: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	20, // 44: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	23, // 45: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
-import { countHosts, fleetViewParams, parseFleetView, selectHosts, type FleetView } from "@/lib/fleet";
+import { clockSkew, countHosts, fleetViewParams, parseFleetView, selectHosts, type FleetView } from "@/lib/fleet";
 
 function host(hostId: number, hostname: string, values: Record<string, number> = {}, more: Partial<HostJson> = {}): HostJson {
   return { hostId, facts: { hostname, os: "linux", platform: "debian" }, status: "HOST_STATUS_UP", latest: { time: "2026-01-01T00:00:00Z", values }, ...more };
@@ -33,6 +33,18 @@ describe("selectHosts", () => {
     expect(selectHosts(hosts, { ...byName, status: "down" }, new Map())).toEqual([3]);
     expect(selectHosts(hosts, { ...byName, status: "firing" }, new Map([[1, 2]]))).toEqual([1]);
   });
+});
+
+it("counts a late host as up", () => {
+  const late = [host(4, "web-9", {}, { status: "HOST_STATUS_LATE" })];
+  expect(countHosts(late, new Map())).toEqual({ all: 1, up: 1, down: 0, firing: 0 });
+  expect(selectHosts(late, { ...byName, status: "up" }, new Map())).toEqual([4]);
+});
+
+it("tells of a clock only where it is wrong", () => {
+  expect(clockSkew(host(1, "a", {}, { clockSkewSeconds: -3600.5 }))).toBe(-3600.5);
+  expect(clockSkew(host(1, "a", {}, { clockSkewSeconds: 1.9 }))).toBeUndefined();
+  expect(clockSkew(host(1, "a", {}))).toBeUndefined();
 });
 
 it("counts hosts, not alerts", () => {

@@ -80,6 +80,20 @@ export function hostname(host: HostJson): string {
   return host.facts?.hostname || `host ${orZero(host.hostId)}`;
 }
 
+/** A host that is late is not down yet. */
+function isUp(host: HostJson): boolean {
+  return host.status === "HOST_STATUS_UP" || host.status === "HOST_STATUS_LATE";
+}
+
+// A clock that is wrong by less may be right, and the samples slow.
+const SKEW_SHOWN_SECONDS = 2;
+
+/** By how many seconds the host's clock is ahead; undefined where it is about right. */
+export function clockSkew(host: HostJson): number | undefined {
+  const skew = toNumber(host.clockSkewSeconds) ?? 0;
+  return Math.abs(skew) > SKEW_SHOWN_SECONDS ? skew : undefined;
+}
+
 function matchesText(host: HostJson, words: string[]): boolean {
   if (words.length === 0) return true;
   const { os, platform, platformVersion, arch } = host.facts ?? {};
@@ -92,7 +106,7 @@ function matchesStatus(host: HostJson, status: StatusFilter, firing: FiringByHos
     case "all":
       return true;
     case "up":
-      return host.status === "HOST_STATUS_UP";
+      return isUp(host);
     case "down":
       return host.status === "HOST_STATUS_DOWN";
     case "firing":
@@ -121,7 +135,7 @@ export function selectHosts(hosts: HostJson[], view: FleetView, firing: FiringBy
 export function countHosts(hosts: HostJson[], firing: FiringByHost): FleetCounts {
   const counts: FleetCounts = { all: hosts.length, up: 0, down: 0, firing: 0 };
   for (const host of hosts) {
-    if (host.status === "HOST_STATUS_UP") counts.up++;
+    if (isUp(host)) counts.up++;
     if (host.status === "HOST_STATUS_DOWN") counts.down++;
     if (firing.has(orZero(host.hostId))) counts.firing++;
   }

@@ -1,16 +1,30 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LiveConnection, type LiveEvents } from "@/live/connection";
 
+type Said = { seq: number; snapshot?: { hosts: { hostId: number }[] }; delta?: { hosts: { hostId: number }[] }; alerts?: object };
+
+/** A message of small numbers in the binary form. */
+function encode({ seq, snapshot, delta, alerts }: Said): ArrayBuffer {
+  const text = new TextEncoder().encode(JSON.stringify(alerts ?? {}));
+  // Of a host: its entry's kind, its id, and zeros for the status, the skew and the lag.
+  const entries = (snapshot ?? delta)?.hosts.flatMap(({ hostId }) => [1, hostId, 0, 0, 0]) ?? [];
+  const bytes = alerts ? [3, seq, ...text] : snapshot ? [1, seq, 0, ...entries, 0] : [2, seq, ...entries, 0];
+  return new Uint8Array(bytes).buffer;
+}
+
 class FakeSocket {
   static readonly OPEN = 1;
   static all: FakeSocket[] = [];
   readyState = 0;
   sent: string[] = [];
   onopen: (() => void) | null = null;
-  onmessage: ((event: { data: string }) => void) | null = null;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
 
-  constructor(readonly url: string) {
+  constructor(
+    readonly url: string,
+    readonly protocol: string,
+  ) {
     FakeSocket.all.push(this);
   }
 
@@ -27,8 +41,8 @@ class FakeSocket {
     this.onopen?.();
   }
 
-  say(message: unknown): void {
-    this.onmessage?.({ data: JSON.stringify(message) });
+  say(message: Said): void {
+    this.onmessage?.({ data: encode(message) });
   }
 
   break(): void {
@@ -80,6 +94,7 @@ describe("LiveConnection", () => {
     connection.want({ kind: "fleet" });
     expect(connection.state.state).toBe("connecting");
     newest().open();
+    expect(newest().protocol).toBe("gohub.v1.binary");
     expect(newest().sent).toEqual(['{"fleet":{}}']);
     expect(connection.state.state).toBe("connecting");
     newest().say({ seq: 5, snapshot: { hosts: [] } });
@@ -146,6 +161,13 @@ describe("LiveConnection", () => {
     newest().open();
     newest().say({ seq: 0, alerts: { alerts: [{ id: "a" }] } });
     expect(seen.onAlerts).toHaveBeenCalledWith({ alerts: [{ id: "a" }] });
+  });
+
+  it("leaves a server whose messages it can not read", () => {
+    const socket = live(events());
+    socket.onmessage?.({ data: new Uint8Array([9]).buffer });
+    expect(socket.readyState).toBe(3);
+    expect(connection.state.state).toBe("stale");
   });
 
   it("opens nothing after it was stopped", () => {

@@ -7,6 +7,7 @@ import type { ListAlertsResponseJson } from "@/gen/gohub/v1/alert_pb";
 import type { LiveMessageJson } from "@/gen/gohub/v1/live_pb";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
 import { backoffMillis } from "@/live/backoff";
+import { BINARY_PROTOCOL, LiveDecoder } from "@/live/binary";
 import { advance, requestFor, sameTopic, type Sequence, type Topic } from "@/live/topic";
 
 export type LiveState = {
@@ -97,7 +98,9 @@ export class LiveConnection {
 
   private open(): void {
     window.clearTimeout(this.retryTimer);
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, BINARY_PROTOCOL);
+    socket.binaryType = "arraybuffer";
+    const decoder = new LiveDecoder();
     let opened = false;
     this.socket = socket;
     socket.onopen = () => {
@@ -109,7 +112,15 @@ export class LiveConnection {
       else this.set({ ...this.current, state: "live", heardAt: Date.now() });
     };
     socket.onmessage = (event: MessageEvent<unknown>) => {
-      if (typeof event.data === "string") this.receive(event.data);
+      if (!(event.data instanceof ArrayBuffer)) return;
+      let message: LiveMessageJson;
+      try {
+        message = decoder.decode(event.data);
+      } catch {
+        this.lost();
+        return;
+      }
+      this.receive(message);
     };
     socket.onclose = () => {
       if (this.socket !== socket) return;
@@ -124,14 +135,7 @@ export class LiveConnection {
     this.socket.send(JSON.stringify(requestFor(this.topic)));
   }
 
-  private receive(text: string): void {
-    let message: LiveMessageJson;
-    try {
-      message = JSON.parse(text) as LiveMessageJson;
-    } catch {
-      this.lost();
-      return;
-    }
+  private receive(message: LiveMessageJson): void {
     const now = Date.now();
     this.socketHeardAt = now;
     if (!this.topic) {

@@ -11,6 +11,7 @@ export function LastSeen({ time, status }: { time: number | undefined; status: S
   return (
     <time className={styles.ago} dateTime={new Date(time * 1000).toISOString()} title={formatDateTime(time)}>
       {status === "down" ? <span className={styles.downWord}>Down </span> : null}
+      {status === "late" ? <span className={styles.lateWord}>Late </span> : null}
       {formatAgo(now - time)}
     </time>
   );

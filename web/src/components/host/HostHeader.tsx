@@ -5,12 +5,12 @@ import { Icon } from "@/components/ui/Icon";
 import { StatusMark, statusKind } from "@/components/ui/StatusMark";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
 import { systemName } from "@/lib/facts";
-import { hostname } from "@/lib/fleet";
+import { clockSkew, hostname } from "@/lib/fleet";
 import { formatBytes, formatDateTime, formatDuration } from "@/lib/format";
 import { toNumber, toUnixSeconds } from "@/lib/json";
 import styles from "./HostHeader.module.css";
 
-const words = { up: "Up", down: "Down", unknown: "Unknown" } as const;
+const words = { up: "Up", late: "Late", down: "Down", unknown: "Unknown" } as const;
 
 function factsOf(host: HostJson): [string, string][] {
   const { facts } = host;
@@ -32,6 +32,8 @@ function factsOf(host: HostJson): [string, string][] {
 
 export function HostHeader({ host, onBack }: { host: HostJson; onBack: () => void }) {
   const status = statusKind(host.status);
+  const since = toUnixSeconds(host.statusSince);
+  const skew = clockSkew(host);
   return (
     <header className={styles.header}>
       <div className={styles.line}>
@@ -39,10 +41,16 @@ export function HostHeader({ host, onBack }: { host: HostJson; onBack: () => voi
           <Icon name="back" size={18} />
         </button>
         <h1 className={styles.name}>{hostname(host)}</h1>
-        <span className={styles.status} data-status={status}>
+        <span className={styles.status} data-status={status} title={since === undefined ? undefined : `since ${formatDateTime(since)}`}>
           <StatusMark status={status} />
           {words[status]}
+          {since === undefined ? null : <span className="srOnly"> since {formatDateTime(since)}</span>}
         </span>
+        {skew === undefined ? null : (
+          <span className={styles.skew} title="The times of this host's samples are wrong by this.">
+            Clock {formatDuration(Math.abs(skew))} {skew > 0 ? "ahead" : "behind"}
+          </span>
+        )}
         <LastSeenText time={toUnixSeconds(host.latest?.time)} />
       </div>
       <HostLabels host={host} />

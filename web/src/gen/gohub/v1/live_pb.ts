@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/live.proto.
  */
 export const file_gohub_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChNnb2h1Yi92MS9saXZlLnByb3RvEghnb2h1Yi52MSJiCgtMaXZlUmVxdWVzdBIlCgVmbGVldBgBIAEoCzIULmdvaHViLnYxLkZsZWV0VG9waWNIABIjCgRob3N0GAIgASgLMhMuZ29odWIudjEuSG9zdFRvcGljSABCBwoFdG9waWMiDAoKRmxlZXRUb3BpYyIcCglIb3N0VG9waWMSDwoHaG9zdF9pZBgBIAEoDSKyAQoLTGl2ZU1lc3NhZ2USCwoDc2VxGAEgASgNEicKCHNuYXBzaG90GAIgASgLMhMuZ29odWIudjEuTGl2ZUhvc3RzSAASJAoFZGVsdGEYAyABKAsyEy5nb2h1Yi52MS5MaXZlSG9zdHNIABIuCgZhbGVydHMYBCABKAsyHC5nb2h1Yi52MS5MaXN0QWxlcnRzUmVzcG9uc2VIABIPCgVlcnJvchgFIAEoCUgAQgYKBGJvZHkiKgoJTGl2ZUhvc3RzEh0KBWhvc3RzGAEgAygLMg4uZ29odWIudjEuSG9zdEIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_alert, file_gohub_v1_query]);
+  fileDesc("ChNnb2h1Yi92MS9saXZlLnByb3RvEghnb2h1Yi52MSKuAQoLTGl2ZVJlcXVlc3QSJQoFZmxlZXQYASABKAsyFC5nb2h1Yi52MS5GbGVldFRvcGljSAASIwoEaG9zdBgCIAEoCzITLmdvaHViLnYxLkhvc3RUb3BpY0gAEiEKA3NldBgDIAEoCzISLmdvaHViLnYxLlNldFRvcGljSAASJwoGYWxlcnRzGAQgASgLMhUuZ29odWIudjEuQWxlcnRzVG9waWNIAEIHCgV0b3BpYyIdCgpGbGVldFRvcGljEg8KB21ldHJpY3MYASADKAkijAEKCFNldFRvcGljEi4KBmxhYmVscxgBIAMoCzIeLmdvaHViLnYxLlNldFRvcGljLkxhYmVsc0VudHJ5EhAKCGhvc3RfaWRzGAIgAygNEg8KB21ldHJpY3MYAyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASINCgtBbGVydHNUb3BpYyIcCglIb3N0VG9waWMSDwoHaG9zdF9pZBgBIAEoDSKyAQoLTGl2ZU1lc3NhZ2USCwoDc2VxGAEgASgNEicKCHNuYXBzaG90GAIgASgLMhMuZ29odWIudjEuTGl2ZUhvc3RzSAASJAoFZGVsdGEYAyABKAsyEy5nb2h1Yi52MS5MaXZlSG9zdHNIABIuCgZhbGVydHMYBCABKAsyHC5nb2h1Yi52MS5MaXN0QWxlcnRzUmVzcG9uc2VIABIPCgVlcnJvchgFIAEoCUgAQgYKBGJvZHkiOAoJTGl2ZUhvc3RzEh0KBWhvc3RzGAEgAygLMg4uZ29odWIudjEuSG9zdBIMCgRnb25lGAIgAygNQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_alert, file_gohub_v1_query]);
 
 /**
  * LiveRequest is what a viewer sends. A new subscription replaces the one before.
@@ -41,6 +41,22 @@ export type LiveRequest = Message<"gohub.v1.LiveRequest"> & {
      */
     value: HostTopic;
     case: "host";
+  } | {
+    /**
+     * Some hosts with their host-level values.
+     *
+     * @generated from field: gohub.v1.SetTopic set = 3;
+     */
+    value: SetTopic;
+    case: "set";
+  } | {
+    /**
+     * No host: alerts only.
+     *
+     * @generated from field: gohub.v1.AlertsTopic alerts = 4;
+     */
+    value: AlertsTopic;
+    case: "alerts";
   } | { case: undefined; value?: undefined };
 };
 
@@ -63,6 +79,20 @@ export type LiveRequestJson = {
    * @generated from field: gohub.v1.HostTopic host = 2;
    */
   host?: HostTopicJson;
+
+  /**
+   * Some hosts with their host-level values.
+   *
+   * @generated from field: gohub.v1.SetTopic set = 3;
+   */
+  set?: SetTopicJson;
+
+  /**
+   * No host: alerts only.
+   *
+   * @generated from field: gohub.v1.AlertsTopic alerts = 4;
+   */
+  alerts?: AlertsTopicJson;
 };
 
 /**
@@ -76,12 +106,24 @@ export const LiveRequestSchema: GenMessage<LiveRequest, {jsonType: LiveRequestJs
  * @generated from message gohub.v1.FleetTopic
  */
 export type FleetTopic = Message<"gohub.v1.FleetTopic"> & {
+  /**
+   * Names of metrics of the host family; all if there are none.
+   *
+   * @generated from field: repeated string metrics = 1;
+   */
+  metrics: string[];
 };
 
 /**
  * @generated from message gohub.v1.FleetTopic
  */
 export type FleetTopicJson = {
+  /**
+   * Names of metrics of the host family; all if there are none.
+   *
+   * @generated from field: repeated string metrics = 1;
+   */
+  metrics?: string[];
 };
 
 /**
@@ -90,6 +132,88 @@ export type FleetTopicJson = {
  */
 export const FleetTopicSchema: GenMessage<FleetTopic, {jsonType: FleetTopicJson}> = /*@__PURE__*/
   messageDesc(file_gohub_v1_live, 1);
+
+/**
+ * SetTopic picks hosts for which all that is given holds, now and as they change.
+ *
+ * @generated from message gohub.v1.SetTopic
+ */
+export type SetTopic = Message<"gohub.v1.SetTopic"> & {
+  /**
+   * What the facts say: hostname, os, platform, platform_version, kernel_version, arch, cpu_model, agent_version.
+   *
+   * @generated from field: map<string, string> labels = 1;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Any of these.
+   *
+   * @generated from field: repeated uint32 host_ids = 2;
+   */
+  hostIds: number[];
+
+  /**
+   * As in FleetTopic.
+   *
+   * @generated from field: repeated string metrics = 3;
+   */
+  metrics: string[];
+};
+
+/**
+ * SetTopic picks hosts for which all that is given holds, now and as they change.
+ *
+ * @generated from message gohub.v1.SetTopic
+ */
+export type SetTopicJson = {
+  /**
+   * What the facts say: hostname, os, platform, platform_version, kernel_version, arch, cpu_model, agent_version.
+   *
+   * @generated from field: map<string, string> labels = 1;
+   */
+  labels?: { [key: string]: string };
+
+  /**
+   * Any of these.
+   *
+   * @generated from field: repeated uint32 host_ids = 2;
+   */
+  hostIds?: number[];
+
+  /**
+   * As in FleetTopic.
+   *
+   * @generated from field: repeated string metrics = 3;
+   */
+  metrics?: string[];
+};
+
+/**
+ * Describes the message gohub.v1.SetTopic.
+ * Use `create(SetTopicSchema)` to create a new message.
+ */
+export const SetTopicSchema: GenMessage<SetTopic, {jsonType: SetTopicJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_live, 2);
+
+/**
+ * @generated from message gohub.v1.AlertsTopic
+ */
+export type AlertsTopic = Message<"gohub.v1.AlertsTopic"> & {
+};
+
+/**
+ * @generated from message gohub.v1.AlertsTopic
+ */
+export type AlertsTopicJson = {
+};
+
+/**
+ * Describes the message gohub.v1.AlertsTopic.
+ * Use `create(AlertsTopicSchema)` to create a new message.
+ */
+export const AlertsTopicSchema: GenMessage<AlertsTopic, {jsonType: AlertsTopicJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_live, 3);
 
 /**
  * @generated from message gohub.v1.HostTopic
@@ -116,7 +240,7 @@ export type HostTopicJson = {
  * Use `create(HostTopicSchema)` to create a new message.
  */
 export const HostTopicSchema: GenMessage<HostTopic, {jsonType: HostTopicJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_live, 2);
+  messageDesc(file_gohub_v1_live, 4);
 
 /**
  * LiveMessage is what the server sends. Alerts come to every viewer, whatever its subscription.
@@ -216,7 +340,7 @@ export type LiveMessageJson = {
  * Use `create(LiveMessageSchema)` to create a new message.
  */
 export const LiveMessageSchema: GenMessage<LiveMessage, {jsonType: LiveMessageJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_live, 3);
+  messageDesc(file_gohub_v1_live, 5);
 
 /**
  * @generated from message gohub.v1.LiveHosts
@@ -226,6 +350,13 @@ export type LiveHosts = Message<"gohub.v1.LiveHosts"> & {
    * @generated from field: repeated gohub.v1.Host hosts = 1;
    */
   hosts: Host[];
+
+  /**
+   * Hosts that are not in the topic any more, in a delta.
+   *
+   * @generated from field: repeated uint32 gone = 2;
+   */
+  gone: number[];
 };
 
 /**
@@ -236,6 +367,13 @@ export type LiveHostsJson = {
    * @generated from field: repeated gohub.v1.Host hosts = 1;
    */
   hosts?: HostJson[];
+
+  /**
+   * Hosts that are not in the topic any more, in a delta.
+   *
+   * @generated from field: repeated uint32 gone = 2;
+   */
+  gone?: number[];
 };
 
 /**
@@ -243,5 +381,5 @@ export type LiveHostsJson = {
  * Use `create(LiveHostsSchema)` to create a new message.
  */
 export const LiveHostsSchema: GenMessage<LiveHosts, {jsonType: LiveHostsJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_live, 4);
+  messageDesc(file_gohub_v1_live, 6);
 

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/query.proto.
  */
 export const file_gohub_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiJAoQTGlzdEhvc3RzUmVxdWVzdBIQCghzZWxlY3RvchgBIAEoCSIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QijwMKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSKgoGbGFiZWxzGAcgAygLMhouZ29odWIudjEuSG9zdC5MYWJlbHNFbnRyeRI3Cg1zZXJ2ZXJfbGFiZWxzGAggAygLMiAuZ29odWIudjEuSG9zdC5TZXJ2ZXJMYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjMKEVNlcnZlckxhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKFFNldEhvc3RMYWJlbHNSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SOgoGbGFiZWxzGAIgAygLMiouZ29odWIudjEuU2V0SG9zdExhYmVsc1JlcXVlc3QuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChVTZXRIb3N0TGFiZWxzUmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QiuAEKB1JlYWRpbmcSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoGdmFsdWVzGAIgAygLMh0uZ29odWIudjEuUmVhZGluZy5WYWx1ZXNFbnRyeRIlCglpbnN0YW5jZXMYAyADKAsyEi5nb2h1Yi52MS5JbnN0YW5jZRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBItgBCghJbnN0YW5jZRIOCgZmYW1pbHkYASABKAkSLgoGbGFiZWxzGAIgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuTGFiZWxzRW50cnkSLgoGdmFsdWVzGAMgAygLMh4uZ29odWIudjEuSW5zdGFuY2UuVmFsdWVzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIrsCChFRdWVyeVJhbmdlUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEg8KB21ldHJpY3MYAiADKAkSDAoEZnJvbRgDIAEoARIKCgJ0bxgEIAEoARIMCgRzdGVwGAUgASgBEhIKCm1heF9wb2ludHMYBiABKA0SEAoIaG9zdF9pZHMYByADKA0SEAoIc2VsZWN0b3IYCCABKAkSEAoIZ3JvdXBfYnkYCSADKAkSEQoJYWdncmVnYXRlGAogASgJEhAKCHF1YW50aWxlGAsgASgBEgsKA3RvcBgMIAEoDRIOCgZ0b3BfYnkYDSABKAkSDgoGb2Zmc2V0GA4gASgBEgwKBGZpbGwYDyABKAkSEAoIdGltZXpvbmUYECABKAkSEAoIY2FsZW5kYXIYESABKAkSDgoGZm9ybWF0GBIgASgJItIBChJRdWVyeVJhbmdlUmVzcG9uc2USDAoEZnJvbRgBIAEoARIKCgJ0bxgCIAEoARIMCgRzdGVwGAMgASgBEg4KBnNvdXJjZRgEIAEoCRIgCgZzZXJpZXMYBSADKAsyEC5nb2h1Yi52MS5TZXJpZXMSGwoEZ2FwcxgGIAMoCzINLmdvaHViLnYxLkdhcBISCgpyZXNvbHV0aW9uGAcgASgJEiIKBXBhcnRzGAggAygLMhMuZ29odWIudjEuUmFuZ2VQYXJ0Eg0KBW5vdGVzGAkgAygJIjkKCVJhbmdlUGFydBISCgpyZXNvbHV0aW9uGAEgASgJEgwKBGZyb20YAiABKAESCgoCdG8YAyABKAEiRQoXUXVlcnlSYW5nZVN0cmVhbVJlcXVlc3QSKgoFcXVlcnkYASABKAsyGy5nb2h1Yi52MS5RdWVyeVJhbmdlUmVxdWVzdCJGChhRdWVyeVJhbmdlU3RyZWFtUmVzcG9uc2USKgoEcGFydBgBIAEoCzIcLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXNwb25zZSK4AgoGU2VyaWVzEg4KBm1ldHJpYxgBIAEoCRIsCgZsYWJlbHMYAiADKAsyHC5nb2h1Yi52MS5TZXJpZXMuTGFiZWxzRW50cnkSDQoFdGltZXMYAyADKAESCwoDYXZnGAQgAygBEgsKA21pbhgFIAMoARILCgNtYXgYBiADKAESDwoHaG9zdF9pZBgHIAEoDRIQCghob3N0bmFtZRgIIAEoCRIqCgVncm91cBgJIAMoCzIbLmdvaHViLnYxLlNlcmllcy5Hcm91cEVudHJ5Eg4KBm9mZnNldBgKIAEoARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGiwKCkdyb3VwRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIUChJMaXN0TWV0cmljc1JlcXVlc3QiOAoTTGlzdE1ldHJpY3NSZXNwb25zZRIhCgdtZXRyaWNzGAEgAygLMhAuZ29odWIudjEuTWV0cmljIpkBCgZNZXRyaWMSDAoEbmFtZRgBIAEoCRIOCgZmYW1pbHkYAiABKAkSHAoEdW5pdBgDIAEoDjIOLmdvaHViLnYxLlVuaXQSHAoEa2luZBgEIAEoDjIOLmdvaHViLnYxLktpbmQSDAoEaGVscBgFIAEoCRIOCgZsYWJlbHMYBiADKAkSFwoPcHJvbWV0aGV1c19uYW1lGAcgASgJIjcKFUxpc3RRdWFyYW50aW5lUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEg0KBWxpbWl0GAIgASgNIkYKFkxpc3RRdWFyYW50aW5lUmVzcG9uc2USLAoHc2FtcGxlcxgBIAMoCzIbLmdvaHViLnYxLlF1YXJhbnRpbmVkU2FtcGxlIqMBChFRdWFyYW50aW5lZFNhbXBsZRIPCgdob3N0X2lkGAEgASgNEi8KC3JlY2VpdmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVlcG9jaBgDIAEoBBILCgNzZXEYBCABKAQSDgoGcmVhc29uGAUgASgJEiAKBnNhbXBsZRgGIAEoCzIQLmdvaHViLnYxLlNhbXBsZSIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCKGAQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSFgoOc3RvcmFnZV9kcml2ZXIYAiABKAkSFwoPc3RvcmFnZV92ZXJzaW9uGAMgASgJEisKB3N0YXJ0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKlMKCkhvc3RTdGF0dXMSGwoXSE9TVF9TVEFUVVNfVU5TUEVDSUZJRUQQABISCg5IT1NUX1NUQVRVU19VUBABEhQKEEhPU1RfU1RBVFVTX0RPV04QAjL/BAoMUXVlcnlTZXJ2aWNlEkQKCUxpc3RIb3N0cxIaLmdvaHViLnYxLkxpc3RIb3N0c1JlcXVlc3QaGy5nb2h1Yi52MS5MaXN0SG9zdHNSZXNwb25zZRI+CgdHZXRIb3N0EhguZ29odWIudjEuR2V0SG9zdFJlcXVlc3QaGS5nb2h1Yi52MS5HZXRIb3N0UmVzcG9uc2USUAoNU2V0SG9zdExhYmVscxIeLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0Gh8uZ29odWIudjEuU2V0SG9zdExhYmVsc1Jlc3BvbnNlEkcKClF1ZXJ5UmFuZ2USGy5nb2h1Yi52MS5RdWVyeVJhbmdlUmVxdWVzdBocLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXNwb25zZRJbChBRdWVyeVJhbmdlU3RyZWFtEiEuZ29odWIudjEuUXVlcnlSYW5nZVN0cmVhbVJlcXVlc3QaIi5nb2h1Yi52MS5RdWVyeVJhbmdlU3RyZWFtUmVzcG9uc2UwARJKCgtMaXN0TWV0cmljcxIcLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBodLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USUwoOTGlzdFF1YXJhbnRpbmUSHy5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlcXVlc3QaIC5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlc3BvbnNlElAKDUdldFNlcnZlckluZm8SHi5nb2h1Yi52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBofLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXNwb25zZUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
+  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiJAoQTGlzdEhvc3RzUmVxdWVzdBIQCghzZWxlY3RvchgBIAEoCSIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3Qi+QMKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSKgoGbGFiZWxzGAcgAygLMhouZ29odWIudjEuSG9zdC5MYWJlbHNFbnRyeRI3Cg1zZXJ2ZXJfbGFiZWxzGAggAygLMiAuZ29odWIudjEuSG9zdC5TZXJ2ZXJMYWJlbHNFbnRyeRIwCgxzdGF0dXNfc2luY2UYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKEmNsb2NrX3NrZXdfc2Vjb25kcxgVIAEoARIaChJpbmdlc3RfbGFnX3NlY29uZHMYFiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFTZXJ2ZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBChRTZXRIb3N0TGFiZWxzUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEjoKBmxhYmVscxgCIAMoCzIqLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoVU2V0SG9zdExhYmVsc1Jlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5nb2h1Yi52MS5Ib3N0IrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASK7AgoRUXVlcnlSYW5nZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRIPCgdtZXRyaWNzGAIgAygJEgwKBGZyb20YAyABKAESCgoCdG8YBCABKAESDAoEc3RlcBgFIAEoARISCgptYXhfcG9pbnRzGAYgASgNEhAKCGhvc3RfaWRzGAcgAygNEhAKCHNlbGVjdG9yGAggASgJEhAKCGdyb3VwX2J5GAkgAygJEhEKCWFnZ3JlZ2F0ZRgKIAEoCRIQCghxdWFudGlsZRgLIAEoARILCgN0b3AYDCABKA0SDgoGdG9wX2J5GA0gASgJEg4KBm9mZnNldBgOIAEoARIMCgRmaWxsGA8gASgJEhAKCHRpbWV6b25lGBAgASgJEhAKCGNhbGVuZGFyGBEgASgJEg4KBmZvcm1hdBgSIAEoCSLSAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXASEgoKcmVzb2x1dGlvbhgHIAEoCRIiCgVwYXJ0cxgIIAMoCzITLmdvaHViLnYxLlJhbmdlUGFydBINCgVub3RlcxgJIAMoCSI5CglSYW5nZVBhcnQSEgoKcmVzb2x1dGlvbhgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBIkUKF1F1ZXJ5UmFuZ2VTdHJlYW1SZXF1ZXN0EioKBXF1ZXJ5GAEgASgLMhsuZ29odWIudjEuUXVlcnlSYW5nZVJlcXVlc3QiRgoYUXVlcnlSYW5nZVN0cmVhbVJlc3BvbnNlEioKBHBhcnQYASABKAsyHC5nb2h1Yi52MS5RdWVyeVJhbmdlUmVzcG9uc2UiuAIKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBEg8KB2hvc3RfaWQYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSKgoFZ3JvdXAYCSADKAsyGy5nb2h1Yi52MS5TZXJpZXMuR3JvdXBFbnRyeRIOCgZvZmZzZXQYCiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARosCgpHcm91cEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QihgEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnN0b3JhZ2VfZHJpdmVyGAIgASgJEhcKD3N0b3JhZ2VfdmVyc2lvbhgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCppCgpIb3N0U3RhdHVzEhsKF0hPU1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOSE9TVF9TVEFUVVNfVVAQARIUChBIT1NUX1NUQVRVU19ET1dOEAISFAoQSE9TVF9TVEFUVVNfTEFURRADMv8ECgxRdWVyeVNlcnZpY2USRAoJTGlzdEhvc3RzEhouZ29odWIudjEuTGlzdEhvc3RzUmVxdWVzdBobLmdvaHViLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEj4KB0dldEhvc3QSGC5nb2h1Yi52MS5HZXRIb3N0UmVxdWVzdBoZLmdvaHViLnYxLkdldEhvc3RSZXNwb25zZRJQCg1TZXRIb3N0TGFiZWxzEh4uZ29odWIudjEuU2V0SG9zdExhYmVsc1JlcXVlc3QaHy5nb2h1Yi52MS5TZXRIb3N0TGFiZWxzUmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlElsKEFF1ZXJ5UmFuZ2VTdHJlYW0SIS5nb2h1Yi52MS5RdWVyeVJhbmdlU3RyZWFtUmVxdWVzdBoiLmdvaHViLnYxLlF1ZXJ5UmFuZ2VTdHJlYW1SZXNwb25zZTABEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJTCg5MaXN0UXVhcmFudGluZRIfLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVxdWVzdBogLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVzcG9uc2USUAoNR2V0U2VydmVySW5mbxIeLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0Gh8uZ29odWIudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
@@ -179,6 +179,28 @@ export type Host = Message<"gohub.v1.Host"> & {
    * @generated from field: map<string, string> server_labels = 8;
    */
   serverLabels: { [key: string]: string };
+
+  /**
+   * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+   * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp status_since = 20;
+   */
+  statusSince?: Timestamp | undefined;
+
+  /**
+   * By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+   *
+   * @generated from field: double clock_skew_seconds = 21;
+   */
+  clockSkewSeconds: number;
+
+  /**
+   * How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+   *
+   * @generated from field: double ingest_lag_seconds = 22;
+   */
+  ingestLagSeconds: number;
 };
 
 /**
@@ -230,6 +252,28 @@ export type HostJson = {
    * @generated from field: map<string, string> server_labels = 8;
    */
   serverLabels?: { [key: string]: string };
+
+  /**
+   * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
+   * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp status_since = 20;
+   */
+  statusSince?: TimestampJson;
+
+  /**
+   * By how much the host's clock is ahead of the server's, behind if negative. A sample's way to the server counts as behind.
+   *
+   * @generated from field: double clock_skew_seconds = 21;
+   */
+  clockSkewSeconds?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * How long the newest sample was on its way to the server, the skew of the host's clock taken out.
+   *
+   * @generated from field: double ingest_lag_seconds = 22;
+   */
+  ingestLagSeconds?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
@@ -483,7 +527,7 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
    * Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
    * = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
    * facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
-   * agent_id and status (up, down or unknown) can be matched too. * is all hosts.
+   * agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
    *
    * @generated from field: string selector = 8;
    */
@@ -620,7 +664,7 @@ export type QueryRangeRequestJson = {
    * Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
    * = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
    * facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
-   * agent_id and status (up, down or unknown) can be matched too. * is all hosts.
+   * agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
    *
    * @generated from field: string selector = 8;
    */
@@ -1496,7 +1540,7 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse, {jso
  */
 export enum HostStatus {
   /**
-   * The server has just started, or can not tell.
+   * The server has just started, or is cut off from its database: it can not tell.
    *
    * @generated from enum value: HOST_STATUS_UNSPECIFIED = 0;
    */
@@ -1513,6 +1557,13 @@ export enum HostStatus {
    * @generated from enum value: HOST_STATUS_DOWN = 2;
    */
   DOWN = 2,
+
+  /**
+   * No sample for more than two intervals: not down yet.
+   *
+   * @generated from enum value: HOST_STATUS_LATE = 3;
+   */
+  LATE = 3,
 }
 
 /**
@@ -1520,7 +1571,7 @@ export enum HostStatus {
  *
  * @generated from enum gohub.v1.HostStatus
  */
-export type HostStatusJson = "HOST_STATUS_UNSPECIFIED" | "HOST_STATUS_UP" | "HOST_STATUS_DOWN";
+export type HostStatusJson = "HOST_STATUS_UNSPECIFIED" | "HOST_STATUS_UP" | "HOST_STATUS_DOWN" | "HOST_STATUS_LATE";
 
 /**
  * Describes the enum gohub.v1.HostStatus.
