@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 )
 
 // Bounds and defaults of Options.
@@ -51,6 +52,8 @@ type Options struct {
 	BufferBytes int64
 	// DrainTimeout bounds how long Run, once told to stop, goes on sending what is held.
 	DrainTimeout time.Duration
+	// Labels that the machine has on the server; see package label for what they may be.
+	Labels map[string]string
 	// Version is the agent's own, told to the server.
 	Version string
 	Logger  *slog.Logger
@@ -86,6 +89,9 @@ func New(o Options) (*Agent, error) {
 	if o.Interval < MinInterval || o.Interval > MaxInterval || o.Interval%time.Millisecond != 0 {
 		return nil, fmt.Errorf("interval %s is not from %s to %s in whole milliseconds", o.Interval, MinInterval, MaxInterval)
 	}
+	if err := label.Check(o.Labels); err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
+	}
 	spool := o.Spool
 	if spool == nil {
 		memory, err := NewMemorySpool(MemorySpoolOptions{AgentID: o.AgentID, MaxBytes: o.BufferBytes, Logger: o.Logger, Now: o.clock.Now})
@@ -110,6 +116,7 @@ func New(o Options) (*Agent, error) {
 		hello: func(ctx context.Context, epoch uint64) *gohubv1.Hello {
 			f := readFacts(ctx, facts)
 			f.AgentVersion = o.Version
+			f.Labels = o.Labels
 			f.IntervalMillis = uint32(o.Interval.Milliseconds())
 			return &gohubv1.Hello{AgentId: o.AgentID, Epoch: epoch, Facts: f}
 		},

@@ -205,7 +205,7 @@ func (h *harness) stored(t *testing.T, host storage.HostID) []float64 {
 	t.Helper()
 	cpu, _ := catalogue.MetricByName("cpu_usage_percent")
 	series, err := h.store.Range(t.Context(), storage.RangeQuery{
-		Host: host, Metrics: []*catalogue.Metric{cpu}, From: base, To: base.Add(2 * time.Hour), Step: time.Second, MaxRows: 100_000,
+		Hosts: []storage.HostID{host}, Metrics: []*catalogue.Metric{cpu}, From: base, To: base.Add(2 * time.Hour), Step: time.Second, MaxRows: 100_000,
 	})
 	require.NoError(t, err)
 	if len(series) == 0 {
@@ -297,6 +297,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"no facts":      {changed(func(m *gohubv1.Hello) { m.Facts = nil }), codes.InvalidArgument, "hostname"},
 		"NUL":           {changed(func(m *gohubv1.Hello) { m.Facts.CpuModel = "a\x00b" }), codes.InvalidArgument, "facts.cpu_model contains a NUL"},
 		"long fact":     {changed(func(m *gohubv1.Hello) { m.Facts.Os = strings.Repeat("x", 2000) }), codes.InvalidArgument, "facts.os is 2000 bytes"},
+		"labels":        {changed(func(m *gohubv1.Hello) { m.Facts.Labels = map[string]string{"a b": "c"} }), codes.InvalidArgument, "facts.labels: the label's name"},
 		"interval":      {changed(func(m *gohubv1.Hello) { m.Facts.IntervalMillis = 1 }), codes.InvalidArgument, "interval_millis 1"},
 		"second hello": {func(p *peer) {
 			p.sendHello(hello(p.id))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -44,6 +45,9 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 		if err := checkText(text, maxFactBytes); err != nil {
 			return r, fmt.Errorf("facts.%s %w", name, err)
 		}
+	}
+	if err := label.CheckForm(facts.GetLabels()); err != nil {
+		return r, fmt.Errorf("facts.labels: %w", err)
 	}
 	interval := time.Duration(facts.GetIntervalMillis()) * time.Millisecond
 	if interval < shortestInterval || interval > longestInterval {

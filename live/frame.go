@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -121,7 +123,25 @@ func encodeIdentity(identity *gohubv1.Host) []byte {
 			buf = append(append(buf, `,"firstSeen":`...), seen...)
 		}
 	}
+	buf = appendLabels(buf, `,"labels":{`, identity.Labels)
+	buf = appendLabels(buf, `,"serverLabels":{`, identity.ServerLabels)
 	return buf
+}
+
+// appendLabels encodes labels by name, and nothing where there are none.
+func appendLabels(buf []byte, open string, labels map[string]string) []byte {
+	if len(labels) == 0 {
+		return buf
+	}
+	buf = append(buf, open...)
+	for i, name := range slices.Sorted(maps.Keys(labels)) {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = append(appendString(buf, name), ':')
+		buf = appendString(buf, labels[name])
+	}
+	return append(buf, '}')
 }
 
 // familyKeys holds the pieces of JSON around the values of a family, made once.

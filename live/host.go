@@ -12,6 +12,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -87,6 +88,8 @@ func (h *host) setIdentity(from storage.Host) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	identity.ServerLabels = h.identity.ServerLabels
+	identity.Labels = label.Merge(identity.GetFacts().GetLabels(), identity.ServerLabels)
 	// Every reconnect tells the same facts again; only a change may cost the viewers a delta.
 	if !proto.Equal(identity, h.identity) {
 		h.adopt(identity)
@@ -112,6 +115,12 @@ func cleanStrings(m protoreflect.Message) {
 	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		if field.Kind() == protoreflect.StringKind && !field.IsList() && !field.IsMap() {
 			m.Set(field, protoreflect.ValueOfString(clean(value.String())))
+		}
+		if field.IsMap() && field.MapValue().Kind() == protoreflect.StringKind {
+			value.Map().Range(func(key protoreflect.MapKey, text protoreflect.Value) bool {
+				value.Map().Set(key, protoreflect.ValueOfString(clean(text.String())))
+				return true
+			})
 		}
 		return true
 	})
@@ -228,18 +237,7 @@ func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3
 func (h *host) message(m moment, everything bool) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	status, since := h.status(m)
-	message := &gohubv1.Host{
-		HostId:    h.identity.HostId,
-		AgentId:   h.identity.AgentId,
-		Facts:     h.identity.Facts,
-		FirstSeen: h.identity.FirstSeen,
-		Status:    status,
-	}
-	if !since.IsZero() {
-		message.StatusSince = timestamppb.New(since.Truncate(time.Millisecond))
-	}
-	message.ClockSkewSeconds, message.IngestLagSeconds = h.clock()
+	message := h.describe(m)
 	if h.sampled.IsZero() {
 		return message
 	}

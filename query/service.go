@@ -5,7 +5,6 @@ package query
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,20 +18,29 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// Store is what the service reads from storage.
+// Store is what the service reads from storage, and the labels that it writes.
 type Store interface {
 	Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error)
+	// Coverage tells what is rolled up, and what retention keeps.
+	Coverage(ctx context.Context) ([]storage.Coverage, error)
 	Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error)
 	Describe(ctx context.Context) (storage.Description, error)
+	SetHostLabels(ctx context.Context, host storage.HostID, labels map[string]string) error
 }
 
-// Fleet is what the service reads from memory.
+// Fleet is what the service reads from memory, and tells of changes.
 type Fleet interface {
 	// Hosts returns every host with its host-level values.
 	Hosts() []*gohubv1.Host
 	// Host returns one host with all its values.
 	Host(id storage.HostID) (*gohubv1.Host, bool)
+	// Identities returns every host without its values, which are many.
+	Identities() []*gohubv1.Host
+	// Identity returns one host without its values.
+	Identity(id storage.HostID) (*gohubv1.Host, bool)
+	// SetLabels takes the labels that the server gives a host.
+	SetLabels(id storage.HostID, labels map[string]string)
 }
 
 // Options of a Service.
@@ -51,6 +59,8 @@ type Limits struct {
 	// interfaces, or the most points of 45 metrics of a host, far more than any screen shows, and makes 16 MB in memory
 	// and some 30 MB of JSON.
 	Values int
+	// Series that one answer may have, 5,000 by default: a metric of each host of a large fleet.
+	Series int
 	// Concurrent queries that run, 8 by default: a page of the dashboard asks for some six at once, and each keeps a
 	// core of the database busy.
 	Concurrent int
@@ -62,6 +72,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Values <= 0 {
 		l.Values = 500_000
+	}
+	if l.Series <= 0 {
+		l.Series = 5_000
 	}
 	if l.Concurrent <= 0 {
 		l.Concurrent = 8
@@ -92,11 +105,6 @@ func NewService(options Options) *Service {
 	return &Service{options: options, slots: newSlots(options.Limits.Concurrent, options.Limits.Wait), started: options.Now()}
 }
 
-// ListHosts implements the contract.
-func (s *Service) ListHosts(context.Context, *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
-	return &gohubv1.ListHostsResponse{Hosts: s.options.Fleet.Hosts()}, nil
-}
-
 // GetHost implements the contract.
 func (s *Service) GetHost(_ context.Context, request *gohubv1.GetHostRequest) (*gohubv1.GetHostResponse, error) {
 	host, err := s.host(request.GetHostId())
@@ -117,89 +125,6 @@ func (s *Service) host(id uint32) (*gohubv1.Host, error) {
 	return host, nil
 }
 
-// QueryRange implements the contract.
-func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeRequest) (*gohubv1.QueryRangeResponse, error) {
-	metrics, err := findMetrics(request.GetMetrics())
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	host, err := s.host(request.GetHostId())
-	if err != nil {
-		return nil, err
-	}
-	interval := time.Duration(host.GetFacts().GetIntervalMillis()) * time.Millisecond
-	window, err := planWindow(request, interval, s.options.Now())
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	}
-	release, err := s.slots.take(ctx)
-	if err != nil {
-		return nil, s.statusOf(err)
-	}
-	defer release()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	series, err := s.readSeries(ctx, storage.RangeQuery{
-		Host: storage.HostID(request.GetHostId()), Metrics: metrics, From: window.from, To: window.to, Step: window.step,
-	})
-	if err != nil {
-		return nil, s.statusOf(err)
-	}
-	response := &gohubv1.QueryRangeResponse{From: seconds(window.from), To: seconds(window.to), Step: window.step.Seconds(), Source: "raw"}
-	for _, one := range series {
-		response.Series = append(response.Series, encodeSeries(one))
-	}
-	if response.Gaps, err = s.options.Store.Gaps(ctx, storage.HostID(request.GetHostId()), window.from, window.to, maxGaps); err != nil {
-		return nil, s.statusOf(err)
-	}
-	return response, nil
-}
-
-// readSeries reads the query's series, and fails with storage.ErrTooManyRows as soon as they have more values than an
-// answer may. It asks one family at a time, as a row of each makes another number of values.
-func (s *Service) readSeries(ctx context.Context, query storage.RangeQuery) ([]storage.Series, error) {
-	var all []storage.Series
-	left := s.options.Limits.Values
-	for _, selection := range query.Selections() {
-		query.Metrics, query.MaxRows = selection.Metrics, left/len(selection.Metrics)
-		series, err := s.options.Store.Range(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range series {
-			left -= len(one.Times)
-		}
-		all = append(all, series...)
-	}
-	return all, nil
-}
-
-// findMetrics looks the names up, and for an unknown one says which are like it.
-func findMetrics(names []string) ([]*catalogue.Metric, error) {
-	if len(names) == 0 {
-		return nil, errors.New("metrics is empty: name at least one, as GET /api/v1/metrics lists them")
-	}
-	if len(names) > maxMetrics {
-		return nil, fmt.Errorf("%d metrics are over the limit of %d in one query", len(names), maxMetrics)
-	}
-	metrics := make([]*catalogue.Metric, len(names))
-	for i, name := range names {
-		metric, known := catalogue.MetricByName(name)
-		if !known {
-			return nil, unknownMetric(name)
-		}
-		metrics[i] = metric
-	}
-	return metrics, nil
-}
-
-func unknownMetric(name string) error {
-	if near := catalogue.Nearest(name); len(near) > 0 {
-		return fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(near, ", "))
-	}
-	return fmt.Errorf("there is no metric %q; GET /api/v1/metrics lists them", clip(name))
-}
-
 // clip shortens a name from outside for an error message.
 func clip(name string) string {
 	const longest = 100 // twice the longest metric name
@@ -208,27 +133,6 @@ func clip(name string) string {
 	}
 	return name
 }
-
-func encodeSeries(series storage.Series) *gohubv1.Series {
-	encoded := &gohubv1.Series{Metric: series.Metric.Name, Labels: map[string]string{}, Avg: series.Avg, Min: series.Min, Max: series.Max}
-	for i, label := range series.Metric.Family.Labels {
-		encoded.Labels[label.Name] = series.Labels[i]
-	}
-	encoded.Times = make([]float64, len(series.Times))
-	for i, at := range series.Times {
-		encoded.Times[i] = seconds(at)
-	}
-	if series.Metric.Type == catalogue.Float {
-		for _, column := range [][]float64{series.Avg, series.Min, series.Max} {
-			for i, value := range column {
-				column[i] = catalogue.Round(value)
-			}
-		}
-	}
-	return encoded
-}
-
-func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // statusOf turns a storage error into the status that the caller sees. What only the operator can mend is logged here
 // and not told.
@@ -241,6 +145,8 @@ func (s *Service) statusOf(err error) error {
 	case errors.Is(err, storage.ErrTooManyRows):
 		// Not RESOURCE_EXHAUSTED: asking again does not help.
 		return status.Errorf(codes.InvalidArgument, "the answer has over %d values (buckets × metrics × instances), the limit of one query; ask for a longer step, a shorter range or fewer metrics", s.options.Limits.Values)
+	case errors.Is(err, storage.ErrTooManySeries):
+		return status.Errorf(codes.InvalidArgument, "the answer has over %d series (metrics × instances × hosts), the limit of one query; name fewer hosts or metrics, combine them with aggregate, or ask for the top ones", s.options.Limits.Series)
 	case errors.Is(err, errBusy):
 		return status.Errorf(codes.ResourceExhausted, "%v; try again later, or ask for fewer ranges at once", err)
 	case errors.Is(err, storage.ErrUnavailable):

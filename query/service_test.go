@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/storage"
 	"github.com/gohub-io/gohub/storage/sqlite"
 	"github.com/gohub-io/gohub/storage/storagetest"
@@ -26,10 +29,18 @@ type fleet map[storage.HostID]*gohubv1.Host
 
 func (f fleet) Hosts() []*gohubv1.Host {
 	var hosts []*gohubv1.Host
-	for _, host := range f {
-		hosts = append(hosts, host)
+	for _, id := range slices.Sorted(maps.Keys(f)) {
+		hosts = append(hosts, f[id])
 	}
 	return hosts
+}
+
+func (f fleet) Identities() []*gohubv1.Host { return f.Hosts() }
+
+func (f fleet) Identity(id storage.HostID) (*gohubv1.Host, bool) { return f.Host(id) }
+
+func (f fleet) SetLabels(id storage.HostID, labels map[string]string) {
+	f[id].ServerLabels, f[id].Labels = labels, label.Merge(f[id].GetFacts().GetLabels(), labels)
 }
 
 func (f fleet) Host(id storage.HostID) (*gohubv1.Host, bool) {
@@ -38,9 +49,9 @@ func (f fleet) Host(id storage.HostID) (*gohubv1.Host, bool) {
 }
 
 // start returns a service on a real store in which one host has a sample a second over the last minute.
-func start(t *testing.T) (*Service, uint32) { return startWith(t, Limits{}) }
+func start(t testing.TB) (*Service, uint32) { return startWith(t, Limits{}) }
 
-func startWith(t *testing.T, limits Limits) (*Service, uint32) {
+func startWith(t testing.TB, limits Limits) (*Service, uint32) {
 	t.Helper()
 	store, err := sqlite.Open(t.TempDir(), storage.Options{Idle: true})
 	require.NoError(t, err)
@@ -151,6 +162,8 @@ func (s slowStore) Range(ctx context.Context, _ storage.RangeQuery) ([]storage.S
 		return nil, ctx.Err()
 	}
 }
+
+func (slowStore) Coverage(context.Context) ([]storage.Coverage, error) { return nil, nil }
 
 func (slowStore) Gaps(context.Context, storage.HostID, time.Time, time.Time, int) ([]*gohubv1.Gap, error) {
 	return nil, nil

@@ -33,7 +33,7 @@ func TestPlanWindow(t *testing.T) {
 		"ten years":                    {&gohubv1.QueryRangeRequest{From: 1463486400, To: 1779019200}, 10 * time.Second, 0, 0, 10 * 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, err := planWindow(c.request, c.interval, now)
+			w, err := planWindow(c.request, c.interval, 0, now)
 			require.NoError(t, err)
 			require.Equal(t, c.step, w.step)
 			require.Zero(t, w.from.UnixMilli()%w.step.Milliseconds())
@@ -60,11 +60,12 @@ func TestPlanWindowRefuses(t *testing.T) {
 		"tiny step":       {&gohubv1.QueryRangeRequest{Step: 0.001}, "step is 0.001"},
 		"negative step":   {&gohubv1.QueryRangeRequest{Step: -1}, "step is -1"},
 		"NaN step":        {&gohubv1.QueryRangeRequest{Step: math.NaN()}, "step is NaN"},
-		"too many points": {&gohubv1.QueryRangeRequest{From: 1778000000, To: 1779000000, Step: 1}, "ask for a step of 2m0s or longer"},
+		"under interval":  {&gohubv1.QueryRangeRequest{Step: 5}, "a step of 5s is shorter than the hosts' samples are apart, 10s"},
+		"too many points": {&gohubv1.QueryRangeRequest{From: 1778000000, To: 1779000000, Step: 10}, "ask for a step of 2m0s or longer"},
 		"huge max_points": {&gohubv1.QueryRangeRequest{MaxPoints: 10_000_000}, "max_points 10000000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := planWindow(c.request, 10*time.Second, now)
+			_, err := planWindow(c.request, 10*time.Second, 10*time.Second, now)
 			require.ErrorContains(t, err, c.text)
 		})
 	}
@@ -76,7 +77,7 @@ func FuzzPlanWindow(f *testing.F) {
 	f.Add(math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64, uint32(math.MaxUint32), int64(-1))
 	f.Fuzz(func(t *testing.T, from, to, step float64, points uint32, intervalMillis int64) {
 		interval := time.Duration(intervalMillis%3_600_000) * time.Millisecond
-		w, err := planWindow(&gohubv1.QueryRangeRequest{From: from, To: to, Step: step, MaxPoints: points}, interval, now)
+		w, err := planWindow(&gohubv1.QueryRangeRequest{From: from, To: to, Step: step, MaxPoints: points}, interval, interval, now)
 		if err != nil {
 			return
 		}

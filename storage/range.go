@@ -2,17 +2,100 @@ package storage
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
-	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
+
+// RangeQuery asks for metrics over a range of time, in buckets.
+type RangeQuery struct {
+	// Hosts to read; none stands for all.
+	Hosts []HostID
+	// Metrics of any families, at least one.
+	Metrics []*catalogue.Metric
+	// From is included, To is not. Both should be borders of buckets.
+	From, To time.Time
+	// Step is the width of a bucket, a whole number of milliseconds. Buckets are counted from the Unix epoch.
+	Step time.Duration
+	// Edges, where there are any, are the borders of the buckets instead of Step: days of a time zone are not all of one
+	// length. They are in order; the first is From and the last To.
+	Edges []time.Time
+	// Parts say what is read from which resolution, in order of time and without overlap; none stands for all from Raw. The
+	// borders of a part must be multiples of its resolution's step, and so must the query's Step or Edges.
+	Parts []Part
+	// Across combines series, nil for each by itself.
+	Across *Across
+	// Top keeps the first series only, nil for all.
+	Top *Top
+	// MaxRows bounds the rows that the database returns for one family; over it the query fails with ErrTooManyRows.
+	MaxRows int
+	// MaxSeries bounds the series of one family; over it the query fails with ErrTooManySeries. 0 is no bound.
+	MaxSeries int
+}
+
+// Part is a stretch of a range that is read from one resolution.
+type Part struct {
+	Resolution Resolution
+	From, To   time.Time
+}
+
+// Function combines the values of several series in one bucket.
+type Function int
+
+// The functions. Each works on the averages that the series have in the bucket, so that a host which samples often counts as
+// much as one that does not.
+const (
+	Mean Function = iota
+	Least
+	Greatest
+	Sum
+	// Quantile interpolates between the two nearest averages.
+	Quantile
+)
+
+// Across says how series are combined: those of one group, and with the same values of the labels in By, make one.
+type Across struct {
+	Function Function
+	// Quantile between 0 and 1, for that function.
+	Quantile float64
+	// Groups has the number of the group for each of the query's Hosts. None puts all hosts into group 0.
+	Groups []int32
+	// By are the family's labels that tell the combined series apart. Names that the family does not have are ignored.
+	By []string
+}
+
+// Top keeps the series that come first by the mean of their buckets, the greatest first.
+type Top struct {
+	// Series is how many.
+	Series int
+	// Metric that they are compared by, one of the query's. All metrics of the query must be of its family.
+	Metric *catalogue.Metric
+}
+
+// Series is the answer for one metric of one instance or group: columns of equal length, in order of time. Buckets without
+// a reading are left out.
+type Series struct {
+	Metric *catalogue.Metric
+	// Host whose series it is, 0 where hosts are combined.
+	Host HostID
+	// Group is the number of the group where hosts are combined.
+	Group int32
+	// LabelNames and Labels have the names and the values of the instance's labels, in the family's order: all of them, or
+	// those of Across.By.
+	LabelNames []string
+	Labels     []string
+	Times      []time.Time
+	// Avg is the average of the readings in the bucket, or what Across makes of the averages. Min and Max are the smallest and
+	// the largest reading of all that was combined; for a Sum, the sums of those.
+	Avg, Min, Max []float64
+}
 
 // Selection is the part of a range query that one statement answers: the metrics of one family.
 type Selection struct {
 	Family  *catalogue.Family
 	Metrics []*catalogue.Metric
+	query   RangeQuery
 }
 
 // Selections groups the query's metrics by family, in the order in which they are named, each metric once.
@@ -20,6 +103,9 @@ func (q RangeQuery) Selections() []Selection {
 	var selections []Selection
 	place := map[*catalogue.Family]int{}
 	seen := map[*catalogue.Metric]bool{}
+	if len(q.Parts) == 0 {
+		q.Parts = []Part{{Raw, q.From, q.To}}
+	}
 	for _, metric := range q.Metrics {
 		if seen[metric] {
 			continue
@@ -29,46 +115,33 @@ func (q RangeQuery) Selections() []Selection {
 		if !ok {
 			i = len(selections)
 			place[metric.Family] = i
-			selections = append(selections, Selection{Family: metric.Family})
+			selections = append(selections, Selection{Family: metric.Family, query: q})
 		}
 		selections[i].Metrics = append(selections[i].Metrics, metric)
 	}
 	return selections
 }
 
-// SQL returns the statement that answers the selection. bucket is the driver's expression for the start of a row's
-// bucket in Unix milliseconds; the statement's parameters are, in order, those of bucket ($1), the host ($2), the
-// start ($3), the end ($4) and the largest number of rows ($5). Every name in it comes from the catalogue.
-func (s Selection) SQL(bucket string) string {
-	var sql, labels strings.Builder
+// labels are the names of those labels that tell the selection's series apart.
+func (s Selection) labels() []string {
+	var names []string
 	for _, label := range s.Family.Labels {
-		labels.WriteString(", " + label.Name)
+		if s.query.Across == nil || slices.Contains(s.query.Across.By, label.Name) {
+			names = append(names, label.Name)
+		}
 	}
-	fmt.Fprintf(&sql, "SELECT %s AS bucket%s", bucket, labels.String())
-	for _, metric := range s.Metrics {
-		value := "CAST(" + metric.Column + " AS double precision)"
-		fmt.Fprintf(&sql, ", avg(%s), min(%s), max(%s)", value, value, value)
-	}
-	fmt.Fprintf(&sql, " FROM %s WHERE host_id = $2 AND time >= $3 AND time < $4", s.Family.Table)
-	fmt.Fprintf(&sql, " GROUP BY bucket%s ORDER BY %sbucket LIMIT $5", labels.String(), strings.TrimPrefix(labels.String()+", ", ", "))
-	return sql.String()
-}
-
-// ResultRows is what both drivers' result sets have in common.
-type ResultRows interface {
-	Next() bool
-	Scan(dest ...any) error
-	Err() error
+	return names
 }
 
 // Collect reads the rows of the selection's statement into series, in the order of the selection's metrics, then of
-// the labels. It returns ErrTooManyRows when there are more than maxRows; the statement's limit should be one more.
-func (s Selection) Collect(rows ResultRows, maxRows int) ([]Series, error) {
+// hosts or groups, then of labels. It returns ErrTooManyRows or ErrTooManySeries when there are more than the query allows.
+func (s Selection) Collect(rows ResultRows) ([]Series, error) {
 	var (
-		bucket int64
-		labels = make([]string, len(s.Family.Labels))
-		values = make([]*float64, 3*len(s.Metrics))
-		dest   = []any{&bucket}
+		bucket, key, lastKey int64
+		names                = s.labels()
+		labels               = make([]string, len(names))
+		values               = make([]*float64, 3*len(s.Metrics))
+		dest                 = []any{&bucket, &key}
 		// One slice of series a metric, as rows of all its instances come one instance after the other.
 		found    = make([][]Series, len(s.Metrics))
 		instance []string
@@ -81,16 +154,25 @@ func (s Selection) Collect(rows ResultRows, maxRows int) ([]Series, error) {
 		dest = append(dest, &values[i])
 	}
 	for rows.Next() {
-		if count++; count > maxRows {
-			return nil, fmt.Errorf("%w: over %d rows of %s", ErrTooManyRows, maxRows, s.Family.Name)
+		if count++; count > s.query.MaxRows {
+			return nil, fmt.Errorf("%w: over %d rows of %s", ErrTooManyRows, s.query.MaxRows, s.Family.Name)
 		}
 		if err := rows.Scan(dest...); err != nil {
 			return nil, fmt.Errorf("scan %s: %w", s.Family.Table, err)
 		}
-		if instance == nil || !equal(instance, labels) {
-			instance = append([]string{}, labels...)
+		if count == 1 || key != lastKey || !slices.Equal(instance, labels) {
+			lastKey, instance = key, slices.Clone(labels)
 			for i, metric := range s.Metrics {
-				found[i] = append(found[i], Series{Metric: metric, Labels: instance})
+				one := Series{Metric: metric, LabelNames: names, Labels: instance}
+				if s.query.Across == nil {
+					one.Host = HostID(key)
+				} else {
+					one.Group = int32(key)
+				}
+				found[i] = append(found[i], one)
+			}
+			if have := len(found[0]) * len(s.Metrics); s.query.MaxSeries > 0 && have > s.query.MaxSeries {
+				return nil, fmt.Errorf("%w: over %d series of %s", ErrTooManySeries, s.query.MaxSeries, s.Family.Name)
 			}
 		}
 		at := time.UnixMilli(bucket).UTC()
@@ -117,44 +199,4 @@ func (s Selection) Collect(rows ResultRows, maxRows int) ([]Series, error) {
 		}
 	}
 	return all, nil
-}
-
-// CollectQuarantine reads rows of received_at in Unix milliseconds, host_id, epoch, seq, reason and sample.
-func CollectQuarantine(rows ResultRows) ([]Quarantined, error) {
-	var all []Quarantined
-	for rows.Next() {
-		var (
-			one                  Quarantined
-			received, epoch, seq int64
-			wire                 []byte
-		)
-		if err := rows.Scan(&received, &one.Host, &epoch, &seq, &one.Reason, &wire); err != nil {
-			return nil, fmt.Errorf("scan a rejected sample: %w", err)
-		}
-		one.ReceivedAt, one.Epoch, one.Seq, one.Wire = time.UnixMilli(received).UTC(), uint64(epoch), uint64(seq), string(wire)
-		all = append(all, one)
-	}
-	return all, rows.Err()
-}
-
-// CollectGaps reads rows of a gap's start, end, reason and number of samples.
-func CollectGaps(rows ResultRows) ([]*gohubv1.Gap, error) {
-	var gaps []*gohubv1.Gap
-	for rows.Next() {
-		gap := &gohubv1.Gap{}
-		if err := rows.Scan(&gap.FromUnixMillis, &gap.ToUnixMillis, (*int32)(&gap.Reason), &gap.Samples); err != nil {
-			return nil, fmt.Errorf("scan a gap: %w", err)
-		}
-		gaps = append(gaps, gap)
-	}
-	return gaps, rows.Err()
-}
-
-func equal(a, b []string) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

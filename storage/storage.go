@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -22,8 +21,10 @@ var (
 	ErrBadData = errors.New("value can not be stored")
 	// ErrNotFound: there is no such row.
 	ErrNotFound = errors.New("not found")
-	// ErrTooManyRows: a query would return more than its limit.
+	// ErrTooManyRows: a query would return more rows than its limit.
 	ErrTooManyRows = errors.New("too many rows")
+	// ErrTooManySeries: a query would return more series than its limit.
+	ErrTooManySeries = errors.New("too many series")
 )
 
 // HostID names a host within one database. It is small because every row carries it.
@@ -35,6 +36,8 @@ type Host struct {
 	AgentID   uuid.UUID
 	Facts     *gohubv1.HostFacts
 	FirstSeen time.Time
+	// Labels that the server gives the host, above those of the facts. Store.Hosts tells them, a registration does not.
+	Labels map[string]string
 }
 
 // Registration is what an agent says of itself when its stream opens.
@@ -103,29 +106,6 @@ const (
 	Fenced
 )
 
-// RangeQuery asks for metrics of one host, averaged over buckets.
-type RangeQuery struct {
-	Host HostID
-	// Metrics of any families, at least one.
-	Metrics []*catalogue.Metric
-	// From is included, To is not. Both should be multiples of Step since the Unix epoch: buckets are.
-	From, To time.Time
-	// Step is the width of a bucket, a whole number of milliseconds.
-	Step time.Duration
-	// MaxRows bounds the rows that the database returns for one family; over it the query fails with ErrTooManyRows.
-	MaxRows int
-}
-
-// Series is the answer for one metric of one instance: columns of equal length, in order of time. Buckets without a
-// reading are left out.
-type Series struct {
-	Metric *catalogue.Metric
-	// Labels holds the instance's label values in the order of Metric.Family.Labels.
-	Labels        []string
-	Times         []time.Time
-	Avg, Min, Max []float64
-}
-
 // Latest is the newest stored sample of a host, of the host family.
 type Latest struct {
 	Host HostID
@@ -161,7 +141,9 @@ type Store interface {
 	Append(ctx context.Context, batches []*Batch) ([]Outcome, error)
 	// Hosts returns every host, by id.
 	Hosts(ctx context.Context) ([]Host, error)
-	// Range answers a range query; series are in the order of the query's metrics, then of their labels.
+	// SetHostLabels replaces the labels that the server gives a host. It returns ErrNotFound if there is no such host.
+	SetHostLabels(ctx context.Context, host HostID, labels map[string]string) error
+	// Range answers a range query; series are in the order of the query's metrics, then of hosts or groups, then of labels.
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
 	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
 	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)

@@ -26,6 +26,7 @@ import (
 
 	"github.com/gohub-io/gohub/agent"
 	"github.com/gohub-io/gohub/cmd/settings"
+	"github.com/gohub-io/gohub/proto/label"
 )
 
 // configVariable names the variable that holds the configuration file's path.
@@ -37,6 +38,7 @@ type config struct {
 	Token             string        `yaml:"token" env:"GOHUB_TOKEN"`
 	TokenFile         string        `yaml:"token_file" env:"GOHUB_TOKEN_FILE"`
 	Interval          time.Duration `yaml:"interval" env:"GOHUB_INTERVAL"`
+	Labels            string        `yaml:"labels" env:"GOHUB_LABELS"`
 	TLSCAFile         string        `yaml:"tls_ca_file" env:"GOHUB_TLS_CA_FILE"`
 	TLSServerName     string        `yaml:"tls_server_name" env:"GOHUB_TLS_SERVER_NAME"`
 	InsecurePlaintext *bool         `yaml:"insecure_plaintext" env:"GOHUB_AGENT_INSECURE_PLAINTEXT"`
@@ -111,6 +113,7 @@ func bind(flags *flag.FlagSet, c *config) (path *string) {
 	flags.StringVar(&c.Server, "server", c.Server, "`host:port` of the server (GOHUB_SERVER)")
 	flags.StringVar(&c.TokenFile, "token-file", c.TokenFile, "`file` that holds the agent's token (GOHUB_TOKEN_FILE; the token itself: GOHUB_TOKEN)")
 	flags.DurationVar(&c.Interval, "interval", c.Interval, "`time` from sample to sample, 1s to 1h (GOHUB_INTERVAL)")
+	flags.StringVar(&c.Labels, "labels", c.Labels, "`labels` of this machine, by which it is found on the server, as site=ams,role=db (GOHUB_LABELS)")
 	flags.StringVar(&c.TLSCAFile, "tls-ca-file", c.TLSCAFile, "PEM `file` of the authority to trust instead of the system's (GOHUB_TLS_CA_FILE)")
 	flags.StringVar(&c.TLSServerName, "tls-server-name", c.TLSServerName, "`name` that the server's certificate must hold, if not the address (GOHUB_TLS_SERVER_NAME)")
 	flags.BoolFunc("insecure-plaintext", "true: send everything, the token too, without TLS; false: never; default only to this machine itself (GOHUB_AGENT_INSECURE_PLAINTEXT)", func(text string) error {
@@ -256,6 +259,9 @@ func (c *config) check() error {
 	}
 	if c.Interval < agent.MinInterval || c.Interval > agent.MaxInterval || c.Interval%time.Millisecond != 0 {
 		refuse("interval", c.Interval, fmt.Sprintf("it must be from %s to %s, in whole milliseconds", agent.MinInterval, agent.MaxInterval))
+	}
+	if _, err := label.Parse(c.Labels); err != nil {
+		refuse("labels", strconv.Quote(c.Labels), err.Error())
 	}
 	if c.TopProcesses < 0 || c.TopProcesses > agent.MaxTopProcesses {
 		refuse("top_processes", c.TopProcesses, fmt.Sprintf("it must be from 0 to %d", agent.MaxTopProcesses))

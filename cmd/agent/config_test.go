@@ -61,6 +61,7 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 		want    []string
 	}{
 		{name: "unknown key", file: "sever: x:1\n", want: []string{"sever", "not a known key", "server", "agent.yaml"}},
+		{name: "labels", environ: []string{"GOHUB_LABELS=site=ams,os=x"}, want: []string{`labels: "site=ams,os=x" is not allowed: no label can be named os`}},
 		{name: "wrong type in the file", file: "top_processes: many\n", want: []string{`line 1: "many" is no whole number`}},
 		{name: "duration without a unit in the file", file: "interval: 5\n", want: []string{`line 1: "5" is no duration such as "10s"`}},
 		{name: "unknown variable", environ: []string{"GOHUB_INTERVALL=3s"}, want: []string{"GOHUB_INTERVALL is not known; the nearest are GOHUB_INTERVAL", "allowed are"}},

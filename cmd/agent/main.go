@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gohub-io/gohub/agent"
+	"github.com/gohub-io/gohub/proto/label"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
@@ -141,12 +142,17 @@ func run(ctx context.Context, c *config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	labels, err := label.Parse(c.Labels)
+	if err != nil {
+		return errors.Join(fmt.Errorf("labels: %w", err), spool.Close())
+	}
 	a, err := agent.New(agent.Options{
 		Server:       c.Server,
 		TLS:          transport,
 		Token:        token,
 		AgentID:      id,
 		Interval:     c.Interval,
+		Labels:       labels,
 		Sampling:     c.sampling(),
 		Spool:        spool,
 		DrainTimeout: agent.DefaultDrainTimeout,

@@ -238,6 +238,7 @@ func restore(ctx context.Context, state *live.State, store storage.Store) error 
 	}
 	for _, host := range hosts {
 		state.SetHost(host)
+		state.SetLabels(host.ID, host.Labels)
 	}
 	latest, err := store.LatestSamples(ctx, time.Now().Add(-24*time.Hour))
 	if err != nil {

@@ -236,6 +236,7 @@ alerts:
 		}
 	}
 	require.NoError(t, browser.Wait())
+	require.True(t, reached["label set, and hosts found by it"])
 	require.True(t, reached["alert resolved"])
 	requireNotified(ctx, t, before+2, "resolved", mail, telegram, webhook)
 

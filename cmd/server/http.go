@@ -19,12 +19,13 @@ import (
 	"github.com/gohub-io/gohub/auth"
 	gateway "github.com/gohub-io/gohub/proto/gateway/gohub/v1"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/query"
 	"github.com/gohub-io/gohub/query/openapi"
 	"github.com/gohub-io/gohub/web"
 )
 
 type handlerOptions struct {
-	queries    gohubv1.QueryServiceServer
+	queries    *query.Service
 	alerts     gohubv1.AlertServiceServer
 	live       http.Handler
 	authoriser *auth.Authoriser
@@ -46,7 +47,7 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	if err := gateway.RegisterAlertServiceHandlerServer(ctx, rest, o.alerts); err != nil {
 		return nil, fmt.Errorf("serve the alert service over REST: %w", err)
 	}
-	gate, err := openapi.Gate(rest)
+	gate, err := openapi.Gate(o.queries.Formats(rest))
 	if err != nil {
 		return nil, err
 	}

@@ -15,10 +15,13 @@ import (
 )
 
 // startApp runs a server on SQLite and free ports of this machine until the test ends, and returns its address.
-func startApp(t *testing.T) (httpAddress string) {
+func startApp(t *testing.T) (httpAddress string) { return startAppIn(t, t.TempDir()) }
+
+// startAppIn is startApp with a data directory.
+func startAppIn(t *testing.T, directory string) (httpAddress string) {
 	t.Helper()
 	config := defaultConfig()
-	config.HTTPListen, config.GRPCListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	config.HTTPListen, config.GRPCListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", directory
 	app, err := NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())

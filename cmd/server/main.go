@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for the time zones of queries, where the system has none (containers, Windows)
 
 	"github.com/spf13/pflag"
 

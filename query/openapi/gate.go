@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,16 +26,19 @@ type gate struct {
 type route struct {
 	// path is split at the slashes; a segment as {hostId} stands for any value.
 	path []string
-	// methods that the description has, and HEAD where it has GET.
+	// methods that the description has, in the order of their names, and HEAD where it has GET.
 	methods []string
-	// parameters of GET. There is no other method in the contract yet, and newGate refuses one.
-	parameters []parameter
+	// parameters of each method. Those of HEAD are those of GET.
+	parameters map[string][]parameter
 }
+
+// maxBody is how many bytes a request's body may have: ten times what the most labels of a host take.
+const maxBody = 128 << 10
 
 // parameter is one of a route, as the document describes it.
 type parameter struct {
 	Name string `json:"name"`
-	// In is "path" or "query".
+	// In is "path", "query" or "body".
 	In     string `json:"in"`
 	Type   string `json:"type"`
 	Format string `json:"format"`
@@ -47,6 +51,7 @@ type parameter struct {
 //
 //   - HEAD as the GET that it is; other methods get 405 and what is allowed.
 //   - Parameters that the route has, each once. One with several values may have them separated by commas too.
+//   - A body of at most 128 KiB where the method has one, as JSON.
 //   - Values of the right type. A time may also be written as RFC 3339 has it.
 //
 // What it refuses is answered as JSON, by Refuse.
@@ -65,13 +70,19 @@ func newGate(document []byte, gateway http.Handler) (*gate, error) {
 	}
 	g := &gate{next: gateway}
 	for path, operations := range description.Paths {
-		one := route{path: strings.Split(path, "/")}
-		for method, operation := range operations {
-			if method != "get" {
-				return nil, fmt.Errorf("the OpenAPI document has %s %s: the gate before the gateway knows the parameters of GET only", strings.ToUpper(method), path)
+		one := route{path: strings.Split(path, "/"), parameters: map[string][]parameter{}}
+		for _, name := range slices.Sorted(maps.Keys(operations)) {
+			method := strings.ToUpper(name)
+			one.methods = append(one.methods, method)
+			one.parameters[method] = operations[name].Parameters
+			switch method {
+			case http.MethodGet:
+				one.methods = append(one.methods, http.MethodHead)
+				one.parameters[http.MethodHead] = operations[name].Parameters
+			case http.MethodPut:
+			default:
+				return nil, fmt.Errorf("the OpenAPI document has %s %s: the gate before the gateway knows GET and PUT only", method, path)
 			}
-			one.methods = append(one.methods, http.MethodGet, http.MethodHead)
-			one.parameters = operation.Parameters
 		}
 		g.routes = append(g.routes, one)
 	}
@@ -91,16 +102,24 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !Allowed(w, r, found.methods...) {
 		return
 	}
-	query, err := found.check(inPath, r.URL.RawQuery)
+	query, err := found.check(r.Method, inPath, r.URL.RawQuery)
 	if err != nil {
 		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
 		return
 	}
+	if err := found.checkBody(r); err != nil {
+		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
+		return
+	}
 	read := r.WithContext(r.Context()) // a copy: those who gave r may still look at it
+	read.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	address := *r.URL
 	address.RawQuery = query.Encode()
 	// net/http leaves the body out of the answer by the method of the request that it has read.
-	read.URL, read.Method = &address, http.MethodGet
+	read.URL = &address
+	if r.Method == http.MethodHead {
+		read.Method = http.MethodGet
+	}
 	g.next.ServeHTTP(w, read)
 }
 
@@ -132,9 +151,9 @@ func (r *route) match(segments []string) (url.Values, bool) {
 }
 
 // check returns the query as the gateway reads it.
-func (r *route) check(inPath url.Values, rawQuery string) (url.Values, error) {
+func (r *route) check(method string, inPath url.Values, rawQuery string) (url.Values, error) {
 	for name, values := range inPath {
-		if known := r.parameter("path", name); known != nil {
+		if known := r.parameter(method, "path", name); known != nil {
 			if _, err := known.read(values); err != nil {
 				return nil, err
 			}
@@ -146,9 +165,9 @@ func (r *route) check(inPath url.Values, rawQuery string) (url.Values, error) {
 	}
 	query := url.Values{}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		known := r.parameter("query", name)
+		known := r.parameter(method, "query", name)
 		if known == nil {
-			return nil, fmt.Errorf("there is no parameter %q; %s takes %s", clip(name), strings.Join(r.path, "/"), r.takes())
+			return nil, fmt.Errorf("there is no parameter %q; %s takes %s", clip(name), strings.Join(r.path, "/"), r.takes(method))
 		}
 		read, err := known.read(given[name])
 		if err != nil {
@@ -162,19 +181,33 @@ func (r *route) check(inPath url.Values, rawQuery string) (url.Values, error) {
 	return query, nil
 }
 
+// checkBody reports what the gateway would say in Go's words.
+func (r *route) checkBody(request *http.Request) error {
+	if !slices.ContainsFunc(r.parameters[request.Method], func(p parameter) bool { return p.In == "body" }) {
+		return nil
+	}
+	if kind, _, err := mime.ParseMediaType(request.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return fmt.Errorf("the body is of type %q; send it as Content-Type: application/json", clip(request.Header.Get("Content-Type")))
+	}
+	if request.ContentLength > maxBody {
+		return fmt.Errorf("the body has %d bytes, the limit is %d", request.ContentLength, maxBody)
+	}
+	return nil
+}
+
 // parameter finds one by its name here, as hostId, or by that in the contract, as host_id.
-func (r *route) parameter(in, name string) *parameter {
-	for i := range r.parameters {
-		if one := &r.parameters[i]; one.In == in && (one.Name == name || snakeCase(one.Name) == name) {
+func (r *route) parameter(method, in, name string) *parameter {
+	for i := range r.parameters[method] {
+		if one := &r.parameters[method][i]; one.In == in && (one.Name == name || snakeCase(one.Name) == name) {
 			return one
 		}
 	}
 	return nil
 }
 
-func (r *route) takes() string {
+func (r *route) takes(method string) string {
 	var names []string
-	for _, one := range r.parameters {
+	for _, one := range r.parameters[method] {
 		if one.In == "query" {
 			names = append(names, one.Name)
 		}

@@ -16,29 +16,6 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// Range implements storage.Store.
-func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error) {
-	var all []storage.Series
-	for _, selection := range q.Selections() {
-		series, err := s.selectRange(ctx, q, selection)
-		if err != nil {
-			return nil, fmt.Errorf("range of %s: %w", selection.Family.Name, classify(err))
-		}
-		all = append(all, series...)
-	}
-	return all, nil
-}
-
-func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection storage.Selection) ([]storage.Series, error) {
-	rows, err := s.read.QueryContext(ctx, selection.SQL("time / $1 * $1"),
-		q.Step.Milliseconds(), q.Host, q.From.UnixMilli(), q.To.UnixMilli(), q.MaxRows+1)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	return selection.Collect(rows, q.MaxRows)
-}
-
 // Gaps implements storage.Store.
 func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error) {
 	rows, err := s.read.QueryContext(ctx, `

@@ -202,7 +202,10 @@ func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
 		host.FirstSeen = time.UnixMilli(firstSeen).UTC()
 		hosts = append(hosts, host)
 	}
-	return hosts, classify(rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list hosts: %w", classify(err))
+	}
+	return hosts, s.attachLabels(ctx, hosts)
 }
 
 // lenient reads JSON that a later or earlier server wrote.

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RangeOfNothingIsEmpty", rangeEmpty},
 		{"HostileNamesComeBackUnchanged", hostileNames},
 		{"LatestSamples", latestSamples},
+		{"HostLabelsAreReplaced", hostLabels},
 		{"AlertsAreReplacedAndRemoved", alerts},
 		{"SessionsExpire", sessions},
 		{"ConcurrentAppendsOfTheSameBatchesStoreOnce", concurrentAppends},
@@ -104,7 +105,7 @@ func Rows(host storage.HostID, receivedAt time.Time, samples ...*gohubv1.Sample)
 }
 
 // Register registers one agent.
-func Register(t *testing.T, s storage.Store, r storage.Registration) (storage.Host, uint64) {
+func Register(t testing.TB, s storage.Store, r storage.Registration) (storage.Host, uint64) {
 	t.Helper()
 	answers, err := s.Register(t.Context(), []storage.Registration{r})
 	require.NoError(t, err)
@@ -138,7 +139,7 @@ func metric(t *testing.T, name string) *catalogue.Metric {
 func queryCPU(t *testing.T, host storage.HostID, step time.Duration) storage.RangeQuery {
 	t.Helper()
 	return storage.RangeQuery{
-		Host: host, Metrics: []*catalogue.Metric{metric(t, "cpu_usage_percent")},
+		Hosts: []storage.HostID{host}, Metrics: []*catalogue.Metric{metric(t, "cpu_usage_percent")},
 		From: base, To: base.Add(time.Hour), Step: step, MaxRows: 1000,
 	}
 }
@@ -385,7 +386,7 @@ func everyMetric(t *testing.T, s storage.Store) {
 
 	for _, family := range catalogue.Families() {
 		series, err := s.Range(t.Context(), storage.RangeQuery{
-			Host: host.ID, Metrics: family.Metrics, From: base, To: base.Add(time.Minute), Step: time.Minute, MaxRows: 10,
+			Hosts: []storage.HostID{host.ID}, Metrics: family.Metrics, From: base, To: base.Add(time.Minute), Step: time.Minute, MaxRows: 10,
 		})
 		require.NoError(t, err)
 		require.Len(t, series, len(family.Metrics), family.Name)
@@ -524,6 +525,24 @@ func latestSamples(t *testing.T, s storage.Store) {
 	latest, err = s.LatestSamples(t.Context(), base.Add(6*time.Second))
 	require.NoError(t, err)
 	require.Len(t, latest, 1)
+}
+
+func hostLabels(t *testing.T, s storage.Store) {
+	one, two := register(t, s), register(t, s)
+	hostile := map[string]string{"site": "ams", "note": `'; DROP TABLE hosts; -- "\`, "city": "\u202eZürich", "hidden": ""}
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, map[string]string{"old": "x", "site": "fra"}))
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, hostile))
+	require.ErrorIs(t, s.SetHostLabels(t.Context(), two.ID+1, hostile), storage.ErrNotFound)
+	Register(t, s, registration(one.AgentID, 8)) // facts come anew, the server's labels stay
+	hosts, err := s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, hosts, 2)
+	require.Equal(t, hostile, hosts[0].Labels)
+	require.Empty(t, hosts[1].Labels)
+	require.NoError(t, s.SetHostLabels(t.Context(), one.ID, nil))
+	hosts, err = s.Hosts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, hosts[0].Labels)
 }
 
 func alerts(t *testing.T, s storage.Store) {

@@ -16,35 +16,6 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// bucket counts from the Unix epoch, as SQLite's does; time_bucket by itself would begin at a Monday in 2000.
-const bucket = "(extract(epoch FROM time_bucket($1::interval, time, TIMESTAMPTZ 'epoch')) * 1000)::bigint"
-
-// Range implements storage.Store.
-func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error) {
-	var all []storage.Series
-	for _, selection := range q.Selections() {
-		series, err := s.selectRange(ctx, q, selection)
-		if err != nil {
-			return nil, fmt.Errorf("range of %s: %w", selection.Family.Name, err)
-		}
-		all = append(all, series...)
-	}
-	return all, nil
-}
-
-func (s *Store) selectRange(ctx context.Context, q storage.RangeQuery, selection storage.Selection) ([]storage.Series, error) {
-	rows, err := s.reads.Query(ctx, selection.SQL(bucket), q.Step, int32(q.Host), q.From, q.To, q.MaxRows+1)
-	if err != nil {
-		return nil, classify(err)
-	}
-	defer rows.Close()
-	series, err := selection.Collect(rows, q.MaxRows)
-	if errors.Is(err, storage.ErrTooManyRows) {
-		return nil, err
-	}
-	return series, classify(err)
-}
-
 // Gaps implements storage.Store.
 func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error) {
 	rows, err := s.reads.Query(ctx, `

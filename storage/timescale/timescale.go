@@ -64,7 +64,10 @@ func Open(ctx context.Context, url string, options storage.Options) (*Store, err
 		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
 	}
-	if store.reads, err = pgxpool.NewWithConfig(ctx, config.Copy()); err != nil {
+	reading := config.Copy()
+	// Who asks gives up after 30 s and cancels. This ends what is left of a server that was frozen or cut off.
+	reading.ConnConfig.RuntimeParams["statement_timeout"] = "45s"
+	if store.reads, err = pgxpool.NewWithConfig(ctx, reading); err != nil {
 		stop()
 		store.writes.Close()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
@@ -190,7 +193,10 @@ func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
 		host.FirstSeen = host.FirstSeen.UTC()
 		hosts = append(hosts, host)
 	}
-	return hosts, classify(rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list hosts: %w", classify(err))
+	}
+	return hosts, s.attachLabels(ctx, hosts)
 }
 
 // lenient reads JSON that a later or earlier server wrote.
@@ -209,6 +215,9 @@ func classify(err error) error {
 		}
 		// Not the server's word, so the connection's: refused, cut, timed out.
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	if failure.Code == "57014" { // statement_timeout, or an operator who cancelled it
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	switch failure.Code[:2] {
 	case "08", "40", "53", "55", "57", "58":

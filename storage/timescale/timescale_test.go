@@ -2,6 +2,7 @@ package timescale
 
 import (
 	"bytes"
+	"context"
 	"math"
 	"strings"
 	"testing"
@@ -210,4 +211,47 @@ func chunksAreMadeAheadAndLeaveNoRows(t *testing.T, url string) {
 		require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT count(*) FROM "+family.Table).Scan(&rows))
 		require.Zero(t, rows, family.Table)
 	}
+}
+
+// TestCancelledRangeEndsInTheDatabase holds a query up by a lock, cancels it, and sees it gone while the lock is still held.
+func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
+	store := open(t).(*Store)
+	defer store.Close()
+	lock, err := store.writes.Begin(t.Context())
+	require.NoError(t, err)
+	defer lock.Rollback(context.Background()) //nolint:errcheck // the test is over
+	_, err = lock.Exec(t.Context(), "LOCK TABLE host_samples IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	waiting := func() (count int) {
+		err := lock.QueryRow(t.Context(), `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%host_samples%'`).Scan(&count)
+		require.NoError(t, err)
+		return count
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := store.Range(ctx, storage.RangeQuery{
+			Metrics: catalogue.Host().Metrics[:1], From: time.Now().Add(-time.Hour), To: time.Now(), Step: time.Minute, MaxRows: 10,
+		})
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return waiting() == 1 }, 10*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-failed, context.Canceled)
+	require.Eventually(t, func() bool { return waiting() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// TestDatabaseEndsStatementsByItself: a server that is frozen or cut off leaves no query running for ever.
+func TestDatabaseEndsStatementsByItself(t *testing.T) {
+	store := open(t).(*Store)
+	defer store.Close()
+	var reads, writes string
+	require.NoError(t, store.reads.QueryRow(t.Context(), "SHOW statement_timeout").Scan(&reads))
+	require.NoError(t, store.writes.QueryRow(t.Context(), "SHOW statement_timeout").Scan(&writes))
+	require.Equal(t, "45s", reads)
+	require.Equal(t, "0", writes)
+	_, err := store.reads.Exec(t.Context(), "SET statement_timeout = 1; SELECT pg_sleep(10)")
+	require.ErrorIs(t, classify(err), context.DeadlineExceeded)
 }

@@ -61,6 +61,16 @@ try {
   await page.reload();
   await points(5);
   step("reload shows history");
+  if (!(await page.locator("[data-testid=source]").innerText()).includes("A point is")) fail("nothing says where the points were read");
+  await page.getByRole("button", { name: "Add labels" }).click();
+  await page.getByLabel("Labels set on the server").fill("rack=r12, site=ams");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("link", { name: "rack r12" }).click();
+  await row.waitFor();
+  if (new URL(page.url()).searchParams.get("q") !== 'rack="r12"') fail(`the chip leads to ${page.url()}`);
+  await page.getByLabel("Filter hosts").fill("rack!=r12");
+  await row.waitFor({ state: "detached" });
+  step("label set, and hosts found by it");
 
   await page.goto(base);
   await row.waitFor();

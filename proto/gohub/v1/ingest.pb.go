@@ -975,8 +975,10 @@ type HostFacts struct {
 	AgentVersion        string `protobuf:"bytes,11,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// How often the agent takes a sample.
 	IntervalMillis uint32 `protobuf:"varint,12,opt,name=interval_millis,json=intervalMillis,proto3" json:"interval_millis,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the agent's configuration says of the machine, as site=ams.
+	Labels        map[string]string `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostFacts) Reset() {
@@ -1093,6 +1095,13 @@ func (x *HostFacts) GetIntervalMillis() uint32 {
 	return 0
 }
 
+func (x *HostFacts) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 var File_gohub_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_ingest_proto_rawDesc = "" +
@@ -1151,7 +1160,7 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x05disks\x18\x05 \x03(\v2\x15.gohub.v1.DiskMetricsR\x05disks\x124\n" +
 	"\bnetworks\x18\x06 \x03(\v2\x18.gohub.v1.NetworkMetricsR\bnetworks\x121\n" +
 	"\asensors\x18\a \x03(\v2\x17.gohub.v1.SensorMetricsR\asensors\x126\n" +
-	"\tprocesses\x18\b \x03(\v2\x18.gohub.v1.ProcessMetricsR\tprocesses\"\x99\x03\n" +
+	"\tprocesses\x18\b \x03(\v2\x18.gohub.v1.ProcessMetricsR\tprocesses\"\x8d\x04\n" +
 	"\tHostFacts\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\tR\x02os\x12\x1a\n" +
@@ -1165,7 +1174,11 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x16boot_time_unix_seconds\x18\n" +
 	" \x01(\x03R\x13bootTimeUnixSeconds\x12#\n" +
 	"\ragent_version\x18\v \x01(\tR\fagentVersion\x12'\n" +
-	"\x0finterval_millis\x18\f \x01(\rR\x0eintervalMillis*`\n" +
+	"\x0finterval_millis\x18\f \x01(\rR\x0eintervalMillis\x127\n" +
+	"\x06labels\x18\r \x03(\v2\x1f.gohub.v1.HostFacts.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*`\n" +
 	"\tGapReason\x12\x1a\n" +
 	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15GAP_REASON_SPOOL_FULL\x10\x01\x12\x1c\n" +
@@ -1187,7 +1200,7 @@ func file_gohub_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_gohub_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_gohub_v1_ingest_proto_goTypes = []any{
 	(GapReason)(0),            // 0: gohub.v1.GapReason
 	(*StreamRequest)(nil),     // 1: gohub.v1.StreamRequest
@@ -1204,13 +1217,14 @@ var file_gohub_v1_ingest_proto_goTypes = []any{
 	(*Ack)(nil),               // 12: gohub.v1.Ack
 	(*Sample)(nil),            // 13: gohub.v1.Sample
 	(*HostFacts)(nil),         // 14: gohub.v1.HostFacts
-	(*HostMetrics)(nil),       // 15: gohub.v1.HostMetrics
-	(*CoreMetrics)(nil),       // 16: gohub.v1.CoreMetrics
-	(*FilesystemMetrics)(nil), // 17: gohub.v1.FilesystemMetrics
-	(*DiskMetrics)(nil),       // 18: gohub.v1.DiskMetrics
-	(*NetworkMetrics)(nil),    // 19: gohub.v1.NetworkMetrics
-	(*SensorMetrics)(nil),     // 20: gohub.v1.SensorMetrics
-	(*ProcessMetrics)(nil),    // 21: gohub.v1.ProcessMetrics
+	nil,                       // 15: gohub.v1.HostFacts.LabelsEntry
+	(*HostMetrics)(nil),       // 16: gohub.v1.HostMetrics
+	(*CoreMetrics)(nil),       // 17: gohub.v1.CoreMetrics
+	(*FilesystemMetrics)(nil), // 18: gohub.v1.FilesystemMetrics
+	(*DiskMetrics)(nil),       // 19: gohub.v1.DiskMetrics
+	(*NetworkMetrics)(nil),    // 20: gohub.v1.NetworkMetrics
+	(*SensorMetrics)(nil),     // 21: gohub.v1.SensorMetrics
+	(*ProcessMetrics)(nil),    // 22: gohub.v1.ProcessMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
@@ -1225,22 +1239,23 @@ var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	6,  // 9: gohub.v1.Batches.batches:type_name -> gohub.v1.Batch
 	13, // 10: gohub.v1.PreviewRequest.sample:type_name -> gohub.v1.Sample
 	0,  // 11: gohub.v1.Gap.reason:type_name -> gohub.v1.GapReason
-	15, // 12: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
-	16, // 13: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
-	17, // 14: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
-	18, // 15: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
-	19, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
-	20, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
-	21, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	1,  // 19: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
-	9,  // 20: gohub.v1.IngestService.Preview:input_type -> gohub.v1.PreviewRequest
-	2,  // 21: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	10, // 22: gohub.v1.IngestService.Preview:output_type -> gohub.v1.PreviewResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 12: gohub.v1.Sample.host:type_name -> gohub.v1.HostMetrics
+	17, // 13: gohub.v1.Sample.cores:type_name -> gohub.v1.CoreMetrics
+	18, // 14: gohub.v1.Sample.filesystems:type_name -> gohub.v1.FilesystemMetrics
+	19, // 15: gohub.v1.Sample.disks:type_name -> gohub.v1.DiskMetrics
+	20, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
+	21, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
+	22, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
+	15, // 19: gohub.v1.HostFacts.labels:type_name -> gohub.v1.HostFacts.LabelsEntry
+	1,  // 20: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	9,  // 21: gohub.v1.IngestService.Preview:input_type -> gohub.v1.PreviewRequest
+	2,  // 22: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
+	10, // 23: gohub.v1.IngestService.Preview:output_type -> gohub.v1.PreviewResponse
+	22, // [22:24] is the sub-list for method output_type
+	20, // [20:22] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }
@@ -1265,7 +1280,7 @@ func file_gohub_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_ingest_proto_rawDesc), len(file_gohub_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

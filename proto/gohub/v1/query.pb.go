@@ -79,7 +79,9 @@ func (HostStatus) EnumDescriptor() ([]byte, []int) {
 }
 
 type ListHostsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which hosts, by their facts and labels, as `site="ams",os!="windows"`. Empty or * is all. See QueryRangeRequest.
+	Selector      string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,6 +114,13 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
 	return file_gohub_v1_query_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListHostsRequest) GetSelector() string {
+	if x != nil {
+		return x.Selector
+	}
+	return ""
 }
 
 type ListHostsResponse struct {
@@ -255,6 +264,10 @@ type Host struct {
 	Status    HostStatus             `protobuf:"varint,5,opt,name=status,proto3,enum=gohub.v1.HostStatus" json:"status,omitempty"`
 	// The newest sample; absent if there is none yet.
 	Latest *Reading `protobuf:"bytes,6,opt,name=latest,proto3" json:"latest,omitempty"`
+	// The labels of facts and those of server_labels, which win. One that the server sets to nothing is left out.
+	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What SetHostLabels has set.
+	ServerLabels map[string]string `protobuf:"bytes,8,rep,name=server_labels,json=serverLabels,proto3" json:"server_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
 	// last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
 	StatusSince *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
@@ -338,6 +351,20 @@ func (x *Host) GetLatest() *Reading {
 	return nil
 }
 
+func (x *Host) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Host) GetServerLabels() map[string]string {
+	if x != nil {
+		return x.ServerLabels
+	}
+	return nil
+}
+
 func (x *Host) GetStatusSince() *timestamppb.Timestamp {
 	if x != nil {
 		return x.StatusSince
@@ -359,6 +386,104 @@ func (x *Host) GetIngestLagSeconds() float64 {
 	return 0
 }
 
+type SetHostLabelsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	HostId uint32                 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// At most 32. A name has letters, digits and _, and no digit first; a value has at most 256 bytes. The empty value hides a
+	// label of the agent.
+	Labels        map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostLabelsRequest) Reset() {
+	*x = SetHostLabelsRequest{}
+	mi := &file_gohub_v1_query_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostLabelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostLabelsRequest) ProtoMessage() {}
+
+func (x *SetHostLabelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostLabelsRequest.ProtoReflect.Descriptor instead.
+func (*SetHostLabelsRequest) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetHostLabelsRequest) GetHostId() uint32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
+func (x *SetHostLabelsRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+type SetHostLabelsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHostLabelsResponse) Reset() {
+	*x = SetHostLabelsResponse{}
+	mi := &file_gohub_v1_query_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHostLabelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHostLabelsResponse) ProtoMessage() {}
+
+func (x *SetHostLabelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHostLabelsResponse.ProtoReflect.Descriptor instead.
+func (*SetHostLabelsResponse) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SetHostLabelsResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
 // Reading is one sample as names and numbers.
 type Reading struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -373,7 +498,7 @@ type Reading struct {
 
 func (x *Reading) Reset() {
 	*x = Reading{}
-	mi := &file_gohub_v1_query_proto_msgTypes[5]
+	mi := &file_gohub_v1_query_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +510,7 @@ func (x *Reading) String() string {
 func (*Reading) ProtoMessage() {}
 
 func (x *Reading) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[5]
+	mi := &file_gohub_v1_query_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +523,7 @@ func (x *Reading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reading.ProtoReflect.Descriptor instead.
 func (*Reading) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{5}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Reading) GetTime() *timestamppb.Timestamp {
@@ -436,7 +561,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_gohub_v1_query_proto_msgTypes[6]
+	mi := &file_gohub_v1_query_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +573,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[6]
+	mi := &file_gohub_v1_query_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +586,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{6}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Instance) GetFamily() string {
@@ -486,24 +611,57 @@ func (x *Instance) GetValues() map[string]float64 {
 }
 
 type QueryRangeRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	HostId uint32                 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One host, of those that ListHosts tells. One of host_id, host_ids and selector must be given.
+	HostId uint32 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
 	// Metric names as ListMetrics tells, at least one.
 	Metrics []string `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	// Start (included) and end (excluded), Unix seconds. An end of 0 is now; a start of 0 is an hour before the end.
 	From float64 `protobuf:"fixed64,3,opt,name=from,proto3" json:"from,omitempty"`
 	To   float64 `protobuf:"fixed64,4,opt,name=to,proto3" json:"to,omitempty"`
-	// Width of a bucket in seconds. 0 picks one from max_points.
+	// Width of a bucket in seconds. 0 picks one from max_points. If nothing as fine is kept any more of the range's start, the
+	// answer's step is wider.
 	Step float64 `protobuf:"fixed64,5,opt,name=step,proto3" json:"step,omitempty"`
 	// With step 0: how many points a series may have at most, 500 if 0.
-	MaxPoints     uint32 `protobuf:"varint,6,opt,name=max_points,json=maxPoints,proto3" json:"max_points,omitempty"`
+	MaxPoints uint32 `protobuf:"varint,6,opt,name=max_points,json=maxPoints,proto3" json:"max_points,omitempty"`
+	// Several hosts.
+	HostIds []uint32 `protobuf:"varint,7,rep,packed,name=host_ids,json=hostIds,proto3" json:"host_ids,omitempty"`
+	// Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
+	// = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
+	// facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
+	// agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
+	Selector string `protobuf:"bytes,8,opt,name=selector,proto3" json:"selector,omitempty"`
+	// What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+	// aggregate and without group_by, all series of a metric make one.
+	GroupBy []string `protobuf:"bytes,9,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
+	// How series are combined, in each bucket: avg, min, max, sum or quantile of their averages. Empty leaves every series by
+	// itself, and with group_by it is avg.
+	Aggregate string `protobuf:"bytes,10,opt,name=aggregate,proto3" json:"aggregate,omitempty"`
+	// Between 0 and 1, for the aggregate quantile, which interpolates.
+	Quantile float64 `protobuf:"fixed64,11,opt,name=quantile,proto3" json:"quantile,omitempty"`
+	// Only that many series of each metric: those with the greatest mean of top_by over the range. 0 is all.
+	Top uint32 `protobuf:"varint,12,opt,name=top,proto3" json:"top,omitempty"`
+	// One of metrics, the first if empty. All of metrics must be of one family then.
+	TopBy string `protobuf:"bytes,13,opt,name=top_by,json=topBy,proto3" json:"top_by,omitempty"`
+	// Seconds. If not 0, every series comes a second time as it was so long before, with its times moved to the range, to be
+	// compared.
+	Offset float64 `protobuf:"fixed64,14,opt,name=offset,proto3" json:"offset,omitempty"`
+	// What a bucket without a reading is: "none" (as if empty) leaves it out, "null" has it as NaN, which is null in JSON and
+	// empty in CSV.
+	Fill string `protobuf:"bytes,15,opt,name=fill,proto3" json:"fill,omitempty"`
+	// An IANA time zone as Europe/Berlin. Buckets of whole days begin at its midnights then, also where a day has 23 or 25 hours.
+	Timezone string `protobuf:"bytes,16,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// "month" for buckets of calendar months, of timezone or UTC. step must be 0.
+	Calendar string `protobuf:"bytes,17,opt,name=calendar,proto3" json:"calendar,omitempty"`
+	// Over REST only: json (as if empty), csv or ndjson. The header Accept can say it too.
+	Format        string `protobuf:"bytes,18,opt,name=format,proto3" json:"format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryRangeRequest) Reset() {
 	*x = QueryRangeRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[7]
+	mi := &file_gohub_v1_query_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +673,7 @@ func (x *QueryRangeRequest) String() string {
 func (*QueryRangeRequest) ProtoMessage() {}
 
 func (x *QueryRangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[7]
+	mi := &file_gohub_v1_query_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +686,7 @@ func (x *QueryRangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRangeRequest.ProtoReflect.Descriptor instead.
 func (*QueryRangeRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{7}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *QueryRangeRequest) GetHostId() uint32 {
@@ -573,24 +731,115 @@ func (x *QueryRangeRequest) GetMaxPoints() uint32 {
 	return 0
 }
 
+func (x *QueryRangeRequest) GetHostIds() []uint32 {
+	if x != nil {
+		return x.HostIds
+	}
+	return nil
+}
+
+func (x *QueryRangeRequest) GetSelector() string {
+	if x != nil {
+		return x.Selector
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetGroupBy() []string {
+	if x != nil {
+		return x.GroupBy
+	}
+	return nil
+}
+
+func (x *QueryRangeRequest) GetAggregate() string {
+	if x != nil {
+		return x.Aggregate
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetQuantile() float64 {
+	if x != nil {
+		return x.Quantile
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetTop() uint32 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetTopBy() string {
+	if x != nil {
+		return x.TopBy
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetOffset() float64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *QueryRangeRequest) GetFill() string {
+	if x != nil {
+		return x.Fill
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetTimezone() string {
+	if x != nil {
+		return x.Timezone
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetCalendar() string {
+	if x != nil {
+		return x.Calendar
+	}
+	return ""
+}
+
+func (x *QueryRangeRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
 type QueryRangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	From  float64                `protobuf:"fixed64,1,opt,name=from,proto3" json:"from,omitempty"`
 	To    float64                `protobuf:"fixed64,2,opt,name=to,proto3" json:"to,omitempty"`
-	// The step used, in seconds.
+	// The step used, in seconds; that of the widest bucket where they differ.
 	Step float64 `protobuf:"fixed64,3,opt,name=step,proto3" json:"step,omitempty"`
-	// Where the values were read: "raw", later a rollup.
+	// Where the values were read: resolutions in order of time, as "1h+1m+raw".
 	Source string    `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	Series []*Series `protobuf:"bytes,5,rep,name=series,proto3" json:"series,omitempty"`
-	// Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero.
-	Gaps          []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero. Of single hosts
+	// only.
+	Gaps []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// The coarsest resolution that was read: "raw", "1m", "1h" or "1d". The answer is exact all the same.
+	Resolution string `protobuf:"bytes,7,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	// What was read from which resolution, in order of time.
+	Parts []*RangePart `protobuf:"bytes,8,rep,name=parts,proto3" json:"parts,omitempty"`
+	// What the asker should know, as that the step is wider than asked for.
+	Notes         []string `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryRangeResponse) Reset() {
 	*x = QueryRangeResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[8]
+	mi := &file_gohub_v1_query_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +851,7 @@ func (x *QueryRangeResponse) String() string {
 func (*QueryRangeResponse) ProtoMessage() {}
 
 func (x *QueryRangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[8]
+	mi := &file_gohub_v1_query_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +864,7 @@ func (x *QueryRangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRangeResponse.ProtoReflect.Descriptor instead.
 func (*QueryRangeResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{8}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QueryRangeResponse) GetFrom() float64 {
@@ -660,24 +909,204 @@ func (x *QueryRangeResponse) GetGaps() []*Gap {
 	return nil
 }
 
-// Series is the values of one metric of one instance, as columns of equal length. A bucket without a value is left out.
+func (x *QueryRangeResponse) GetResolution() string {
+	if x != nil {
+		return x.Resolution
+	}
+	return ""
+}
+
+func (x *QueryRangeResponse) GetParts() []*RangePart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *QueryRangeResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// RangePart is a stretch of a range that was read from one resolution.
+type RangePart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resolution    string                 `protobuf:"bytes,1,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	From          float64                `protobuf:"fixed64,2,opt,name=from,proto3" json:"from,omitempty"`
+	To            float64                `protobuf:"fixed64,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RangePart) Reset() {
+	*x = RangePart{}
+	mi := &file_gohub_v1_query_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RangePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RangePart) ProtoMessage() {}
+
+func (x *RangePart) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RangePart.ProtoReflect.Descriptor instead.
+func (*RangePart) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RangePart) GetResolution() string {
+	if x != nil {
+		return x.Resolution
+	}
+	return ""
+}
+
+func (x *RangePart) GetFrom() float64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *RangePart) GetTo() float64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+type QueryRangeStreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Query         *QueryRangeRequest     `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRangeStreamRequest) Reset() {
+	*x = QueryRangeStreamRequest{}
+	mi := &file_gohub_v1_query_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRangeStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRangeStreamRequest) ProtoMessage() {}
+
+func (x *QueryRangeStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRangeStreamRequest.ProtoReflect.Descriptor instead.
+func (*QueryRangeStreamRequest) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *QueryRangeStreamRequest) GetQuery() *QueryRangeRequest {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+type QueryRangeStreamResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Part          *QueryRangeResponse    `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRangeStreamResponse) Reset() {
+	*x = QueryRangeStreamResponse{}
+	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRangeStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRangeStreamResponse) ProtoMessage() {}
+
+func (x *QueryRangeStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRangeStreamResponse.ProtoReflect.Descriptor instead.
+func (*QueryRangeStreamResponse) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *QueryRangeStreamResponse) GetPart() *QueryRangeResponse {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+// Series is the values of one metric of one instance or group, as columns of equal length. A bucket without a value is left
+// out, or has NaN.
 type Series struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Metric string                 `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
-	Labels map[string]string      `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The instance's labels, empty for metrics of the host as a whole. Of combined series, those in group_by.
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Start of the bucket, Unix seconds.
 	Times []float64 `protobuf:"fixed64,3,rep,packed,name=times,proto3" json:"times,omitempty"`
-	// Average, smallest and largest value in the bucket.
-	Avg           []float64 `protobuf:"fixed64,4,rep,packed,name=avg,proto3" json:"avg,omitempty"`
-	Min           []float64 `protobuf:"fixed64,5,rep,packed,name=min,proto3" json:"min,omitempty"`
-	Max           []float64 `protobuf:"fixed64,6,rep,packed,name=max,proto3" json:"max,omitempty"`
+	// Average, smallest and largest reading in the bucket. Of combined series, avg is what aggregate makes of the averages, min
+	// and max are over all readings of the group, and for sum the sums of theirs.
+	Avg []float64 `protobuf:"fixed64,4,rep,packed,name=avg,proto3" json:"avg,omitempty"`
+	Min []float64 `protobuf:"fixed64,5,rep,packed,name=min,proto3" json:"min,omitempty"`
+	Max []float64 `protobuf:"fixed64,6,rep,packed,name=max,proto3" json:"max,omitempty"`
+	// The host, 0 for combined series of several hosts.
+	HostId   uint32 `protobuf:"varint,7,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	Hostname string `protobuf:"bytes,8,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	// The values of group_by that are the hosts'.
+	Group map[string]string `protobuf:"bytes,9,rep,name=group,proto3" json:"group,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Seconds that the values are older than their times, as asked for by offset.
+	Offset        float64 `protobuf:"fixed64,10,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_gohub_v1_query_proto_msgTypes[9]
+	mi := &file_gohub_v1_query_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +1118,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[9]
+	mi := &file_gohub_v1_query_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +1131,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{9}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Series) GetMetric() string {
@@ -747,6 +1176,34 @@ func (x *Series) GetMax() []float64 {
 	return nil
 }
 
+func (x *Series) GetHostId() uint32 {
+	if x != nil {
+		return x.HostId
+	}
+	return 0
+}
+
+func (x *Series) GetHostname() string {
+	if x != nil {
+		return x.Hostname
+	}
+	return ""
+}
+
+func (x *Series) GetGroup() map[string]string {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *Series) GetOffset() float64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 type ListMetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -755,7 +1212,7 @@ type ListMetricsRequest struct {
 
 func (x *ListMetricsRequest) Reset() {
 	*x = ListMetricsRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[10]
+	mi := &file_gohub_v1_query_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1224,7 @@ func (x *ListMetricsRequest) String() string {
 func (*ListMetricsRequest) ProtoMessage() {}
 
 func (x *ListMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[10]
+	mi := &file_gohub_v1_query_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1237,7 @@ func (x *ListMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetricsRequest.ProtoReflect.Descriptor instead.
 func (*ListMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{10}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{15}
 }
 
 type ListMetricsResponse struct {
@@ -792,7 +1249,7 @@ type ListMetricsResponse struct {
 
 func (x *ListMetricsResponse) Reset() {
 	*x = ListMetricsResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[11]
+	mi := &file_gohub_v1_query_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1261,7 @@ func (x *ListMetricsResponse) String() string {
 func (*ListMetricsResponse) ProtoMessage() {}
 
 func (x *ListMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[11]
+	mi := &file_gohub_v1_query_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1274,7 @@ func (x *ListMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMetricsResponse.ProtoReflect.Descriptor instead.
 func (*ListMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{11}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListMetricsResponse) GetMetrics() []*Metric {
@@ -845,7 +1302,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_gohub_v1_query_proto_msgTypes[12]
+	mi := &file_gohub_v1_query_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1314,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[12]
+	mi := &file_gohub_v1_query_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1327,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{12}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Metric) GetName() string {
@@ -934,7 +1391,7 @@ type ListQuarantineRequest struct {
 
 func (x *ListQuarantineRequest) Reset() {
 	*x = ListQuarantineRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	mi := &file_gohub_v1_query_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1403,7 @@ func (x *ListQuarantineRequest) String() string {
 func (*ListQuarantineRequest) ProtoMessage() {}
 
 func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[13]
+	mi := &file_gohub_v1_query_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1416,7 @@ func (x *ListQuarantineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineRequest.ProtoReflect.Descriptor instead.
 func (*ListQuarantineRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{13}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListQuarantineRequest) GetHostId() uint32 {
@@ -985,7 +1442,7 @@ type ListQuarantineResponse struct {
 
 func (x *ListQuarantineResponse) Reset() {
 	*x = ListQuarantineResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	mi := &file_gohub_v1_query_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1454,7 @@ func (x *ListQuarantineResponse) String() string {
 func (*ListQuarantineResponse) ProtoMessage() {}
 
 func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[14]
+	mi := &file_gohub_v1_query_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1467,7 @@ func (x *ListQuarantineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuarantineResponse.ProtoReflect.Descriptor instead.
 func (*ListQuarantineResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{14}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListQuarantineResponse) GetSamples() []*QuarantinedSample {
@@ -1038,7 +1495,7 @@ type QuarantinedSample struct {
 
 func (x *QuarantinedSample) Reset() {
 	*x = QuarantinedSample{}
-	mi := &file_gohub_v1_query_proto_msgTypes[15]
+	mi := &file_gohub_v1_query_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1507,7 @@ func (x *QuarantinedSample) String() string {
 func (*QuarantinedSample) ProtoMessage() {}
 
 func (x *QuarantinedSample) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[15]
+	mi := &file_gohub_v1_query_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1520,7 @@ func (x *QuarantinedSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantinedSample.ProtoReflect.Descriptor instead.
 func (*QuarantinedSample) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{15}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *QuarantinedSample) GetHostId() uint32 {
@@ -1116,7 +1573,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[16]
+	mi := &file_gohub_v1_query_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1585,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[16]
+	mi := &file_gohub_v1_query_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1598,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{16}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{21}
 }
 
 type GetServerInfoResponse struct {
@@ -1158,7 +1615,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[17]
+	mi := &file_gohub_v1_query_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1627,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[17]
+	mi := &file_gohub_v1_query_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1640,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{17}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1218,14 +1675,15 @@ var File_gohub_v1_query_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_query_proto_rawDesc = "" +
 	"\n" +
-	"\x14gohub/v1/query.proto\x12\bgohub.v1\x1a\x15gohub/v1/ingest.proto\x1a\x15gohub/v1/metric.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10ListHostsRequest\"9\n" +
+	"\x14gohub/v1/query.proto\x12\bgohub.v1\x1a\x15gohub/v1/ingest.proto\x1a\x15gohub/v1/metric.proto\x1a\x1fgoogle/protobuf/timestamp.proto\".\n" +
+	"\x10ListHostsRequest\x12\x1a\n" +
+	"\bselector\x18\x01 \x01(\tR\bselector\"9\n" +
 	"\x11ListHostsResponse\x12$\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x0e.gohub.v1.HostR\x05hosts\")\n" +
 	"\x0eGetHostRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\"5\n" +
 	"\x0fGetHostResponse\x12\"\n" +
-	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\x94\x03\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\x8b\x05\n" +
 	"\x04Host\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12)\n" +
@@ -1233,10 +1691,26 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\n" +
 	"first_seen\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstSeen\x12,\n" +
 	"\x06status\x18\x05 \x01(\x0e2\x14.gohub.v1.HostStatusR\x06status\x12)\n" +
-	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\x12=\n" +
+	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\x122\n" +
+	"\x06labels\x18\a \x03(\v2\x1a.gohub.v1.Host.LabelsEntryR\x06labels\x12E\n" +
+	"\rserver_labels\x18\b \x03(\v2 .gohub.v1.Host.ServerLabelsEntryR\fserverLabels\x12=\n" +
 	"\fstatus_since\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vstatusSince\x12,\n" +
 	"\x12clock_skew_seconds\x18\x15 \x01(\x01R\x10clockSkewSeconds\x12,\n" +
-	"\x12ingest_lag_seconds\x18\x16 \x01(\x01R\x10ingestLagSeconds\"\xdd\x01\n" +
+	"\x12ingest_lag_seconds\x18\x16 \x01(\x01R\x10ingestLagSeconds\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11ServerLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x01\n" +
+	"\x14SetHostLabelsRequest\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12B\n" +
+	"\x06labels\x18\x02 \x03(\v2*.gohub.v1.SetHostLabelsRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\";\n" +
+	"\x15SetHostLabelsResponse\x12\"\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\xdd\x01\n" +
 	"\aReading\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x125\n" +
 	"\x06values\x18\x02 \x03(\v2\x1d.gohub.v1.Reading.ValuesEntryR\x06values\x120\n" +
@@ -1253,7 +1727,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x9d\x01\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xce\x03\n" +
 	"\x11QueryRangeRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x18\n" +
 	"\ametrics\x18\x02 \x03(\tR\ametrics\x12\x12\n" +
@@ -1261,22 +1735,59 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x02to\x18\x04 \x01(\x01R\x02to\x12\x12\n" +
 	"\x04step\x18\x05 \x01(\x01R\x04step\x12\x1d\n" +
 	"\n" +
-	"max_points\x18\x06 \x01(\rR\tmaxPoints\"\xb1\x01\n" +
+	"max_points\x18\x06 \x01(\rR\tmaxPoints\x12\x19\n" +
+	"\bhost_ids\x18\a \x03(\rR\ahostIds\x12\x1a\n" +
+	"\bselector\x18\b \x01(\tR\bselector\x12\x19\n" +
+	"\bgroup_by\x18\t \x03(\tR\agroupBy\x12\x1c\n" +
+	"\taggregate\x18\n" +
+	" \x01(\tR\taggregate\x12\x1a\n" +
+	"\bquantile\x18\v \x01(\x01R\bquantile\x12\x10\n" +
+	"\x03top\x18\f \x01(\rR\x03top\x12\x15\n" +
+	"\x06top_by\x18\r \x01(\tR\x05topBy\x12\x16\n" +
+	"\x06offset\x18\x0e \x01(\x01R\x06offset\x12\x12\n" +
+	"\x04fill\x18\x0f \x01(\tR\x04fill\x12\x1a\n" +
+	"\btimezone\x18\x10 \x01(\tR\btimezone\x12\x1a\n" +
+	"\bcalendar\x18\x11 \x01(\tR\bcalendar\x12\x16\n" +
+	"\x06format\x18\x12 \x01(\tR\x06format\"\x92\x02\n" +
 	"\x12QueryRangeResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x01R\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x01R\x02to\x12\x12\n" +
 	"\x04step\x18\x03 \x01(\x01R\x04step\x12\x16\n" +
 	"\x06source\x18\x04 \x01(\tR\x06source\x12(\n" +
 	"\x06series\x18\x05 \x03(\v2\x10.gohub.v1.SeriesR\x06series\x12!\n" +
-	"\x04gaps\x18\x06 \x03(\v2\r.gohub.v1.GapR\x04gaps\"\xdd\x01\n" +
+	"\x04gaps\x18\x06 \x03(\v2\r.gohub.v1.GapR\x04gaps\x12\x1e\n" +
+	"\n" +
+	"resolution\x18\a \x01(\tR\n" +
+	"resolution\x12)\n" +
+	"\x05parts\x18\b \x03(\v2\x13.gohub.v1.RangePartR\x05parts\x12\x14\n" +
+	"\x05notes\x18\t \x03(\tR\x05notes\"O\n" +
+	"\tRangePart\x12\x1e\n" +
+	"\n" +
+	"resolution\x18\x01 \x01(\tR\n" +
+	"resolution\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x01R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x01R\x02to\"L\n" +
+	"\x17QueryRangeStreamRequest\x121\n" +
+	"\x05query\x18\x01 \x01(\v2\x1b.gohub.v1.QueryRangeRequestR\x05query\"L\n" +
+	"\x18QueryRangeStreamResponse\x120\n" +
+	"\x04part\x18\x01 \x01(\v2\x1c.gohub.v1.QueryRangeResponseR\x04part\"\x97\x03\n" +
 	"\x06Series\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x124\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1c.gohub.v1.Series.LabelsEntryR\x06labels\x12\x14\n" +
 	"\x05times\x18\x03 \x03(\x01R\x05times\x12\x10\n" +
 	"\x03avg\x18\x04 \x03(\x01R\x03avg\x12\x10\n" +
 	"\x03min\x18\x05 \x03(\x01R\x03min\x12\x10\n" +
-	"\x03max\x18\x06 \x03(\x01R\x03max\x1a9\n" +
+	"\x03max\x18\x06 \x03(\x01R\x03max\x12\x17\n" +
+	"\ahost_id\x18\a \x01(\rR\x06hostId\x12\x1a\n" +
+	"\bhostname\x18\b \x01(\tR\bhostname\x121\n" +
+	"\x05group\x18\t \x03(\v2\x1b.gohub.v1.Series.GroupEntryR\x05group\x12\x16\n" +
+	"\x06offset\x18\n" +
+	" \x01(\x01R\x06offset\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"GroupEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x14\n" +
 	"\x12ListMetricsRequest\"A\n" +
@@ -1314,12 +1825,14 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x17HOST_STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHOST_STATUS_UP\x10\x01\x12\x14\n" +
 	"\x10HOST_STATUS_DOWN\x10\x02\x12\x14\n" +
-	"\x10HOST_STATUS_LATE\x10\x032\xd0\x03\n" +
+	"\x10HOST_STATUS_LATE\x10\x032\xff\x04\n" +
 	"\fQueryService\x12D\n" +
 	"\tListHosts\x12\x1a.gohub.v1.ListHostsRequest\x1a\x1b.gohub.v1.ListHostsResponse\x12>\n" +
-	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12G\n" +
+	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12P\n" +
+	"\rSetHostLabels\x12\x1e.gohub.v1.SetHostLabelsRequest\x1a\x1f.gohub.v1.SetHostLabelsResponse\x12G\n" +
 	"\n" +
-	"QueryRange\x12\x1b.gohub.v1.QueryRangeRequest\x1a\x1c.gohub.v1.QueryRangeResponse\x12J\n" +
+	"QueryRange\x12\x1b.gohub.v1.QueryRangeRequest\x1a\x1c.gohub.v1.QueryRangeResponse\x12[\n" +
+	"\x10QueryRangeStream\x12!.gohub.v1.QueryRangeStreamRequest\x1a\".gohub.v1.QueryRangeStreamResponse0\x01\x12J\n" +
 	"\vListMetrics\x12\x1c.gohub.v1.ListMetricsRequest\x1a\x1d.gohub.v1.ListMetricsResponse\x12S\n" +
 	"\x0eListQuarantine\x12\x1f.gohub.v1.ListQuarantineRequest\x1a .gohub.v1.ListQuarantineResponse\x12P\n" +
 	"\rGetServerInfo\x12\x1e.gohub.v1.GetServerInfoRequest\x1a\x1f.gohub.v1.GetServerInfoResponseB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
@@ -1337,78 +1850,99 @@ func file_gohub_v1_query_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_gohub_v1_query_proto_goTypes = []any{
-	(HostStatus)(0),                // 0: gohub.v1.HostStatus
-	(*ListHostsRequest)(nil),       // 1: gohub.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),      // 2: gohub.v1.ListHostsResponse
-	(*GetHostRequest)(nil),         // 3: gohub.v1.GetHostRequest
-	(*GetHostResponse)(nil),        // 4: gohub.v1.GetHostResponse
-	(*Host)(nil),                   // 5: gohub.v1.Host
-	(*Reading)(nil),                // 6: gohub.v1.Reading
-	(*Instance)(nil),               // 7: gohub.v1.Instance
-	(*QueryRangeRequest)(nil),      // 8: gohub.v1.QueryRangeRequest
-	(*QueryRangeResponse)(nil),     // 9: gohub.v1.QueryRangeResponse
-	(*Series)(nil),                 // 10: gohub.v1.Series
-	(*ListMetricsRequest)(nil),     // 11: gohub.v1.ListMetricsRequest
-	(*ListMetricsResponse)(nil),    // 12: gohub.v1.ListMetricsResponse
-	(*Metric)(nil),                 // 13: gohub.v1.Metric
-	(*ListQuarantineRequest)(nil),  // 14: gohub.v1.ListQuarantineRequest
-	(*ListQuarantineResponse)(nil), // 15: gohub.v1.ListQuarantineResponse
-	(*QuarantinedSample)(nil),      // 16: gohub.v1.QuarantinedSample
-	(*GetServerInfoRequest)(nil),   // 17: gohub.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),  // 18: gohub.v1.GetServerInfoResponse
-	nil,                            // 19: gohub.v1.Reading.ValuesEntry
-	nil,                            // 20: gohub.v1.Instance.LabelsEntry
-	nil,                            // 21: gohub.v1.Instance.ValuesEntry
-	nil,                            // 22: gohub.v1.Series.LabelsEntry
-	(*HostFacts)(nil),              // 23: gohub.v1.HostFacts
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(*Gap)(nil),                    // 25: gohub.v1.Gap
-	(Unit)(0),                      // 26: gohub.v1.Unit
-	(Kind)(0),                      // 27: gohub.v1.Kind
-	(*Sample)(nil),                 // 28: gohub.v1.Sample
+	(HostStatus)(0),                  // 0: gohub.v1.HostStatus
+	(*ListHostsRequest)(nil),         // 1: gohub.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),        // 2: gohub.v1.ListHostsResponse
+	(*GetHostRequest)(nil),           // 3: gohub.v1.GetHostRequest
+	(*GetHostResponse)(nil),          // 4: gohub.v1.GetHostResponse
+	(*Host)(nil),                     // 5: gohub.v1.Host
+	(*SetHostLabelsRequest)(nil),     // 6: gohub.v1.SetHostLabelsRequest
+	(*SetHostLabelsResponse)(nil),    // 7: gohub.v1.SetHostLabelsResponse
+	(*Reading)(nil),                  // 8: gohub.v1.Reading
+	(*Instance)(nil),                 // 9: gohub.v1.Instance
+	(*QueryRangeRequest)(nil),        // 10: gohub.v1.QueryRangeRequest
+	(*QueryRangeResponse)(nil),       // 11: gohub.v1.QueryRangeResponse
+	(*RangePart)(nil),                // 12: gohub.v1.RangePart
+	(*QueryRangeStreamRequest)(nil),  // 13: gohub.v1.QueryRangeStreamRequest
+	(*QueryRangeStreamResponse)(nil), // 14: gohub.v1.QueryRangeStreamResponse
+	(*Series)(nil),                   // 15: gohub.v1.Series
+	(*ListMetricsRequest)(nil),       // 16: gohub.v1.ListMetricsRequest
+	(*ListMetricsResponse)(nil),      // 17: gohub.v1.ListMetricsResponse
+	(*Metric)(nil),                   // 18: gohub.v1.Metric
+	(*ListQuarantineRequest)(nil),    // 19: gohub.v1.ListQuarantineRequest
+	(*ListQuarantineResponse)(nil),   // 20: gohub.v1.ListQuarantineResponse
+	(*QuarantinedSample)(nil),        // 21: gohub.v1.QuarantinedSample
+	(*GetServerInfoRequest)(nil),     // 22: gohub.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),    // 23: gohub.v1.GetServerInfoResponse
+	nil,                              // 24: gohub.v1.Host.LabelsEntry
+	nil,                              // 25: gohub.v1.Host.ServerLabelsEntry
+	nil,                              // 26: gohub.v1.SetHostLabelsRequest.LabelsEntry
+	nil,                              // 27: gohub.v1.Reading.ValuesEntry
+	nil,                              // 28: gohub.v1.Instance.LabelsEntry
+	nil,                              // 29: gohub.v1.Instance.ValuesEntry
+	nil,                              // 30: gohub.v1.Series.LabelsEntry
+	nil,                              // 31: gohub.v1.Series.GroupEntry
+	(*HostFacts)(nil),                // 32: gohub.v1.HostFacts
+	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
+	(*Gap)(nil),                      // 34: gohub.v1.Gap
+	(Unit)(0),                        // 35: gohub.v1.Unit
+	(Kind)(0),                        // 36: gohub.v1.Kind
+	(*Sample)(nil),                   // 37: gohub.v1.Sample
 }
 var file_gohub_v1_query_proto_depIdxs = []int32{
 	5,  // 0: gohub.v1.ListHostsResponse.hosts:type_name -> gohub.v1.Host
 	5,  // 1: gohub.v1.GetHostResponse.host:type_name -> gohub.v1.Host
-	23, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
-	24, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
+	32, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
+	33, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
 	0,  // 4: gohub.v1.Host.status:type_name -> gohub.v1.HostStatus
-	6,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
-	24, // 6: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
-	24, // 7: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	19, // 8: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
-	7,  // 9: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	20, // 10: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	21, // 11: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
-	10, // 12: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	25, // 13: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
-	22, // 14: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	13, // 15: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	26, // 16: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	27, // 17: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	16, // 18: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
-	24, // 19: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
-	28, // 20: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
-	24, // 21: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 22: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 23: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	8,  // 24: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	11, // 25: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	14, // 26: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
-	17, // 27: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 28: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 29: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	9,  // 30: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	12, // 31: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	15, // 32: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
-	18, // 33: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	8,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
+	24, // 6: gohub.v1.Host.labels:type_name -> gohub.v1.Host.LabelsEntry
+	25, // 7: gohub.v1.Host.server_labels:type_name -> gohub.v1.Host.ServerLabelsEntry
+	33, // 8: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
+	26, // 9: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
+	5,  // 10: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
+	33, // 11: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	27, // 12: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	9,  // 13: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
+	28, // 14: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	29, // 15: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	15, // 16: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
+	34, // 17: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	12, // 18: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
+	10, // 19: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
+	11, // 20: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
+	30, // 21: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	31, // 22: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
+	18, // 23: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
+	35, // 24: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	36, // 25: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	21, // 26: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
+	33, // 27: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	37, // 28: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	33, // 29: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 30: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 31: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	6,  // 32: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
+	10, // 33: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	13, // 34: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
+	16, // 35: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	19, // 36: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	22, // 37: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 38: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 39: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	7,  // 40: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
+	11, // 41: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	14, // 42: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
+	17, // 43: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	20, // 44: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	23, // 45: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }
@@ -1424,7 +1958,7 @@ func file_gohub_v1_query_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_query_proto_rawDesc), len(file_gohub_v1_query_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

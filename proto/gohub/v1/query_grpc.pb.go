@@ -19,12 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	QueryService_ListHosts_FullMethodName      = "/gohub.v1.QueryService/ListHosts"
-	QueryService_GetHost_FullMethodName        = "/gohub.v1.QueryService/GetHost"
-	QueryService_QueryRange_FullMethodName     = "/gohub.v1.QueryService/QueryRange"
-	QueryService_ListMetrics_FullMethodName    = "/gohub.v1.QueryService/ListMetrics"
-	QueryService_ListQuarantine_FullMethodName = "/gohub.v1.QueryService/ListQuarantine"
-	QueryService_GetServerInfo_FullMethodName  = "/gohub.v1.QueryService/GetServerInfo"
+	QueryService_ListHosts_FullMethodName        = "/gohub.v1.QueryService/ListHosts"
+	QueryService_GetHost_FullMethodName          = "/gohub.v1.QueryService/GetHost"
+	QueryService_SetHostLabels_FullMethodName    = "/gohub.v1.QueryService/SetHostLabels"
+	QueryService_QueryRange_FullMethodName       = "/gohub.v1.QueryService/QueryRange"
+	QueryService_QueryRangeStream_FullMethodName = "/gohub.v1.QueryService/QueryRangeStream"
+	QueryService_ListMetrics_FullMethodName      = "/gohub.v1.QueryService/ListMetrics"
+	QueryService_ListQuarantine_FullMethodName   = "/gohub.v1.QueryService/ListQuarantine"
+	QueryService_GetServerInfo_FullMethodName    = "/gohub.v1.QueryService/GetServerInfo"
 )
 
 // QueryServiceClient is the client API for QueryService service.
@@ -33,12 +35,16 @@ const (
 //
 // QueryService answers what is stored and what is the newest. REST serves the same methods under /api/v1.
 type QueryServiceClient interface {
-	// Every host with its facts, status and latest host-level values.
+	// Every host, or those that a selector names, with facts, labels, status and latest host-level values.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
 	// One host with its latest values, those of its filesystems, disks, interfaces, sensors and processes included.
 	GetHost(ctx context.Context, in *GetHostRequest, opts ...grpc.CallOption) (*GetHostResponse, error)
-	// Values of metrics of one host over a time range, downsampled to a step.
+	// Replaces the labels that the server gives a host. They stand above those that the agent's configuration gives it.
+	SetHostLabels(ctx context.Context, in *SetHostLabelsRequest, opts ...grpc.CallOption) (*SetHostLabelsResponse, error)
+	// Values of metrics over a time range, downsampled to a step: of one host or many, each by itself or combined.
 	QueryRange(ctx context.Context, in *QueryRangeRequest, opts ...grpc.CallOption) (*QueryRangeResponse, error)
+	// The same in pieces: the first message has everything but series, the others have series only.
+	QueryRangeStream(ctx context.Context, in *QueryRangeStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryRangeStreamResponse], error)
 	// The metric catalogue.
 	ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error)
 	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
@@ -75,6 +81,16 @@ func (c *queryServiceClient) GetHost(ctx context.Context, in *GetHostRequest, op
 	return out, nil
 }
 
+func (c *queryServiceClient) SetHostLabels(ctx context.Context, in *SetHostLabelsRequest, opts ...grpc.CallOption) (*SetHostLabelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetHostLabelsResponse)
+	err := c.cc.Invoke(ctx, QueryService_SetHostLabels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queryServiceClient) QueryRange(ctx context.Context, in *QueryRangeRequest, opts ...grpc.CallOption) (*QueryRangeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(QueryRangeResponse)
@@ -84,6 +100,25 @@ func (c *queryServiceClient) QueryRange(ctx context.Context, in *QueryRangeReque
 	}
 	return out, nil
 }
+
+func (c *queryServiceClient) QueryRangeStream(ctx context.Context, in *QueryRangeStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[QueryRangeStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[0], QueryService_QueryRangeStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[QueryRangeStreamRequest, QueryRangeStreamResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryRangeStreamClient = grpc.ServerStreamingClient[QueryRangeStreamResponse]
 
 func (c *queryServiceClient) ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -121,12 +156,16 @@ func (c *queryServiceClient) GetServerInfo(ctx context.Context, in *GetServerInf
 //
 // QueryService answers what is stored and what is the newest. REST serves the same methods under /api/v1.
 type QueryServiceServer interface {
-	// Every host with its facts, status and latest host-level values.
+	// Every host, or those that a selector names, with facts, labels, status and latest host-level values.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
 	// One host with its latest values, those of its filesystems, disks, interfaces, sensors and processes included.
 	GetHost(context.Context, *GetHostRequest) (*GetHostResponse, error)
-	// Values of metrics of one host over a time range, downsampled to a step.
+	// Replaces the labels that the server gives a host. They stand above those that the agent's configuration gives it.
+	SetHostLabels(context.Context, *SetHostLabelsRequest) (*SetHostLabelsResponse, error)
+	// Values of metrics over a time range, downsampled to a step: of one host or many, each by itself or combined.
 	QueryRange(context.Context, *QueryRangeRequest) (*QueryRangeResponse, error)
+	// The same in pieces: the first message has everything but series, the others have series only.
+	QueryRangeStream(*QueryRangeStreamRequest, grpc.ServerStreamingServer[QueryRangeStreamResponse]) error
 	// The metric catalogue.
 	ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error)
 	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
@@ -149,8 +188,14 @@ func (UnimplementedQueryServiceServer) ListHosts(context.Context, *ListHostsRequ
 func (UnimplementedQueryServiceServer) GetHost(context.Context, *GetHostRequest) (*GetHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHost not implemented")
 }
+func (UnimplementedQueryServiceServer) SetHostLabels(context.Context, *SetHostLabelsRequest) (*SetHostLabelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetHostLabels not implemented")
+}
 func (UnimplementedQueryServiceServer) QueryRange(context.Context, *QueryRangeRequest) (*QueryRangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method QueryRange not implemented")
+}
+func (UnimplementedQueryServiceServer) QueryRangeStream(*QueryRangeStreamRequest, grpc.ServerStreamingServer[QueryRangeStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method QueryRangeStream not implemented")
 }
 func (UnimplementedQueryServiceServer) ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMetrics not implemented")
@@ -218,6 +263,24 @@ func _QueryService_GetHost_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueryService_SetHostLabels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetHostLabelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).SetHostLabels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_SetHostLabels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).SetHostLabels(ctx, req.(*SetHostLabelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _QueryService_QueryRange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(QueryRangeRequest)
 	if err := dec(in); err != nil {
@@ -235,6 +298,17 @@ func _QueryService_QueryRange_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _QueryService_QueryRangeStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(QueryRangeStreamRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).QueryRangeStream(m, &grpc.GenericServerStream[QueryRangeStreamRequest, QueryRangeStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_QueryRangeStreamServer = grpc.ServerStreamingServer[QueryRangeStreamResponse]
 
 func _QueryService_ListMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListMetricsRequest)
@@ -306,6 +380,10 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _QueryService_GetHost_Handler,
 		},
 		{
+			MethodName: "SetHostLabels",
+			Handler:    _QueryService_SetHostLabels_Handler,
+		},
+		{
 			MethodName: "QueryRange",
 			Handler:    _QueryService_QueryRange_Handler,
 		},
@@ -322,6 +400,12 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _QueryService_GetServerInfo_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "QueryRangeStream",
+			Handler:       _QueryService_QueryRangeStream_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "gohub/v1/query.proto",
 }

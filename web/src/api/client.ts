@@ -53,6 +53,15 @@ export async function postJson(path: string, body: unknown): Promise<void> {
   });
 }
 
+export async function putJson<T>(path: string, body: unknown): Promise<T> {
+  const response = await send(path, {
+    method: "PUT",
+    headers: { Accept: "application/json", "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return (await response.json()) as T;
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -97,7 +97,7 @@ export function clockSkew(host: HostJson): number | undefined {
 function matchesText(host: HostJson, words: string[]): boolean {
   if (words.length === 0) return true;
   const { os, platform, platformVersion, arch } = host.facts ?? {};
-  const haystack = [hostname(host), os, platform, platformVersion, arch].join(" ").toLowerCase();
+  const haystack = [hostname(host), os, platform, platformVersion, arch, ...Object.values(host.labels ?? {})].join(" ").toLowerCase();
   return words.every((word) => haystack.includes(word));
 }
 
@@ -114,10 +114,11 @@ function matchesStatus(host: HostJson, status: StatusFilter, firing: FiringByHos
   }
 }
 
-export function selectHosts(hosts: HostJson[], view: FleetView, firing: FiringByHost): number[] {
-  const words = view.text.toLowerCase().split(/\s+/).filter(Boolean);
+/** selected are the hosts that the text picks, where it is a selector; else it is words to look for. */
+export function selectHosts(hosts: HostJson[], view: FleetView, firing: FiringByHost, selected?: ReadonlySet<number>): number[] {
+  const words = selected ? [] : view.text.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = hosts
-    .filter((host) => matchesStatus(host, view.status, firing) && matchesText(host, words))
+    .filter((host) => matchesStatus(host, view.status, firing) && (selected ? selected.has(orZero(host.hostId)) : matchesText(host, words)))
     .map((host) => ({ id: orZero(host.hostId), name: hostname(host), value: view.sort === "name" ? undefined : sortValue[view.sort](host) }));
   const sign = view.descending ? -1 : 1;
   rows.sort((a, b) => {

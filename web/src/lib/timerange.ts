@@ -7,6 +7,9 @@ export const presets = {
   "6h": { seconds: 21_600, label: "6 h" },
   "24h": { seconds: 86_400, label: "24 h" },
   "7d": { seconds: 604_800, label: "7 d" },
+  "30d": { seconds: 2_592_000, label: "30 d" },
+  "90d": { seconds: 7_776_000, label: "90 d" },
+  "1y": { seconds: 31_536_000, label: "1 y" },
 } as const;
 
 export type Preset = keyof typeof presets;

@@ -13,7 +13,10 @@ export type RangeAnswer = {
   to: number;
   /** Seconds between two points. */
   step: number;
+  /** The resolutions that were read, in order of time, as "1h+raw". */
   source: string;
+  /** What the server has to say of the answer. */
+  notes: string[];
   series: Points[];
   losses: Loss[];
 };
@@ -43,6 +46,7 @@ export async function fetchRange(
     to: orZero(answer.to) || bounds.to,
     step: orZero(answer.step),
     source: answer.source ?? "",
+    notes: answer.notes ?? [],
     series: (answer.series ?? []).map(readSeries),
     losses: (answer.gaps ?? []).map(readLoss),
   };

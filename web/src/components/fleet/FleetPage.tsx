@@ -28,7 +28,7 @@ export function FleetPage() {
       <h1 className="srOnly">Hosts</h1>
       <FleetToolbar view={view} counts={fleet.counts} shown={fleet.ids.length} onChange={change} />
       {fleet.ids.length === 0 ? (
-        <Notice title="No host matches">Change the text or the status to see more of the {fleet.counts.all} hosts.</Notice>
+        <Notice title={fleet.problem === null ? "No host matches" : "The filter can not be read"}>{fleet.problem ?? `Change the text or the status to see more of the ${fleet.counts.all} hosts.`}</Notice>
       ) : (
         <FleetTable ids={fleet.ids} firing={fleet.firing} view={view} onChange={change} />
       )}

@@ -43,7 +43,7 @@ export function FleetToolbar({
         </p>
         <SearchField
           label="Filter hosts"
-          placeholder="Name or system"
+          placeholder={'Name, system or site="ams"'}
           value={view.text}
           onChange={(text) => {
             onChange({ text });

@@ -1,6 +1,7 @@
 "use client";
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 import { firingByHost } from "@/lib/alerts";
+import { isSelector } from "@/lib/labels";
 import { countHosts, selectHosts, type FiringByHost, type FleetCounts, type FleetView } from "@/lib/fleet";
 import { useLive } from "@/live/LiveProvider";
 import { useLate } from "@/live/useLate";
@@ -8,6 +9,7 @@ import { useLiveState } from "@/live/useLiveState";
 import { useThrottledVersion } from "@/live/useThrottled";
 import { useAlerts } from "@/queries/useAlerts";
 import { useFleetFallback } from "@/queries/useFleetFallback";
+import { useSelected } from "@/queries/useSelected";
 
 // Rows that change places more often than this can not be read.
 const REORDER_MILLIS = 2_000;
@@ -17,7 +19,11 @@ export type Fleet = {
   ids: number[];
   counts: FleetCounts;
   firing: FiringByHost;
+  /** Why the selector that was typed can not be read. */
+  problem: string | null;
 };
+
+const nothing: ReadonlySet<number> = new Set();
 
 /** The list in the order of the view. Values are not in it: each row follows its own host. */
 export function useFleet(view: FleetView): Fleet {
@@ -44,14 +50,19 @@ export function useFleet(view: FleetView): Fleet {
     () => 0,
   );
 
+  const selection = useSelected(view.text);
+  const isSelection = isSelector(view.text);
+  // Until the first answer the list stays empty, as it would for words that no host has.
+  const selected = isSelection ? (selection.data ?? nothing) : undefined;
+
   const firing = useMemo(() => firingByHost(alerts.data ?? []), [alerts.data]);
   const { ids, counts } = useMemo(() => {
     // The store changes in place; its version says when to look again.
     void [version, size];
     const hosts = fleet.all();
-    return { ids: selectHosts(hosts, view, firing), counts: countHosts(hosts, firing) };
-  }, [fleet, version, size, view, firing]);
+    return { ids: selectHosts(hosts, view, firing, selected), counts: countHosts(hosts, firing) };
+  }, [fleet, version, size, view, firing, selected]);
 
   const loaded = counts.all > 0 || live.state === "live" || fallback.data !== undefined;
-  return { loaded, ids, counts, firing };
+  return { loaded, ids, counts, firing, problem: isSelection && selection.error ? selection.error.message : null };
 }

@@ -13,6 +13,7 @@ import type { ChartFrame } from "@/components/host/charts/frame";
 import type { Bounds } from "@/components/chart/Chart";
 import { ProcessesChart } from "@/components/host/charts/ProcessesChart";
 import { LossNotes } from "@/components/host/LossNotes";
+import { SourceNote } from "@/components/host/SourceNote";
 import { hostMetrics } from "@/components/host/hostMetrics";
 import { useHostSeries } from "@/components/host/useHostSeries";
 import { messageOf } from "@/api/client";
@@ -46,6 +47,7 @@ export function HostCharts({ host, hostId, range, bounds, onZoom, onReset }: Hos
         </p>
       ) : null}
       <LossNotes losses={series.losses} />
+      <SourceNote width={series.width} source={series.source} notes={series.notes} />
       <div className={styles.grid}>
         <CpuChart frame={frame} series={series} />
         <CoresChart frame={frame} />

@@ -1,4 +1,5 @@
 "use client";
+import { HostLabels } from "@/components/host/HostLabels";
 import { LastSeenText } from "@/components/host/LastSeenText";
 import { Icon } from "@/components/ui/Icon";
 import { StatusMark, statusKind } from "@/components/ui/StatusMark";
@@ -52,6 +53,7 @@ export function HostHeader({ host, onBack }: { host: HostJson; onBack: () => voi
         )}
         <LastSeenText time={toUnixSeconds(host.latest?.time)} />
       </div>
+      <HostLabels host={host} />
       <dl className={styles.facts}>
         {factsOf(host).map(([name, value]) => (
           <div key={name} className={styles.fact}>

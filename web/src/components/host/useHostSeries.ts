@@ -13,6 +13,9 @@ export type HostSeries = {
   /** Seconds between two points. */
   step: number;
   source: string;
+  notes: string[];
+  /** Seconds that a point stands for; more than the step of samples where they are averaged. */
+  width: number;
   losses: Loss[];
   /** The first answer is not there yet. */
   waiting: boolean;
@@ -22,6 +25,7 @@ export type HostSeries = {
 };
 
 const none: Loss[] = [];
+const noNotes: string[] = [];
 
 /** Instances that appeared after the stored answer was made have live values only. */
 function withNewInstances(stored: Points[], metrics: readonly string[], log: ReadingLog): Points[] {
@@ -65,6 +69,8 @@ export function useHostSeries(hostId: number, metrics: readonly string[], range:
       // A step below the agent's interval would make a gap of every second bucket.
       step: Math.max(answer?.step ?? 0, interval),
       source: answer?.source ?? "",
+      notes: answer?.notes ?? noNotes,
+      width: answer?.step ?? 0,
       losses: answer?.losses ?? none,
       waiting: query.isPending,
       outdated: query.isPlaceholderData,

@@ -16,18 +16,30 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/query.proto.
  */
 export const file_gohub_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiEgoQTGlzdEhvc3RzUmVxdWVzdCIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3QisAIKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSMAoMc3RhdHVzX3NpbmNlGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIaChJjbG9ja19za2V3X3NlY29uZHMYFSABKAESGgoSaW5nZXN0X2xhZ19zZWNvbmRzGBYgASgBIrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASJxChFRdWVyeVJhbmdlUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEg8KB21ldHJpY3MYAiADKAkSDAoEZnJvbRgDIAEoARIKCgJ0bxgEIAEoARIMCgRzdGVwGAUgASgBEhIKCm1heF9wb2ludHMYBiABKA0iiwEKElF1ZXJ5UmFuZ2VSZXNwb25zZRIMCgRmcm9tGAEgASgBEgoKAnRvGAIgASgBEgwKBHN0ZXAYAyABKAESDgoGc291cmNlGAQgASgJEiAKBnNlcmllcxgFIAMoCzIQLmdvaHViLnYxLlNlcmllcxIbCgRnYXBzGAYgAygLMg0uZ29odWIudjEuR2FwIqsBCgZTZXJpZXMSDgoGbWV0cmljGAEgASgJEiwKBmxhYmVscxgCIAMoCzIcLmdvaHViLnYxLlNlcmllcy5MYWJlbHNFbnRyeRINCgV0aW1lcxgDIAMoARILCgNhdmcYBCADKAESCwoDbWluGAUgAygBEgsKA21heBgGIAMoARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhQKEkxpc3RNZXRyaWNzUmVxdWVzdCI4ChNMaXN0TWV0cmljc1Jlc3BvbnNlEiEKB21ldHJpY3MYASADKAsyEC5nb2h1Yi52MS5NZXRyaWMimQEKBk1ldHJpYxIMCgRuYW1lGAEgASgJEg4KBmZhbWlseRgCIAEoCRIcCgR1bml0GAMgASgOMg4uZ29odWIudjEuVW5pdBIcCgRraW5kGAQgASgOMg4uZ29odWIudjEuS2luZBIMCgRoZWxwGAUgASgJEg4KBmxhYmVscxgGIAMoCRIXCg9wcm9tZXRoZXVzX25hbWUYByABKAkiNwoVTGlzdFF1YXJhbnRpbmVSZXF1ZXN0Eg8KB2hvc3RfaWQYASABKA0SDQoFbGltaXQYAiABKA0iRgoWTGlzdFF1YXJhbnRpbmVSZXNwb25zZRIsCgdzYW1wbGVzGAEgAygLMhsuZ29odWIudjEuUXVhcmFudGluZWRTYW1wbGUiowEKEVF1YXJhbnRpbmVkU2FtcGxlEg8KB2hvc3RfaWQYASABKA0SLwoLcmVjZWl2ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWVwb2NoGAMgASgEEgsKA3NlcRgEIAEoBBIOCgZyZWFzb24YBSABKAkSIAoGc2FtcGxlGAYgASgLMhAuZ29odWIudjEuU2FtcGxlIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IoYBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIWCg5zdG9yYWdlX2RyaXZlchgCIAEoCRIXCg9zdG9yYWdlX3ZlcnNpb24YAyABKAkSKwoHc3RhcnRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqaQoKSG9zdFN0YXR1cxIbChdIT1NUX1NUQVRVU19VTlNQRUNJRklFRBAAEhIKDkhPU1RfU1RBVFVTX1VQEAESFAoQSE9TVF9TVEFUVVNfRE9XThACEhQKEEhPU1RfU1RBVFVTX0xBVEUQAzLQAwoMUXVlcnlTZXJ2aWNlEkQKCUxpc3RIb3N0cxIaLmdvaHViLnYxLkxpc3RIb3N0c1JlcXVlc3QaGy5nb2h1Yi52MS5MaXN0SG9zdHNSZXNwb25zZRI+CgdHZXRIb3N0EhguZ29odWIudjEuR2V0SG9zdFJlcXVlc3QaGS5nb2h1Yi52MS5HZXRIb3N0UmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJTCg5MaXN0UXVhcmFudGluZRIfLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVxdWVzdBogLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVzcG9uc2USUAoNR2V0U2VydmVySW5mbxIeLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0Gh8uZ29odWIudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
+  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiJAoQTGlzdEhvc3RzUmVxdWVzdBIQCghzZWxlY3RvchgBIAEoCSIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3Qi+QMKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSKgoGbGFiZWxzGAcgAygLMhouZ29odWIudjEuSG9zdC5MYWJlbHNFbnRyeRI3Cg1zZXJ2ZXJfbGFiZWxzGAggAygLMiAuZ29odWIudjEuSG9zdC5TZXJ2ZXJMYWJlbHNFbnRyeRIwCgxzdGF0dXNfc2luY2UYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKEmNsb2NrX3NrZXdfc2Vjb25kcxgVIAEoARIaChJpbmdlc3RfbGFnX3NlY29uZHMYFiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFTZXJ2ZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBChRTZXRIb3N0TGFiZWxzUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEjoKBmxhYmVscxgCIAMoCzIqLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoVU2V0SG9zdExhYmVsc1Jlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5nb2h1Yi52MS5Ib3N0IrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASK7AgoRUXVlcnlSYW5nZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRIPCgdtZXRyaWNzGAIgAygJEgwKBGZyb20YAyABKAESCgoCdG8YBCABKAESDAoEc3RlcBgFIAEoARISCgptYXhfcG9pbnRzGAYgASgNEhAKCGhvc3RfaWRzGAcgAygNEhAKCHNlbGVjdG9yGAggASgJEhAKCGdyb3VwX2J5GAkgAygJEhEKCWFnZ3JlZ2F0ZRgKIAEoCRIQCghxdWFudGlsZRgLIAEoARILCgN0b3AYDCABKA0SDgoGdG9wX2J5GA0gASgJEg4KBm9mZnNldBgOIAEoARIMCgRmaWxsGA8gASgJEhAKCHRpbWV6b25lGBAgASgJEhAKCGNhbGVuZGFyGBEgASgJEg4KBmZvcm1hdBgSIAEoCSLSAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXASEgoKcmVzb2x1dGlvbhgHIAEoCRIiCgVwYXJ0cxgIIAMoCzITLmdvaHViLnYxLlJhbmdlUGFydBINCgVub3RlcxgJIAMoCSI5CglSYW5nZVBhcnQSEgoKcmVzb2x1dGlvbhgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBIkUKF1F1ZXJ5UmFuZ2VTdHJlYW1SZXF1ZXN0EioKBXF1ZXJ5GAEgASgLMhsuZ29odWIudjEuUXVlcnlSYW5nZVJlcXVlc3QiRgoYUXVlcnlSYW5nZVN0cmVhbVJlc3BvbnNlEioKBHBhcnQYASABKAsyHC5nb2h1Yi52MS5RdWVyeVJhbmdlUmVzcG9uc2UiuAIKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBEg8KB2hvc3RfaWQYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSKgoFZ3JvdXAYCSADKAsyGy5nb2h1Yi52MS5TZXJpZXMuR3JvdXBFbnRyeRIOCgZvZmZzZXQYCiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARosCgpHcm91cEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QihgEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnN0b3JhZ2VfZHJpdmVyGAIgASgJEhcKD3N0b3JhZ2VfdmVyc2lvbhgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCppCgpIb3N0U3RhdHVzEhsKF0hPU1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOSE9TVF9TVEFUVVNfVVAQARIUChBIT1NUX1NUQVRVU19ET1dOEAISFAoQSE9TVF9TVEFUVVNfTEFURRADMv8ECgxRdWVyeVNlcnZpY2USRAoJTGlzdEhvc3RzEhouZ29odWIudjEuTGlzdEhvc3RzUmVxdWVzdBobLmdvaHViLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEj4KB0dldEhvc3QSGC5nb2h1Yi52MS5HZXRIb3N0UmVxdWVzdBoZLmdvaHViLnYxLkdldEhvc3RSZXNwb25zZRJQCg1TZXRIb3N0TGFiZWxzEh4uZ29odWIudjEuU2V0SG9zdExhYmVsc1JlcXVlc3QaHy5nb2h1Yi52MS5TZXRIb3N0TGFiZWxzUmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlElsKEFF1ZXJ5UmFuZ2VTdHJlYW0SIS5nb2h1Yi52MS5RdWVyeVJhbmdlU3RyZWFtUmVxdWVzdBoiLmdvaHViLnYxLlF1ZXJ5UmFuZ2VTdHJlYW1SZXNwb25zZTABEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJTCg5MaXN0UXVhcmFudGluZRIfLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVxdWVzdBogLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVzcG9uc2USUAoNR2V0U2VydmVySW5mbxIeLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0Gh8uZ29odWIudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
  */
 export type ListHostsRequest = Message<"gohub.v1.ListHostsRequest"> & {
+  /**
+   * Which hosts, by their facts and labels, as `site="ams",os!="windows"`. Empty or * is all. See QueryRangeRequest.
+   *
+   * @generated from field: string selector = 1;
+   */
+  selector: string;
 };
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
  */
 export type ListHostsRequestJson = {
+  /**
+   * Which hosts, by their facts and labels, as `site="ams",os!="windows"`. Empty or * is all. See QueryRangeRequest.
+   *
+   * @generated from field: string selector = 1;
+   */
+  selector?: string;
 };
 
 /**
@@ -155,6 +167,20 @@ export type Host = Message<"gohub.v1.Host"> & {
   latest?: Reading | undefined;
 
   /**
+   * The labels of facts and those of server_labels, which win. One that the server sets to nothing is left out.
+   *
+   * @generated from field: map<string, string> labels = 7;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * What SetHostLabels has set.
+   *
+   * @generated from field: map<string, string> server_labels = 8;
+   */
+  serverLabels: { [key: string]: string };
+
+  /**
    * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
    * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
    *
@@ -214,6 +240,20 @@ export type HostJson = {
   latest?: ReadingJson;
 
   /**
+   * The labels of facts and those of server_labels, which win. One that the server sets to nothing is left out.
+   *
+   * @generated from field: map<string, string> labels = 7;
+   */
+  labels?: { [key: string]: string };
+
+  /**
+   * What SetHostLabels has set.
+   *
+   * @generated from field: map<string, string> server_labels = 8;
+   */
+  serverLabels?: { [key: string]: string };
+
+  /**
    * Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
    * last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
    *
@@ -242,6 +282,76 @@ export type HostJson = {
  */
 export const HostSchema: GenMessage<Host, {jsonType: HostJson}> = /*@__PURE__*/
   messageDesc(file_gohub_v1_query, 4);
+
+/**
+ * @generated from message gohub.v1.SetHostLabelsRequest
+ */
+export type SetHostLabelsRequest = Message<"gohub.v1.SetHostLabelsRequest"> & {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId: number;
+
+  /**
+   * At most 32. A name has letters, digits and _, and no digit first; a value has at most 256 bytes. The empty value hides a
+   * label of the agent.
+   *
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * @generated from message gohub.v1.SetHostLabelsRequest
+ */
+export type SetHostLabelsRequestJson = {
+  /**
+   * @generated from field: uint32 host_id = 1;
+   */
+  hostId?: number;
+
+  /**
+   * At most 32. A name has letters, digits and _, and no digit first; a value has at most 256 bytes. The empty value hides a
+   * label of the agent.
+   *
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels?: { [key: string]: string };
+};
+
+/**
+ * Describes the message gohub.v1.SetHostLabelsRequest.
+ * Use `create(SetHostLabelsRequestSchema)` to create a new message.
+ */
+export const SetHostLabelsRequestSchema: GenMessage<SetHostLabelsRequest, {jsonType: SetHostLabelsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 5);
+
+/**
+ * @generated from message gohub.v1.SetHostLabelsResponse
+ */
+export type SetHostLabelsResponse = Message<"gohub.v1.SetHostLabelsResponse"> & {
+  /**
+   * @generated from field: gohub.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * @generated from message gohub.v1.SetHostLabelsResponse
+ */
+export type SetHostLabelsResponseJson = {
+  /**
+   * @generated from field: gohub.v1.Host host = 1;
+   */
+  host?: HostJson;
+};
+
+/**
+ * Describes the message gohub.v1.SetHostLabelsResponse.
+ * Use `create(SetHostLabelsResponseSchema)` to create a new message.
+ */
+export const SetHostLabelsResponseSchema: GenMessage<SetHostLabelsResponse, {jsonType: SetHostLabelsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 6);
 
 /**
  * Reading is one sample as names and numbers.
@@ -300,7 +410,7 @@ export type ReadingJson = {
  * Use `create(ReadingSchema)` to create a new message.
  */
 export const ReadingSchema: GenMessage<Reading, {jsonType: ReadingJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 5);
+  messageDesc(file_gohub_v1_query, 7);
 
 /**
  * Instance is one filesystem, disk, interface, sensor, core or process.
@@ -359,13 +469,15 @@ export type InstanceJson = {
  * Use `create(InstanceSchema)` to create a new message.
  */
 export const InstanceSchema: GenMessage<Instance, {jsonType: InstanceJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 6);
+  messageDesc(file_gohub_v1_query, 8);
 
 /**
  * @generated from message gohub.v1.QueryRangeRequest
  */
 export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
   /**
+   * One host, of those that ListHosts tells. One of host_id, host_ids and selector must be given.
+   *
    * @generated from field: uint32 host_id = 1;
    */
   hostId: number;
@@ -390,7 +502,8 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
   to: number;
 
   /**
-   * Width of a bucket in seconds. 0 picks one from max_points.
+   * Width of a bucket in seconds. 0 picks one from max_points. If nothing as fine is kept any more of the range's start, the
+   * answer's step is wider.
    *
    * @generated from field: double step = 5;
    */
@@ -402,6 +515,97 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
    * @generated from field: uint32 max_points = 6;
    */
   maxPoints: number;
+
+  /**
+   * Several hosts.
+   *
+   * @generated from field: repeated uint32 host_ids = 7;
+   */
+  hostIds: number[];
+
+  /**
+   * Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
+   * = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
+   * facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
+   * agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
+   *
+   * @generated from field: string selector = 8;
+   */
+  selector: string;
+
+  /**
+   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+   * aggregate and without group_by, all series of a metric make one.
+   *
+   * @generated from field: repeated string group_by = 9;
+   */
+  groupBy: string[];
+
+  /**
+   * How series are combined, in each bucket: avg, min, max, sum or quantile of their averages. Empty leaves every series by
+   * itself, and with group_by it is avg.
+   *
+   * @generated from field: string aggregate = 10;
+   */
+  aggregate: string;
+
+  /**
+   * Between 0 and 1, for the aggregate quantile, which interpolates.
+   *
+   * @generated from field: double quantile = 11;
+   */
+  quantile: number;
+
+  /**
+   * Only that many series of each metric: those with the greatest mean of top_by over the range. 0 is all.
+   *
+   * @generated from field: uint32 top = 12;
+   */
+  top: number;
+
+  /**
+   * One of metrics, the first if empty. All of metrics must be of one family then.
+   *
+   * @generated from field: string top_by = 13;
+   */
+  topBy: string;
+
+  /**
+   * Seconds. If not 0, every series comes a second time as it was so long before, with its times moved to the range, to be
+   * compared.
+   *
+   * @generated from field: double offset = 14;
+   */
+  offset: number;
+
+  /**
+   * What a bucket without a reading is: "none" (as if empty) leaves it out, "null" has it as NaN, which is null in JSON and
+   * empty in CSV.
+   *
+   * @generated from field: string fill = 15;
+   */
+  fill: string;
+
+  /**
+   * An IANA time zone as Europe/Berlin. Buckets of whole days begin at its midnights then, also where a day has 23 or 25 hours.
+   *
+   * @generated from field: string timezone = 16;
+   */
+  timezone: string;
+
+  /**
+   * "month" for buckets of calendar months, of timezone or UTC. step must be 0.
+   *
+   * @generated from field: string calendar = 17;
+   */
+  calendar: string;
+
+  /**
+   * Over REST only: json (as if empty), csv or ndjson. The header Accept can say it too.
+   *
+   * @generated from field: string format = 18;
+   */
+  format: string;
 };
 
 /**
@@ -409,6 +613,8 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
  */
 export type QueryRangeRequestJson = {
   /**
+   * One host, of those that ListHosts tells. One of host_id, host_ids and selector must be given.
+   *
    * @generated from field: uint32 host_id = 1;
    */
   hostId?: number;
@@ -433,7 +639,8 @@ export type QueryRangeRequestJson = {
   to?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Width of a bucket in seconds. 0 picks one from max_points.
+   * Width of a bucket in seconds. 0 picks one from max_points. If nothing as fine is kept any more of the range's start, the
+   * answer's step is wider.
    *
    * @generated from field: double step = 5;
    */
@@ -445,6 +652,97 @@ export type QueryRangeRequestJson = {
    * @generated from field: uint32 max_points = 6;
    */
   maxPoints?: number;
+
+  /**
+   * Several hosts.
+   *
+   * @generated from field: repeated uint32 host_ids = 7;
+   */
+  hostIds?: number[];
+
+  /**
+   * Hosts by their facts and labels: matchers as site="ams", separated by commas, that must all hold. The operators are
+   * = != =~ !~, the latter two with a regular expression (RE2) for the whole value. A label that a host lacks is empty. The
+   * facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
+   * agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
+   *
+   * @generated from field: string selector = 8;
+   */
+  selector?: string;
+
+  /**
+   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+   * aggregate and without group_by, all series of a metric make one.
+   *
+   * @generated from field: repeated string group_by = 9;
+   */
+  groupBy?: string[];
+
+  /**
+   * How series are combined, in each bucket: avg, min, max, sum or quantile of their averages. Empty leaves every series by
+   * itself, and with group_by it is avg.
+   *
+   * @generated from field: string aggregate = 10;
+   */
+  aggregate?: string;
+
+  /**
+   * Between 0 and 1, for the aggregate quantile, which interpolates.
+   *
+   * @generated from field: double quantile = 11;
+   */
+  quantile?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * Only that many series of each metric: those with the greatest mean of top_by over the range. 0 is all.
+   *
+   * @generated from field: uint32 top = 12;
+   */
+  top?: number;
+
+  /**
+   * One of metrics, the first if empty. All of metrics must be of one family then.
+   *
+   * @generated from field: string top_by = 13;
+   */
+  topBy?: string;
+
+  /**
+   * Seconds. If not 0, every series comes a second time as it was so long before, with its times moved to the range, to be
+   * compared.
+   *
+   * @generated from field: double offset = 14;
+   */
+  offset?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * What a bucket without a reading is: "none" (as if empty) leaves it out, "null" has it as NaN, which is null in JSON and
+   * empty in CSV.
+   *
+   * @generated from field: string fill = 15;
+   */
+  fill?: string;
+
+  /**
+   * An IANA time zone as Europe/Berlin. Buckets of whole days begin at its midnights then, also where a day has 23 or 25 hours.
+   *
+   * @generated from field: string timezone = 16;
+   */
+  timezone?: string;
+
+  /**
+   * "month" for buckets of calendar months, of timezone or UTC. step must be 0.
+   *
+   * @generated from field: string calendar = 17;
+   */
+  calendar?: string;
+
+  /**
+   * Over REST only: json (as if empty), csv or ndjson. The header Accept can say it too.
+   *
+   * @generated from field: string format = 18;
+   */
+  format?: string;
 };
 
 /**
@@ -452,7 +750,7 @@ export type QueryRangeRequestJson = {
  * Use `create(QueryRangeRequestSchema)` to create a new message.
  */
 export const QueryRangeRequestSchema: GenMessage<QueryRangeRequest, {jsonType: QueryRangeRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 7);
+  messageDesc(file_gohub_v1_query, 9);
 
 /**
  * @generated from message gohub.v1.QueryRangeResponse
@@ -469,14 +767,14 @@ export type QueryRangeResponse = Message<"gohub.v1.QueryRangeResponse"> & {
   to: number;
 
   /**
-   * The step used, in seconds.
+   * The step used, in seconds; that of the widest bucket where they differ.
    *
    * @generated from field: double step = 3;
    */
   step: number;
 
   /**
-   * Where the values were read: "raw", later a rollup.
+   * Where the values were read: resolutions in order of time, as "1h+1m+raw".
    *
    * @generated from field: string source = 4;
    */
@@ -488,11 +786,33 @@ export type QueryRangeResponse = Message<"gohub.v1.QueryRangeResponse"> & {
   series: Series[];
 
   /**
-   * Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero.
+   * Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero. Of single hosts
+   * only.
    *
    * @generated from field: repeated gohub.v1.Gap gaps = 6;
    */
   gaps: Gap[];
+
+  /**
+   * The coarsest resolution that was read: "raw", "1m", "1h" or "1d". The answer is exact all the same.
+   *
+   * @generated from field: string resolution = 7;
+   */
+  resolution: string;
+
+  /**
+   * What was read from which resolution, in order of time.
+   *
+   * @generated from field: repeated gohub.v1.RangePart parts = 8;
+   */
+  parts: RangePart[];
+
+  /**
+   * What the asker should know, as that the step is wider than asked for.
+   *
+   * @generated from field: repeated string notes = 9;
+   */
+  notes: string[];
 };
 
 /**
@@ -510,14 +830,14 @@ export type QueryRangeResponseJson = {
   to?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * The step used, in seconds.
+   * The step used, in seconds; that of the widest bucket where they differ.
    *
    * @generated from field: double step = 3;
    */
   step?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Where the values were read: "raw", later a rollup.
+   * Where the values were read: resolutions in order of time, as "1h+1m+raw".
    *
    * @generated from field: string source = 4;
    */
@@ -529,11 +849,33 @@ export type QueryRangeResponseJson = {
   series?: SeriesJson[];
 
   /**
-   * Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero.
+   * Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero. Of single hosts
+   * only.
    *
    * @generated from field: repeated gohub.v1.Gap gaps = 6;
    */
   gaps?: GapJson[];
+
+  /**
+   * The coarsest resolution that was read: "raw", "1m", "1h" or "1d". The answer is exact all the same.
+   *
+   * @generated from field: string resolution = 7;
+   */
+  resolution?: string;
+
+  /**
+   * What was read from which resolution, in order of time.
+   *
+   * @generated from field: repeated gohub.v1.RangePart parts = 8;
+   */
+  parts?: RangePartJson[];
+
+  /**
+   * What the asker should know, as that the step is wider than asked for.
+   *
+   * @generated from field: repeated string notes = 9;
+   */
+  notes?: string[];
 };
 
 /**
@@ -541,10 +883,116 @@ export type QueryRangeResponseJson = {
  * Use `create(QueryRangeResponseSchema)` to create a new message.
  */
 export const QueryRangeResponseSchema: GenMessage<QueryRangeResponse, {jsonType: QueryRangeResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 8);
+  messageDesc(file_gohub_v1_query, 10);
 
 /**
- * Series is the values of one metric of one instance, as columns of equal length. A bucket without a value is left out.
+ * RangePart is a stretch of a range that was read from one resolution.
+ *
+ * @generated from message gohub.v1.RangePart
+ */
+export type RangePart = Message<"gohub.v1.RangePart"> & {
+  /**
+   * @generated from field: string resolution = 1;
+   */
+  resolution: string;
+
+  /**
+   * @generated from field: double from = 2;
+   */
+  from: number;
+
+  /**
+   * @generated from field: double to = 3;
+   */
+  to: number;
+};
+
+/**
+ * RangePart is a stretch of a range that was read from one resolution.
+ *
+ * @generated from message gohub.v1.RangePart
+ */
+export type RangePartJson = {
+  /**
+   * @generated from field: string resolution = 1;
+   */
+  resolution?: string;
+
+  /**
+   * @generated from field: double from = 2;
+   */
+  from?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * @generated from field: double to = 3;
+   */
+  to?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message gohub.v1.RangePart.
+ * Use `create(RangePartSchema)` to create a new message.
+ */
+export const RangePartSchema: GenMessage<RangePart, {jsonType: RangePartJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 11);
+
+/**
+ * @generated from message gohub.v1.QueryRangeStreamRequest
+ */
+export type QueryRangeStreamRequest = Message<"gohub.v1.QueryRangeStreamRequest"> & {
+  /**
+   * @generated from field: gohub.v1.QueryRangeRequest query = 1;
+   */
+  query?: QueryRangeRequest | undefined;
+};
+
+/**
+ * @generated from message gohub.v1.QueryRangeStreamRequest
+ */
+export type QueryRangeStreamRequestJson = {
+  /**
+   * @generated from field: gohub.v1.QueryRangeRequest query = 1;
+   */
+  query?: QueryRangeRequestJson;
+};
+
+/**
+ * Describes the message gohub.v1.QueryRangeStreamRequest.
+ * Use `create(QueryRangeStreamRequestSchema)` to create a new message.
+ */
+export const QueryRangeStreamRequestSchema: GenMessage<QueryRangeStreamRequest, {jsonType: QueryRangeStreamRequestJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 12);
+
+/**
+ * @generated from message gohub.v1.QueryRangeStreamResponse
+ */
+export type QueryRangeStreamResponse = Message<"gohub.v1.QueryRangeStreamResponse"> & {
+  /**
+   * @generated from field: gohub.v1.QueryRangeResponse part = 1;
+   */
+  part?: QueryRangeResponse | undefined;
+};
+
+/**
+ * @generated from message gohub.v1.QueryRangeStreamResponse
+ */
+export type QueryRangeStreamResponseJson = {
+  /**
+   * @generated from field: gohub.v1.QueryRangeResponse part = 1;
+   */
+  part?: QueryRangeResponseJson;
+};
+
+/**
+ * Describes the message gohub.v1.QueryRangeStreamResponse.
+ * Use `create(QueryRangeStreamResponseSchema)` to create a new message.
+ */
+export const QueryRangeStreamResponseSchema: GenMessage<QueryRangeStreamResponse, {jsonType: QueryRangeStreamResponseJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 13);
+
+/**
+ * Series is the values of one metric of one instance or group, as columns of equal length. A bucket without a value is left
+ * out, or has NaN.
  *
  * @generated from message gohub.v1.Series
  */
@@ -555,6 +1003,8 @@ export type Series = Message<"gohub.v1.Series"> & {
   metric: string;
 
   /**
+   * The instance's labels, empty for metrics of the host as a whole. Of combined series, those in group_by.
+   *
    * @generated from field: map<string, string> labels = 2;
    */
   labels: { [key: string]: string };
@@ -567,7 +1017,8 @@ export type Series = Message<"gohub.v1.Series"> & {
   times: number[];
 
   /**
-   * Average, smallest and largest value in the bucket.
+   * Average, smallest and largest reading in the bucket. Of combined series, avg is what aggregate makes of the averages, min
+   * and max are over all readings of the group, and for sum the sums of theirs.
    *
    * @generated from field: repeated double avg = 4;
    */
@@ -582,10 +1033,37 @@ export type Series = Message<"gohub.v1.Series"> & {
    * @generated from field: repeated double max = 6;
    */
   max: number[];
+
+  /**
+   * The host, 0 for combined series of several hosts.
+   *
+   * @generated from field: uint32 host_id = 7;
+   */
+  hostId: number;
+
+  /**
+   * @generated from field: string hostname = 8;
+   */
+  hostname: string;
+
+  /**
+   * The values of group_by that are the hosts'.
+   *
+   * @generated from field: map<string, string> group = 9;
+   */
+  group: { [key: string]: string };
+
+  /**
+   * Seconds that the values are older than their times, as asked for by offset.
+   *
+   * @generated from field: double offset = 10;
+   */
+  offset: number;
 };
 
 /**
- * Series is the values of one metric of one instance, as columns of equal length. A bucket without a value is left out.
+ * Series is the values of one metric of one instance or group, as columns of equal length. A bucket without a value is left
+ * out, or has NaN.
  *
  * @generated from message gohub.v1.Series
  */
@@ -596,6 +1074,8 @@ export type SeriesJson = {
   metric?: string;
 
   /**
+   * The instance's labels, empty for metrics of the host as a whole. Of combined series, those in group_by.
+   *
    * @generated from field: map<string, string> labels = 2;
    */
   labels?: { [key: string]: string };
@@ -608,7 +1088,8 @@ export type SeriesJson = {
   times?: (number | "NaN" | "Infinity" | "-Infinity")[];
 
   /**
-   * Average, smallest and largest value in the bucket.
+   * Average, smallest and largest reading in the bucket. Of combined series, avg is what aggregate makes of the averages, min
+   * and max are over all readings of the group, and for sum the sums of theirs.
    *
    * @generated from field: repeated double avg = 4;
    */
@@ -623,6 +1104,32 @@ export type SeriesJson = {
    * @generated from field: repeated double max = 6;
    */
   max?: (number | "NaN" | "Infinity" | "-Infinity")[];
+
+  /**
+   * The host, 0 for combined series of several hosts.
+   *
+   * @generated from field: uint32 host_id = 7;
+   */
+  hostId?: number;
+
+  /**
+   * @generated from field: string hostname = 8;
+   */
+  hostname?: string;
+
+  /**
+   * The values of group_by that are the hosts'.
+   *
+   * @generated from field: map<string, string> group = 9;
+   */
+  group?: { [key: string]: string };
+
+  /**
+   * Seconds that the values are older than their times, as asked for by offset.
+   *
+   * @generated from field: double offset = 10;
+   */
+  offset?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
@@ -630,7 +1137,7 @@ export type SeriesJson = {
  * Use `create(SeriesSchema)` to create a new message.
  */
 export const SeriesSchema: GenMessage<Series, {jsonType: SeriesJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 9);
+  messageDesc(file_gohub_v1_query, 14);
 
 /**
  * @generated from message gohub.v1.ListMetricsRequest
@@ -649,7 +1156,7 @@ export type ListMetricsRequestJson = {
  * Use `create(ListMetricsRequestSchema)` to create a new message.
  */
 export const ListMetricsRequestSchema: GenMessage<ListMetricsRequest, {jsonType: ListMetricsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 10);
+  messageDesc(file_gohub_v1_query, 15);
 
 /**
  * @generated from message gohub.v1.ListMetricsResponse
@@ -676,7 +1183,7 @@ export type ListMetricsResponseJson = {
  * Use `create(ListMetricsResponseSchema)` to create a new message.
  */
 export const ListMetricsResponseSchema: GenMessage<ListMetricsResponse, {jsonType: ListMetricsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 11);
+  messageDesc(file_gohub_v1_query, 16);
 
 /**
  * Metric describes one metric of the catalogue.
@@ -775,7 +1282,7 @@ export type MetricJson = {
  * Use `create(MetricSchema)` to create a new message.
  */
 export const MetricSchema: GenMessage<Metric, {jsonType: MetricJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 12);
+  messageDesc(file_gohub_v1_query, 17);
 
 /**
  * @generated from message gohub.v1.ListQuarantineRequest
@@ -820,7 +1327,7 @@ export type ListQuarantineRequestJson = {
  * Use `create(ListQuarantineRequestSchema)` to create a new message.
  */
 export const ListQuarantineRequestSchema: GenMessage<ListQuarantineRequest, {jsonType: ListQuarantineRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 13);
+  messageDesc(file_gohub_v1_query, 18);
 
 /**
  * @generated from message gohub.v1.ListQuarantineResponse
@@ -847,7 +1354,7 @@ export type ListQuarantineResponseJson = {
  * Use `create(ListQuarantineResponseSchema)` to create a new message.
  */
 export const ListQuarantineResponseSchema: GenMessage<ListQuarantineResponse, {jsonType: ListQuarantineResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 14);
+  messageDesc(file_gohub_v1_query, 19);
 
 /**
  * QuarantinedSample was sent by an agent, and is not among the stored samples.
@@ -940,7 +1447,7 @@ export type QuarantinedSampleJson = {
  * Use `create(QuarantinedSampleSchema)` to create a new message.
  */
 export const QuarantinedSampleSchema: GenMessage<QuarantinedSample, {jsonType: QuarantinedSampleJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 15);
+  messageDesc(file_gohub_v1_query, 20);
 
 /**
  * @generated from message gohub.v1.GetServerInfoRequest
@@ -959,7 +1466,7 @@ export type GetServerInfoRequestJson = {
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest, {jsonType: GetServerInfoRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 16);
+  messageDesc(file_gohub_v1_query, 21);
 
 /**
  * @generated from message gohub.v1.GetServerInfoResponse
@@ -1024,7 +1531,7 @@ export type GetServerInfoResponseJson = {
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse, {jsonType: GetServerInfoResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 17);
+  messageDesc(file_gohub_v1_query, 22);
 
 /**
  * HostStatus tells whether a host's samples arrive.
@@ -1079,7 +1586,7 @@ export const HostStatusSchema: GenEnum<HostStatus, HostStatusJson> = /*@__PURE__
  */
 export const QueryService: GenService<{
   /**
-   * Every host with its facts, status and latest host-level values.
+   * Every host, or those that a selector names, with facts, labels, status and latest host-level values.
    *
    * @generated from rpc gohub.v1.QueryService.ListHosts
    */
@@ -1099,7 +1606,17 @@ export const QueryService: GenService<{
     output: typeof GetHostResponseSchema;
   },
   /**
-   * Values of metrics of one host over a time range, downsampled to a step.
+   * Replaces the labels that the server gives a host. They stand above those that the agent's configuration gives it.
+   *
+   * @generated from rpc gohub.v1.QueryService.SetHostLabels
+   */
+  setHostLabels: {
+    methodKind: "unary";
+    input: typeof SetHostLabelsRequestSchema;
+    output: typeof SetHostLabelsResponseSchema;
+  },
+  /**
+   * Values of metrics over a time range, downsampled to a step: of one host or many, each by itself or combined.
    *
    * @generated from rpc gohub.v1.QueryService.QueryRange
    */
@@ -1107,6 +1624,16 @@ export const QueryService: GenService<{
     methodKind: "unary";
     input: typeof QueryRangeRequestSchema;
     output: typeof QueryRangeResponseSchema;
+  },
+  /**
+   * The same in pieces: the first message has everything but series, the others have series only.
+   *
+   * @generated from rpc gohub.v1.QueryService.QueryRangeStream
+   */
+  queryRangeStream: {
+    methodKind: "server_streaming";
+    input: typeof QueryRangeStreamRequestSchema;
+    output: typeof QueryRangeStreamResponseSchema;
   },
   /**
    * The metric catalogue.

@@ -1,0 +1,179 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// attributesOf returns what selectors and groups can ask of a host: its identity, its facts and its labels. A fact stands
+// above a label of the same name, which no host should have.
+func attributesOf(host *gohubv1.Host) attributes {
+	facts := host.GetFacts()
+	return func(name string) string {
+		switch name {
+		case "host_id":
+			return strconv.FormatUint(uint64(host.GetHostId()), 10)
+		case "agent_id":
+			return host.GetAgentId()
+		case "status":
+			switch host.GetStatus() {
+			case gohubv1.HostStatus_HOST_STATUS_UP:
+				return "up"
+			case gohubv1.HostStatus_HOST_STATUS_LATE:
+				return "late"
+			case gohubv1.HostStatus_HOST_STATUS_DOWN:
+				return "down"
+			default:
+				return "unknown"
+			}
+		case "hostname":
+			return facts.GetHostname()
+		case "os":
+			return facts.GetOs()
+		case "platform":
+			return facts.GetPlatform()
+		case "platform_version":
+			return facts.GetPlatformVersion()
+		case "kernel_version":
+			return facts.GetKernelVersion()
+		case "arch":
+			return facts.GetArch()
+		case "cpu_model":
+			return facts.GetCpuModel()
+		case "cpu_cores":
+			return strconv.FormatUint(uint64(facts.GetCpuCores()), 10)
+		case "agent_version":
+			return facts.GetAgentVersion()
+		default:
+			return host.GetLabels()[name]
+		}
+	}
+}
+
+// ListHosts implements the contract.
+func (s *Service) ListHosts(_ context.Context, request *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
+	wanted, err := parseSelector(request.GetSelector())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	hosts := s.options.Fleet.Hosts()
+	if len(wanted) > 0 {
+		hosts = slices.DeleteFunc(hosts, func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host)) })
+	}
+	return &gohubv1.ListHostsResponse{Hosts: hosts}, nil
+}
+
+// selection is the hosts that a query asks for.
+type selection struct {
+	hosts []*gohubv1.Host
+	// all tells that no host is left out.
+	all bool
+}
+
+// selectHosts finds the hosts that a range query names.
+func (s *Service) selectHosts(request *gohubv1.QueryRangeRequest) (selection, error) {
+	ids := slices.Clone(request.GetHostIds())
+	if request.GetHostId() != 0 {
+		ids = append(ids, request.GetHostId())
+	}
+	switch {
+	case len(ids) == 0 && request.GetSelector() == "":
+		return selection{}, status.Error(codes.InvalidArgument, "hostId is required, or hostIds, or a selector (* is all hosts); GET /api/v1/hosts lists them")
+	case len(ids) > 0 && request.GetSelector() != "":
+		return selection{}, status.Error(codes.InvalidArgument, "hosts are named both by id and by selector; leave one out")
+	case len(ids) > maxHostIDs:
+		return selection{}, status.Errorf(codes.InvalidArgument, "%d hosts are over the limit of %d that are named by id; use a selector", len(ids), maxHostIDs)
+	case len(ids) > 0:
+		var found selection
+		slices.Sort(ids)
+		for _, id := range slices.Compact(ids) {
+			host, known := s.options.Fleet.Identity(storage.HostID(id))
+			if !known {
+				return selection{}, status.Errorf(codes.NotFound, "there is no host with id %d; GET /api/v1/hosts lists them", id)
+			}
+			found.hosts = append(found.hosts, host)
+		}
+		return found, nil
+	}
+	wanted, err := parseSelector(request.GetSelector())
+	if err != nil {
+		return selection{}, status.Error(codes.InvalidArgument, err.Error())
+	}
+	every := s.options.Fleet.Identities()
+	found := selection{all: len(wanted) == 0}
+	for _, host := range every {
+		if wanted.matches(attributesOf(host)) {
+			found.hosts = append(found.hosts, host)
+		}
+	}
+	return found, nil
+}
+
+// ids are the hosts' for storage, where none stands for all.
+func (s selection) ids() []storage.HostID {
+	if s.all {
+		return nil
+	}
+	ids := make([]storage.HostID, len(s.hosts))
+	for i, host := range s.hosts {
+		ids[i] = storage.HostID(host.GetHostId())
+	}
+	return ids
+}
+
+// intervals returns how often most of the hosts take a sample, and the shortest of all; 0 if no host tells.
+func (s selection) intervals() (usual, shortest time.Duration) {
+	count := map[time.Duration]int{}
+	for _, host := range s.hosts {
+		interval := time.Duration(host.GetFacts().GetIntervalMillis()) * time.Millisecond
+		if interval == 0 {
+			continue
+		}
+		if shortest == 0 || interval < shortest {
+			shortest = interval
+		}
+		if count[interval]++; count[interval] > count[usual] || count[interval] == count[usual] && interval < usual {
+			usual = interval
+		}
+	}
+	return usual, shortest
+}
+
+// groups numbers the hosts by the values of their attributes, in the order of the hosts. It returns a number for each host,
+// and the values of each group.
+func (s selection) groups(by []string) (numbers []int32, values []map[string]string, err error) {
+	place := map[string]int32{}
+	numbers = make([]int32, len(s.hosts))
+	for i, host := range s.hosts {
+		of := attributesOf(host)
+		group := make(map[string]string, len(by))
+		var key []byte
+		for _, name := range by {
+			if name == "host" {
+				name = "host_id"
+			}
+			group[name] = of(name)
+			key = append(strconv.AppendQuote(key, group[name]), ',')
+		}
+		number, known := place[string(key)]
+		if !known {
+			number = int32(len(values))
+			place[string(key)] = number
+			values = append(values, group)
+		}
+		numbers[i] = number
+	}
+	if len(values) > maxGroups {
+		return nil, nil, fmt.Errorf("group_by makes %d groups, the limit is %d", len(values), maxGroups)
+	}
+	return numbers, values, nil
+}

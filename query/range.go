@@ -1,0 +1,414 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Limits of one range query beside those of its window.
+const (
+	maxMetrics = 64
+	maxHostIDs = 10_000
+	maxGroups  = 10_000
+	maxGroupBy = 8
+	maxGaps    = 1000 // more could not be told apart on a chart
+)
+
+// rangeQuery is a request that was checked.
+type rangeQuery struct {
+	plan
+	metrics []*catalogue.Metric
+	hosts   selection
+	across  *storage.Across
+	// groups has the values of each group's attributes, where the query asks for groups.
+	groups []map[string]string
+	top    *storage.Top
+	offset time.Duration
+	// earlier is the plan of the period before, where offset is not 0.
+	earlier  plan
+	fillNull bool
+	notes    []string
+}
+
+// QueryRange implements the contract.
+func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeRequest) (*gohubv1.QueryRangeResponse, error) {
+	query, err := s.readQuery(request)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.slots.take(ctx)
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := s.planQuery(ctx, query); err != nil {
+		return nil, err
+	}
+	response, err := s.answer(ctx, query)
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	return response, nil
+}
+
+// chunkValues is about how many values a message of a streamed answer has: some 200 KB, and no series is split.
+const chunkValues = 8192
+
+// QueryRangeStream implements the contract.
+func (s *Service) QueryRangeStream(request *gohubv1.QueryRangeStreamRequest, stream grpc.ServerStreamingServer[gohubv1.QueryRangeStreamResponse]) error {
+	response, err := s.QueryRange(stream.Context(), request.GetQuery())
+	if err != nil {
+		return err
+	}
+	series := response.GetSeries()
+	response.Series = nil
+	part := response
+	for {
+		if err := stream.Send(&gohubv1.QueryRangeStreamResponse{Part: part}); err != nil {
+			return err
+		}
+		if len(series) == 0 {
+			return nil
+		}
+		count, values := 0, 0
+		for count < len(series) && (count == 0 || values+len(series[count].GetTimes()) <= chunkValues) {
+			values += len(series[count].GetTimes())
+			count++
+		}
+		part = &gohubv1.QueryRangeResponse{Series: series[:count]}
+		series = series[count:]
+	}
+}
+
+// readQuery checks a request. Its errors are statuses.
+func (s *Service) readQuery(request *gohubv1.QueryRangeRequest) (*rangeQuery, error) {
+	q := &rangeQuery{}
+	var err error
+	if q.metrics, err = findMetrics(request.GetMetrics()); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if q.hosts, err = s.selectHosts(request); err != nil {
+		return nil, err
+	}
+	usual, shortest := q.hosts.intervals()
+	q.window, err = planWindow(request, usual, shortest, s.options.Now())
+	if err == nil {
+		err = q.readShape(request)
+	}
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if request.GetTimezone() != "" && q.calendar == nil {
+		q.notes = append(q.notes, "timezone is not used: it says where days begin, and the step is no whole number of days")
+	}
+	return q, nil
+}
+
+// planQuery says where the query is read. Its errors are statuses.
+func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
+	coverage, err := s.options.Store.Coverage(ctx)
+	if err != nil {
+		return s.statusOf(fmt.Errorf("read the rollups' coverage: %w", err))
+	}
+	ephemeral := 0
+	for _, metric := range q.metrics {
+		if !storage.RolledUp(metric.Family) {
+			ephemeral++
+		}
+	}
+	if ephemeral == len(q.metrics) {
+		coverage = nil // there are samples only
+	} else if ephemeral > 0 {
+		q.notes = append(q.notes, "metrics of processes are read from samples, which are kept for less long: they are not rolled up")
+	}
+	q.plan = makePlan(q.window, coverage)
+	if q.offset > 0 {
+		if q.calendar != nil {
+			return status.Error(codes.InvalidArgument, "offset can not be combined with timezone or calendar, whose buckets are not all of one width; ask for the earlier range by from and to")
+		}
+		// Both periods have one step, or else they could not be laid over each other.
+		q.earlier = makePlan(q.shift(-q.offset), coverage)
+		if q.earlier.coarsened {
+			coarsened := makePlan(q.widen(q.earlier.step), coverage)
+			coarsened.coarsened = true
+			q.plan = coarsened
+		}
+		if q.offset%q.step != 0 {
+			return status.Errorf(codes.InvalidArgument, "offset (%s) is not a multiple of the step (%s), so the buckets of the two periods would not meet; ask for a step that divides it", q.offset, q.step)
+		}
+		q.earlier = makePlan(q.shift(-q.offset), coverage)
+	}
+	if q.coarsened {
+		q.notes = append(q.notes, fmt.Sprintf("so far back nothing finer than %s is kept: the step is %s", max(q.resolution(), q.earlier.resolution()), q.step))
+	}
+	return nil
+}
+
+// readShape reads how series are combined, ranked, compared and filled.
+func (q *rangeQuery) readShape(request *gohubv1.QueryRangeRequest) error {
+	if err := q.readAcross(request); err != nil {
+		return err
+	}
+	if request.GetTop() > 0 {
+		q.top = &storage.Top{Series: int(request.GetTop()), Metric: q.metrics[0]}
+		if by := request.GetTopBy(); by != "" {
+			i := slices.IndexFunc(q.metrics, func(m *catalogue.Metric) bool { return m.Name == by })
+			if i < 0 {
+				return fmt.Errorf("top_by is %q, which is none of the query's metrics", clip(by))
+			}
+			q.top.Metric = q.metrics[i]
+		}
+		for _, metric := range q.metrics {
+			if metric.Family != q.top.Metric.Family {
+				return fmt.Errorf("top compares series of one family, and %s is of %s while %s is of %s; ask for them apart",
+					q.top.Metric.Name, q.top.Metric.Family.Name, metric.Name, metric.Family.Name)
+			}
+		}
+	} else if request.GetTopBy() != "" {
+		return errors.New("top_by is given without top, the number of series")
+	}
+	offset := request.GetOffset()
+	if math.IsNaN(offset) || offset < 0 || offset > longestRange.Seconds() {
+		return fmt.Errorf("offset is %v, not a number of seconds up to %v", offset, longestRange.Seconds())
+	}
+	q.offset = time.Duration(math.Round(offset*1000)) * time.Millisecond
+	switch request.GetFill() {
+	case "", "none":
+	case "null":
+		q.fillNull = true
+	default:
+		return fmt.Errorf("fill is %q; it is none or null", clip(request.GetFill()))
+	}
+	return nil
+}
+
+var functions = map[string]storage.Function{
+	"avg": storage.Mean, "min": storage.Least, "max": storage.Greatest, "sum": storage.Sum, "quantile": storage.Quantile,
+}
+
+func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
+	by := request.GetGroupBy()
+	name := request.GetAggregate()
+	if len(by) > maxGroupBy {
+		return fmt.Errorf("group_by has %d names, the limit is %d", len(by), maxGroupBy)
+	}
+	if name == "" && len(by) > 0 {
+		name = "avg"
+	}
+	quantile := request.GetQuantile()
+	if name != "quantile" && quantile != 0 {
+		return errors.New("quantile is given without aggregate=quantile")
+	}
+	if name == "" {
+		return nil
+	}
+	function, known := functions[name]
+	if !known {
+		return fmt.Errorf("aggregate is %q; it is one of avg, min, max, sum and quantile", clip(name))
+	}
+	if function == storage.Quantile && !(quantile > 0 && quantile <= 1) {
+		return fmt.Errorf("quantile is %v; for aggregate=quantile it is above 0 and at most 1, as 0.95", quantile)
+	}
+	q.across = &storage.Across{Function: function, Quantile: quantile}
+	var ofHosts []string
+	for _, name := range by {
+		switch {
+		case q.isInstanceLabel(name):
+			q.across.By = append(q.across.By, name)
+		case !isName(name):
+			return fmt.Errorf("group_by has %q, which is no name of a label or a fact", clip(name))
+		default:
+			ofHosts = append(ofHosts, name)
+		}
+	}
+	if len(ofHosts) == 0 {
+		return nil
+	}
+	var err error
+	q.across.Groups, q.groups, err = q.hosts.groups(ofHosts)
+	// The numbers stand beside the hosts' ids.
+	q.hosts.all = false
+	return err
+}
+
+// isInstanceLabel tells whether one of the metrics' families has the label.
+func (q *rangeQuery) isInstanceLabel(name string) bool {
+	return slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool {
+		return slices.ContainsFunc(m.Family.Labels, func(l catalogue.Label) bool { return l.Name == name })
+	})
+}
+
+func isName(name string) bool {
+	if name == "" || len(name) > 64 || '0' <= name[0] && name[0] <= '9' {
+		return false
+	}
+	for i := range len(name) {
+		if !isNameByte(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// answer reads what the query asks for.
+func (s *Service) answer(ctx context.Context, q *rangeQuery) (*gohubv1.QueryRangeResponse, error) {
+	response := &gohubv1.QueryRangeResponse{
+		From: seconds(q.from), To: seconds(q.to), Step: q.step.Seconds(), Source: q.source(), Resolution: q.resolution().String(), Notes: q.notes,
+	}
+	for _, part := range q.parts {
+		response.Parts = append(response.Parts, &gohubv1.RangePart{Resolution: part.Resolution.String(), From: seconds(part.From), To: seconds(part.To)})
+	}
+	if len(q.hosts.hosts) == 0 {
+		return response, nil // a selector may match nothing; to storage, no host would be all of them
+	}
+	var err error
+	budget := &budget{values: s.options.Limits.Values, series: s.options.Limits.Series}
+	if response.Series, err = s.readSeries(ctx, q, budget); err != nil {
+		return nil, err
+	}
+	if q.offset > 0 {
+		earlier := *q
+		earlier.plan = q.earlier
+		series, err := s.readSeries(ctx, &earlier, budget)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range series {
+			one.Offset = q.offset.Seconds()
+			for i := range one.Times {
+				one.Times[i] = float64(int64(math.Round(one.Times[i]*1000))+q.offset.Milliseconds()) / 1000
+			}
+		}
+		response.Series = append(response.Series, series...)
+	}
+	if len(q.hosts.hosts) == 1 && !q.hosts.all {
+		if response.Gaps, err = s.options.Store.Gaps(ctx, q.hosts.ids()[0], q.from, q.to, maxGaps); err != nil {
+			return nil, err
+		}
+	}
+	return response, nil
+}
+
+// budget is what is left of an answer's limits.
+type budget struct{ values, series int }
+
+// readSeries reads the query's series, and fails with storage.ErrTooManyRows or ErrTooManySeries as soon as there is more
+// than an answer may have. It asks one family at a time, as a row of each makes another number of values.
+func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) ([]*gohubv1.Series, error) {
+	query := storage.RangeQuery{
+		Hosts: q.hosts.ids(), Metrics: q.metrics, From: q.from, To: q.to, Step: q.step, Edges: q.edges, Across: q.across, Top: q.top,
+	}
+	names := make(map[storage.HostID]string, len(q.hosts.hosts))
+	for _, host := range q.hosts.hosts {
+		names[storage.HostID(host.GetHostId())] = host.GetFacts().GetHostname()
+	}
+	var all []*gohubv1.Series
+	for _, selection := range query.Selections() {
+		if query.Parts = q.parts; !storage.RolledUp(selection.Family) {
+			query.Parts = nil
+		}
+		query.Metrics, query.MaxRows, query.MaxSeries = selection.Metrics, left.values/len(selection.Metrics), max(left.series, 1)
+		series, err := s.options.Store.Range(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range series {
+			encoded := encodeSeries(one)
+			if one.Host != 0 {
+				encoded.HostId, encoded.Hostname = uint32(one.Host), names[one.Host]
+			} else if q.groups != nil {
+				encoded.Group = q.groups[one.Group]
+			}
+			if q.fillNull {
+				q.fillIn(encoded)
+			}
+			left.values -= len(encoded.Times)
+			if left.series--; left.series < 0 {
+				return nil, storage.ErrTooManySeries
+			}
+			if left.values < 0 {
+				return nil, storage.ErrTooManyRows
+			}
+			all = append(all, encoded)
+		}
+	}
+	return all, nil
+}
+
+// fillIn puts NaN into the buckets without a reading.
+func (q *rangeQuery) fillIn(series *gohubv1.Series) {
+	filled := &gohubv1.Series{}
+	next := 0
+	q.buckets(func(at time.Time) {
+		value, least, greatest := math.NaN(), math.NaN(), math.NaN()
+		if next < len(series.Times) && series.Times[next] == seconds(at) {
+			value, least, greatest = series.Avg[next], series.Min[next], series.Max[next]
+			next++
+		}
+		filled.Times = append(filled.Times, seconds(at))
+		filled.Avg, filled.Min, filled.Max = append(filled.Avg, value), append(filled.Min, least), append(filled.Max, greatest)
+	})
+	series.Times, series.Avg, series.Min, series.Max = filled.Times, filled.Avg, filled.Min, filled.Max
+}
+
+// findMetrics looks the names up, and for an unknown one says which are like it.
+func findMetrics(names []string) ([]*catalogue.Metric, error) {
+	if len(names) == 0 {
+		return nil, errors.New("metrics is empty: name at least one, as GET /api/v1/metrics lists them")
+	}
+	if len(names) > maxMetrics {
+		return nil, fmt.Errorf("%d metrics are over the limit of %d in one query", len(names), maxMetrics)
+	}
+	metrics := make([]*catalogue.Metric, len(names))
+	for i, name := range names {
+		metric, known := catalogue.MetricByName(name)
+		if !known {
+			return nil, unknownMetric(name)
+		}
+		metrics[i] = metric
+	}
+	return metrics, nil
+}
+
+func unknownMetric(name string) error {
+	if near := catalogue.Nearest(name); len(near) > 0 {
+		return fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(near, ", "))
+	}
+	return fmt.Errorf("there is no metric %q; GET /api/v1/metrics lists them", clip(name))
+}
+
+func encodeSeries(series storage.Series) *gohubv1.Series {
+	encoded := &gohubv1.Series{Metric: series.Metric.Name, Labels: map[string]string{}, Avg: series.Avg, Min: series.Min, Max: series.Max}
+	for i, name := range series.LabelNames {
+		encoded.Labels[name] = series.Labels[i]
+	}
+	encoded.Times = make([]float64, len(series.Times))
+	for i, at := range series.Times {
+		encoded.Times[i] = seconds(at)
+	}
+	if series.Metric.Type == catalogue.Float {
+		for _, column := range [][]float64{series.Avg, series.Min, series.Max} {
+			for i, value := range column {
+				column[i] = catalogue.Round(value)
+			}
+		}
+	}
+	return encoded
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -1,0 +1,193 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// RangeDialect is what the range statements of the two databases differ in. Each function takes placeholders, never values:
+// what comes from outside reaches a statement as a parameter only.
+type RangeDialect struct {
+	// Placeholder of the n-th parameter, from 1.
+	Placeholder func(n int) string
+	// Time, Width, Hosts, Pairs and Times make of Go values what is bound: a time, the width of a bucket, a list of hosts, hosts
+	// with the numbers of their groups (as many parameters as PairsTable takes), and a list of times.
+	Time  func(time.Time) any
+	Width func(time.Duration) any
+	Hosts func([]HostID) any
+	Pairs func([]HostID, []int32) []any
+	Times func([]time.Time) any
+	// Bucket is the start of the bucket that a row's time is in, for buckets of one width.
+	Bucket func(width string) string
+	// BucketOf is the same for buckets between a list of times.
+	BucketOf func(times string) string
+	// Millis makes Unix milliseconds of a bucket's start.
+	Millis func(bucket string) string
+	// AmongHosts tells whether a row's host_id is in a list.
+	AmongHosts func(hosts string) string
+	// EveryHost is a condition that all rows meet, which makes the database use its index on hosts; empty if none is needed.
+	EveryHost string
+	// PairsTable is a table with the columns host_id and grp.
+	PairsTable func(pairs []string) string
+	// Quantile aggregates an expression.
+	Quantile func(expression, quantile string) string
+	// Collate makes texts sort by their bytes.
+	Collate string
+}
+
+// statement collects a statement's parameters while its text is written.
+type statement struct {
+	RangeDialect
+	args []any
+}
+
+func (s *statement) arg(value any) string {
+	s.args = append(s.args, value)
+	return s.Placeholder(len(s.args))
+}
+
+// SQL returns the statement that answers the selection, and its parameters. Every name in it comes from the catalogue. Its
+// rows have the bucket's start in Unix milliseconds, the host or the group, the labels, and for each metric the average, the
+// minimum and the maximum.
+//
+// It is built of subqueries, each on top of the one before:
+//
+//	parts    for each part of the range: a row a bucket, host and instance, with sum, count, minimum and maximum
+//	merged   the parts together, where there are several: a bucket at a border is in two
+//	series   the same with averages
+//	combined across hosts and instances, where the query asks for it
+//	first    the series to keep, where the query asks for the top
+func (s Selection) SQL(dialect RangeDialect) (string, []any) {
+	w := &statement{RangeDialect: dialect}
+	labels := list(s.labels())
+	key := "host_id"
+	sql := s.series(w)
+	if s.query.Across != nil {
+		key = "grp"
+		sql = s.combined(w, sql)
+	}
+	from := "(" + sql + ") AS combined"
+	with := ""
+	if top := s.query.Top; top != nil {
+		var place int
+		for i, metric := range s.Metrics {
+			if metric == top.Metric {
+				place = i
+			}
+		}
+		with = fmt.Sprintf("WITH combined AS (%s), first AS (SELECT %s%s FROM combined GROUP BY %s%s HAVING avg(v%d) IS NOT NULL ORDER BY avg(v%d) DESC, %s%s LIMIT %s) ",
+			sql, key, labels, key, labels, place, place, key, labels, w.arg(top.Series))
+		from = fmt.Sprintf("combined JOIN first USING (%s%s)", key, labels)
+	}
+	var columns, order strings.Builder
+	for i := range s.Metrics {
+		fmt.Fprintf(&columns, ", v%d, l%d, h%d", i, i, i)
+	}
+	for _, label := range s.labels() {
+		order.WriteString(", " + label + w.Collate)
+	}
+	return fmt.Sprintf("%sSELECT %s, %s%s%s FROM %s ORDER BY %s%s, bucket LIMIT %s",
+		with, w.Millis("bucket"), key, labels, columns.String(), from, key, order.String(), w.arg(s.query.MaxRows+1)), w.args
+}
+
+// series is a row a bucket, host and instance: the average, the minimum and the maximum of each metric.
+func (s Selection) series(w *statement) string {
+	var all []string
+	for _, label := range s.Family.Labels {
+		all = append(all, label.Name)
+	}
+	labels := list(all)
+	var parts []string
+	for _, part := range s.query.Parts {
+		parts = append(parts, s.part(w, part, labels))
+	}
+	sql := parts[0]
+	if len(parts) > 1 {
+		var columns strings.Builder
+		for i := range s.Metrics {
+			fmt.Fprintf(&columns, ", sum(s%d) AS s%d, sum(c%d) AS c%d, min(l%d) AS l%d, max(h%d) AS h%d", i, i, i, i, i, i, i, i)
+		}
+		sql = fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS parts GROUP BY bucket, host_id%s",
+			labels, columns.String(), strings.Join(parts, " UNION ALL "), labels)
+	}
+	var columns strings.Builder
+	for i := range s.Metrics {
+		fmt.Fprintf(&columns, ", s%d / nullif(c%d, 0) AS v%d, l%d, h%d", i, i, i, i, i)
+	}
+	return fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS merged", labels, columns.String(), sql)
+}
+
+// part is a row a bucket, host and instance of one part of the range.
+func (s Selection) part(w *statement, part Part, labels string) string {
+	bucket := "time"
+	switch {
+	case len(s.query.Edges) > 0:
+		bucket = w.BucketOf(w.arg(w.Times(s.query.Edges)))
+	case s.query.Step != part.Resolution.Step():
+		bucket = w.Bucket(w.arg(w.Width(s.query.Step)))
+	}
+	var columns strings.Builder
+	for i, metric := range s.Metrics {
+		sum, count, least, greatest := "sum(CAST("+metric.Column+" AS double precision))", "count("+metric.Column+")", "min("+metric.Column+")", "max("+metric.Column+")"
+		if part.Resolution != Raw {
+			sum = fmt.Sprintf("sum(%s * %s)", Avg.Column(metric), Count.Column(metric))
+			count = "sum(" + Count.Column(metric) + ")"
+			least, greatest = "min("+Min.Column(metric)+")", "max("+Max.Column(metric)+")"
+		}
+		fmt.Fprintf(&columns, ", %s AS s%d, %s AS c%d, CAST(%s AS double precision) AS l%d, CAST(%s AS double precision) AS h%d", sum, i, count, i, least, i, greatest, i)
+	}
+	hosts := ""
+	switch {
+	case len(s.query.Hosts) > 0:
+		hosts = w.AmongHosts(w.arg(w.Hosts(s.query.Hosts))) + " AND "
+	case w.EveryHost != "":
+		hosts = w.EveryHost + " AND "
+	}
+	from, to := w.arg(w.Time(part.From)), w.arg(w.Time(part.To))
+	return fmt.Sprintf("SELECT %s AS bucket, host_id%s%s FROM %s WHERE %stime >= %s AND time < %s GROUP BY 1, host_id%s",
+		bucket, labels, columns.String(), part.Resolution.Relation(s.Family), hosts, from, to, labels)
+}
+
+// combined is a row a bucket and group.
+func (s Selection) combined(w *statement, series string) string {
+	across := s.query.Across
+	var columns strings.Builder
+	for i := range s.Metrics {
+		value, least, greatest := "", "min", "max"
+		v := fmt.Sprintf("v%d", i)
+		switch across.Function {
+		case Least:
+			value = "min(" + v + ")"
+		case Greatest:
+			value = "max(" + v + ")"
+		case Sum:
+			value, least, greatest = "sum("+v+")", "sum", "sum"
+		case Quantile:
+			value = w.Quantile(v, w.arg(across.Quantile))
+		default:
+			value = "avg(" + v + ")"
+		}
+		fmt.Fprintf(&columns, ", %s AS v%d, %s(l%d) AS l%d, %s(h%d) AS h%d", value, i, least, i, i, greatest, i, i)
+	}
+	from, group, by := "("+series+") AS series", "0 AS grp", ""
+	if len(across.Groups) > 0 {
+		var pairs []string
+		for _, value := range w.Pairs(s.query.Hosts, across.Groups) {
+			pairs = append(pairs, w.arg(value))
+		}
+		from += " JOIN " + w.PairsTable(pairs) + " USING (host_id)"
+		group, by = "grp", ", grp"
+	}
+	labels := list(s.labels())
+	return fmt.Sprintf("SELECT bucket, %s%s%s FROM %s GROUP BY bucket%s%s", group, labels, columns.String(), from, by, labels)
+}
+
+// list is names with a comma before each.
+func list(names []string) string {
+	var text strings.Builder
+	for _, name := range names {
+		text.WriteString(", " + name)
+	}
+	return text.String()
+}

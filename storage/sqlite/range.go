@@ -1,0 +1,72 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gohub-io/gohub/storage"
+)
+
+// rangeDialect: times are Unix milliseconds, and lists are JSON.
+var rangeDialect = storage.RangeDialect{
+	Placeholder: func(n int) string { return "?" + strconv.Itoa(n) },
+	Time:        func(t time.Time) any { return t.UnixMilli() },
+	Width:       func(width time.Duration) any { return width.Milliseconds() },
+	Hosts:       func(hosts []storage.HostID) any { return encode(hosts) },
+	Pairs: func(hosts []storage.HostID, groups []int32) []any {
+		pairs := make([][2]int64, len(hosts))
+		for i := range hosts {
+			pairs[i] = [2]int64{int64(hosts[i]), int64(groups[i])}
+		}
+		return []any{encode(pairs)}
+	},
+	Times:      func(times []time.Time) any { return encodeTimes(times) },
+	Bucket:     func(width string) string { return "time / " + width + " * " + width },
+	BucketOf:   func(times string) string { return "gohub_bucket(time, " + times + ")" },
+	Millis:     func(bucket string) string { return bucket },
+	AmongHosts: func(hosts string) string { return "host_id IN (SELECT value FROM json_each(" + hosts + "))" },
+	// The index of the sample tables begins with the host.
+	EveryHost: "host_id IN (SELECT host_id FROM hosts)",
+	PairsTable: func(pairs []string) string {
+		return "(SELECT value ->> 0 AS host_id, value ->> 1 AS grp FROM json_each(" + pairs[0] + ")) AS groups"
+	},
+	Quantile: func(expression, quantile string) string {
+		return "gohub_quantile(" + expression + ", " + quantile + ")"
+	},
+	Collate: " COLLATE BINARY",
+}
+
+// encode writes numbers as JSON, which can not fail.
+func encode(numbers any) string {
+	text, err := json.Marshal(numbers)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", numbers, err))
+	}
+	return string(text)
+}
+
+// Range implements storage.Store.
+func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error) {
+	var all []storage.Series
+	for _, selection := range q.Selections() {
+		series, err := s.selectRange(ctx, selection)
+		if err != nil {
+			return nil, fmt.Errorf("range of %s: %w", selection.Family.Name, classify(err))
+		}
+		all = append(all, series...)
+	}
+	return all, nil
+}
+
+func (s *Store) selectRange(ctx context.Context, selection storage.Selection) ([]storage.Series, error) {
+	sql, args := selection.SQL(rangeDialect)
+	rows, err := s.read.QueryContext(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return selection.Collect(rows)
+}
