@@ -134,14 +134,19 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	pause := time.NewTimer(h.options.PushInterval)
 	defer pause.Stop()
-	wake := h.state.changes.wake
+	wake, pushed := h.state.changes.wake, time.Time{}
 	for {
 		select {
 		case <-wake:
 			h.push()
+			pushed = time.Now()
 			wake = nil // for a while: what changes meanwhile goes together
 			pause.Reset(h.options.PushInterval)
 		case <-pause.C:
+			if h.busy() && time.Since(pushed) < maxConflation {
+				pause.Reset(h.options.PushInterval)
+				continue
+			}
 			wake = h.state.changes.wake
 		case <-sweep.C:
 			h.tick()
@@ -150,6 +155,26 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// A machine that can not write a delta to all viewers within PushInterval gains nothing by making the next one: larger ones that
+// come less often cost it less. So while many have not written the newest, the next waits, but not longer than maxConflation; a few
+// slow viewers, up to fewSlow or a tenth of all, hold up nobody.
+const (
+	maxConflation = 100 * time.Millisecond
+	fewSlow       = 50
+)
+
+// busy tells whether many viewers have not written the newest delta.
+func (h *Hub) busy() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	waiting, all := 0, 0
+	for _, t := range h.topics {
+		waiting += max(int(t.waiting.Load()), 0)
+		all += len(t.subscribers)
+	}
+	return waiting > max(fewSlow, all/10)
 }
 
 // push sends what has changed.
@@ -172,6 +197,7 @@ func (t *topic) send(m moment, hosts []*host) {
 	if !t.delta(m, hosts) {
 		return
 	}
+	t.waiting.Store(int32(len(t.subscribers)))
 	for v := range t.subscribers {
 		v.poke()
 	}

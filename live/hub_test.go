@@ -434,3 +434,48 @@ func TestPartsOfTheFleetAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestBusyMachineConflates: while many viewers have not written the newest delta, the next waits for them, up to a bound.
+func TestBusyMachineConflates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{WriteTimeout: time.Hour, PingInterval: time.Hour, SweepInterval: time.Hour})
+		defer r.close()
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- r.hub.Run(ctx) }()
+		for range fewSlow + 2 {
+			r.connect().send(`{"fleet":{}}`)
+		}
+		for _, c := range r.clients {
+			c.snapshot(0, 1, 2, 3)
+		}
+		quick := r.clients[0]
+		r.observe(1, 1)
+		quick.delta(1, 1) // nobody else reads
+		r.observe(1, 2)
+		start := time.Now()
+		quick.delta(2, 1)
+		require.Equal(t, maxConflation, time.Since(start))
+		for _, c := range r.clients[1:] {
+			c.delta(1, 1)
+			c.delta(2, 1)
+		}
+		time.Sleep(maxConflation)
+		r.observe(1, 3)
+		quick.delta(3, 1)
+		for _, c := range r.clients[1:] {
+			c.delta(3, 1)
+		}
+		r.observe(1, 4)
+		start = time.Now()
+		quick.delta(4, 1)
+		require.Equal(t, r.hub.options.PushInterval, time.Since(start), "all have written")
+		stop()
+		for _, c := range r.clients[1:] {
+			c.delta(4, 1)
+			require.Equal(t, ws.StatusGoingAway, c.closed())
+		}
+		require.Equal(t, ws.StatusGoingAway, quick.closed())
+		require.NoError(t, <-ran)
+	})
+}

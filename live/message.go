@@ -102,19 +102,19 @@ func (b *backlog) add(m *message) {
 }
 
 // collect appends up to maxBatch messages from a position on, held for the caller, and tells whether the first of them was there
-// still.
-func (b *backlog) collect(from uint64, batch []*message) ([]*message, bool) {
+// still, and whether the newest is among them.
+func (b *backlog) collect(from uint64, batch []*message) (_ []*message, there, newest bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	missing := b.next - from
 	if missing > uint64(len(b.kept)) {
-		return batch, false
+		return batch, false, false
 	}
 	for _, m := range b.kept[len(b.kept)-int(missing):][:min(int(missing), maxBatch)] {
 		m.hold()
 		batch = append(batch, m)
 	}
-	return batch, true
+	return batch, true, missing > 0 && missing <= maxBatch
 }
 
 // has tells whether all from a position on are there still.

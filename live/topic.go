@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -25,6 +26,8 @@ type topic struct {
 	// marks tells what the deltas have told so far, by host.index (by 0 in a topic of one host).
 	marks       []mark
 	subscribers map[*viewer]struct{}
+	// waiting is about how many of them have not written the newest delta.
+	waiting atomic.Int32
 	// gone is for delta.
 	gone []storage.HostID
 	// backlog has a lock of its own, for the viewers' writers; only the hub adds to it.

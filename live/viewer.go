@@ -250,8 +250,9 @@ func (v *viewer) sendDeltas() (bool, error) {
 		v.mu.Unlock()
 		return some, nil
 	}
-	var there bool
-	if v.batch, there = out.topic.backlog.collect(out.next, v.batch[:0]); !there {
+	var there, newest bool
+	of := out.topic
+	if v.batch, there, newest = of.backlog.collect(out.next, v.batch[:0]); !there {
 		out.behind = true
 		v.hub.metrics.conflated.Inc()
 	}
@@ -261,6 +262,9 @@ func (v *viewer) sendDeltas() (bool, error) {
 		return !there, nil
 	}
 	err := v.sendBatch()
+	if newest {
+		of.waiting.Add(-1)
+	}
 	for _, m := range v.batch {
 		m.release()
 	}
