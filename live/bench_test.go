@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -238,4 +239,27 @@ func BenchmarkScrape(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkMemoryOfHosts is what 5,000 hosts with all families take (two cores and filesystems, a disk, an interface, a sensor and
+// a process each), and what their text takes while a scraper comes.
+func BenchmarkMemoryOfHosts(b *testing.B) {
+	const hosts = 5000
+	heap := func() float64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return float64(stats.HeapAlloc)
+	}
+	for b.Loop() {
+		empty := heap()
+		state := benchState(hosts, fullSample(epoch))
+		known := heap()
+		b.ReportMetric((known-empty)/hosts, "B/host")
+		e := NewExposition(state, ExpositionOptions{})
+		require.NoError(b, e.write(io.Discard, false))
+		b.ReportMetric((heap()-known)/hosts, "text-B/host")
+		runtime.KeepAlive(state)
+		runtime.KeepAlive(e)
+	}
 }
