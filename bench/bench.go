@@ -56,6 +56,8 @@ type Options struct {
 	Only string
 	// Duration is how long a mode that goes by the clock measures.
 	Duration time.Duration
+	// Query is for that mode.
+	Query QueryOptions
 	// Settle is how long idle waits before it reads memory.
 	Settle time.Duration
 	// Limit ends a run that takes too long.
@@ -74,6 +76,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"latency": runLatency,
 	"outage":  runOutage,
 	"soak":    runSoak,
+	"query":   runQuery,
 }
 
 // Modes returns the names of the modes.
