@@ -23,7 +23,10 @@ func (a answer) put(metric, series string, millis int64, value float64) {
 	a[fmt.Sprint(metric, " of ", series, " at ", millis)] = value
 }
 
-// equalAnswers compares what GoHub has with what plain SQL wants. Sums are in another order, so the last digits may differ.
+// roundedTo is how far an answer may be from the exact value: GoHub gives seven digits.
+const roundedTo = 1e-6
+
+// equalAnswers compares what GoHub has with what plain SQL wants.
 func equalAnswers(want, have answer) error {
 	if len(want) != len(have) {
 		return fmt.Errorf("GoHub's answer has %d values, that of plain SQL %d", len(have), len(want))
@@ -33,7 +36,7 @@ func equalAnswers(want, have answer) error {
 		if !found {
 			return fmt.Errorf("GoHub's answer lacks %s", key)
 		}
-		if math.Abs(got-value) > 1e-9*max(math.Abs(got), math.Abs(value)) {
+		if math.Abs(got-value) > roundedTo*max(math.Abs(got), math.Abs(value)) {
 			return fmt.Errorf("GoHub has %v for %s, plain SQL %v", got, key, value)
 		}
 	}
