@@ -24,7 +24,9 @@ func TestQueriesOnTimescaleDB(t *testing.T) {
 	require.Len(t, report.Runs, questions)
 	for _, one := range report.Runs {
 		result := one.(*outcome)
-		require.Positive(t, result.Values, result.Name)
+		if result.Name != "high-cpu-1" { // few hosts may be busy
+			require.Positive(t, result.Values, result.Name)
+		}
 		require.Len(t, result.GRPC, options.Pairs, result.Name)
 		require.Len(t, result.REST99, options.Pairs, result.Name)
 		if result.compare {

@@ -45,12 +45,13 @@ func (f *filled) describe(o *Options) string {
 func (o *Options) fill(ctx context.Context, db *database) (f *filled, err error) {
 	// Nothing that was filled may be dropped before it is measured.
 	const keep = 10 * 365 * 24 * time.Hour
-	store, err := timescale.Open(ctx, db.url, storage.Options{Idle: true, Retention: storage.Retention{Raw: keep, Minute: keep, Hour: keep, Day: keep}})
+	now := time.Now().UTC()
+	rollUpAt := now
+	store, err := timescale.Open(ctx, db.url, storage.Options{Idle: true, Now: func() time.Time { return rollUpAt }, Retention: storage.Retention{Raw: keep, Minute: keep, Hour: keep, Day: keep}})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	now := time.Now().UTC()
 	f = &filled{
 		begin: now.Truncate(time.Hour).Add(-time.Duration(o.Query.Hours) * time.Hour), end: now.Truncate(o.Interval),
 		deep: now.Truncate(24*time.Hour).AddDate(0, 0, -o.Query.DeepDays),
@@ -61,15 +62,28 @@ func (o *Options) fill(ctx context.Context, db *database) (f *filled, err error)
 	if f.hosts, err = o.registerHosts(ctx, store); err != nil {
 		return nil, err
 	}
-	begin := time.Now()
-	if err := o.copySamples(ctx, db, f); err != nil {
-		return nil, err
+	// As in life, what is few and old is rolled up before the fleet comes: a roll-up takes larger steps as long as they are
+	// small, and would take the fleet's first hours at once.
+	for _, part := range []struct {
+		from, to time.Time
+		interval time.Duration
+		hosts    []storage.HostID
+	}{
+		{f.deep, f.begin, o.Query.DeepInterval, f.hosts[:min(o.Query.DeepHosts, len(f.hosts))]},
+		{f.begin, f.end, o.Interval, f.hosts},
+	} {
+		begin := time.Now()
+		rows, err := o.copySamples(ctx, db, part.hosts, part.from, part.to, part.interval)
+		if err != nil {
+			return nil, err
+		}
+		f.rows, f.copied, begin = f.rows+rows, f.copied+time.Since(begin), time.Now()
+		rollUpAt = part.to.Add(storage.RollupLag)
+		if err := o.rollUp(ctx, store); err != nil {
+			return nil, err
+		}
+		f.rolled += time.Since(begin)
 	}
-	f.copied, begin = time.Since(begin), time.Now()
-	if err := o.rollUp(ctx, store); err != nil {
-		return nil, err
-	}
-	f.rolled = time.Since(begin)
 	return f, f.settle(ctx, db)
 }
 
@@ -97,8 +111,8 @@ func (o *Options) registerHosts(ctx context.Context, store storage.Store) ([]sto
 	return hosts, nil
 }
 
-// copySamples fills the table of samples: first the deep hosts' history, then all hosts', both in order of time.
-func (o *Options) copySamples(ctx context.Context, db *database, f *filled) error {
+// copySamples fills the table of samples in order of time.
+func (o *Options) copySamples(ctx context.Context, db *database, ids []storage.HostID, from, to time.Time, interval time.Duration) (int64, error) {
 	var done atomic.Int64
 	defer o.progress(func() string { return fmt.Sprintf("query: %s rows copied", measure.Number(float64(done.Load()))) })()
 	shape := fleet.NewShape(o.Columns, 0, 0, 0)
@@ -128,33 +142,26 @@ func (o *Options) copySamples(ctx context.Context, db *database, f *filled) erro
 				payload, rows = append(payload[:0], copyHeader...), 0
 				return nil
 			}
-			hosts := map[int]*fleet.Host{}
-			for i := c; i < len(f.hosts); i += o.CopyConnections {
-				hosts[i] = fleet.NewHost(shape, fillSeed, i, uint32(o.Interval.Milliseconds()))
+			var hosts []*fleet.Host
+			for i := c; i < len(ids); i += o.CopyConnections {
+				hosts = append(hosts, fleet.NewHost(shape, fillSeed, i, uint32(interval.Milliseconds())))
 			}
-			stretch := func(from, to time.Time, interval time.Duration, count int) error {
-				for at := from; at.Before(to); at = at.Add(interval) {
-					for i := c; i < count; i += o.CopyConnections {
-						payload = hosts[i].AppendTuple(payload, int32(f.hosts[i]), at.UnixMilli(), at.UnixMicro())
-						rows++
-					}
-					if rows >= o.CopyRows {
-						if err := send(); err != nil {
-							return err
-						}
+			for at := from; at.Before(to); at = at.Add(interval) {
+				for i, host := range hosts {
+					payload = host.AppendTuple(payload, int32(ids[c+i*o.CopyConnections]), at.UnixMilli(), at.UnixMicro())
+					rows++
+				}
+				if rows >= o.CopyRows {
+					if err := send(); err != nil {
+						return err
 					}
 				}
-				return send()
 			}
-			if err := stretch(f.deep, f.begin, o.Query.DeepInterval, min(o.Query.DeepHosts, len(f.hosts))); err != nil {
-				return err
-			}
-			return stretch(f.begin, f.end, o.Interval, len(f.hosts))
+			return send()
 		})
 	}
 	err := group.Wait()
-	f.rows = done.Load()
-	return err
+	return done.Load(), err
 }
 
 // rollUp has the product make all rollups.
