@@ -67,8 +67,8 @@ func Open(ctx context.Context, url string, options storage.Options) (*Store, err
 	reading := config.Copy()
 	// Who asks gives up after 30 s and cancels. This ends what is left of a server that was frozen or cut off.
 	reading.ConnConfig.RuntimeParams["statement_timeout"] = "45s"
-	// After five runs PostgreSQL would keep a plan for any times and hosts. It knows neither the chunks nor how many rows
-	// there are, and a query of a fleet's hours took 2 s instead of 30 ms. To plan takes a few milliseconds.
+	// After five runs PostgreSQL may keep a plan for any times and hosts, which knows neither the chunks nor how many rows
+	// there are.
 	reading.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	if store.reads, err = pgxpool.NewWithConfig(ctx, reading); err != nil {
 		stop()
