@@ -29,9 +29,10 @@ var (
 
 // session is one agent's stream. The goroutine of its handler receives; what is sent, its voice sends.
 type session struct {
-	server *Server
-	stream grpc.ServerStream
-	host   storage.Host
+	server   *Server
+	stream   grpc.ServerStream
+	incoming incoming
+	host     storage.Host
 	// agentID is host.AgentID as batches tell it.
 	agentID string
 	epoch   uint64
@@ -46,7 +47,13 @@ type session struct {
 	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined.
 	last   uint64
 	warned bool
+	// heard is when the newest message came.
+	heard time.Time
 }
+
+// quietTime is how far apart the messages of a stream must come for a helper to take them. It costs a microsecond, and keeps
+// the stack of the handler's goroutine small.
+const quietTime = 500 * time.Millisecond
 
 // log names the host. It is made when there is something to say: thousands of agents have nothing.
 func (s *session) log() *slog.Logger {
@@ -55,27 +62,43 @@ func (s *session) log() *slog.Logger {
 
 // receive takes messages until the stream ends, and returns its status.
 func (s *session) receive() error {
-	message := &rawMessage{}
 	for {
-		err := s.stream.RecvMsg(message)
+		err := s.incoming.wait()
 		if errors.Is(err, io.EOF) { // the agent has said all, or was asked to
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !s.voice.ending.Load() && s.server.stopping.Err() == nil { // later, only the end of the stream is waited for
-			err = s.take(message.buffer)
+		now := time.Now()
+		if now.Sub(s.heard) < quietTime {
+			err = s.hear()
+		} else {
+			err = s.server.helpers.call(s.hear)
 		}
-		message.buffer.Free()
 		if err != nil {
-			if status.Code(err) == codes.InvalidArgument {
-				s.server.metrics.refused.Inc()
-				s.log().Warn("refused a message", "error", err)
-			}
 			return err
 		}
+		s.heard = now
 	}
+}
+
+// hear takes the message that has come, or refuses it.
+func (s *session) hear() error {
+	message, err := s.incoming.read()
+	if err != nil {
+		return err
+	}
+	defer message.Free()
+	if s.voice.ending.Load() || s.server.stopping.Err() != nil { // only the end of the stream is waited for
+		return nil
+	}
+	err = s.take(message)
+	if status.Code(err) == codes.InvalidArgument {
+		s.server.metrics.refused.Inc()
+		s.log().Warn("refused a message", "error", err)
+	}
+	return err
 }
 
 // take handles one message. Its errors are statuses.

@@ -189,8 +189,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
 		grpc.ForceServerCodecV2(ingest.Codec()),
-		// A sample of a large machine is some 100 KiB; an agent's batch is bounded by this.
-		grpc.MaxRecvMsgSize(4 << 20),
+		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
 		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
