@@ -9,8 +9,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -58,21 +60,42 @@ func (o *opening) read() error {
 		return err
 	}
 	defer message.Free()
-	request := &gohubv1.StreamRequest{}
-	err = proto.Unmarshal(message.ReadOnlyData(), request)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("decode the first message: %w", err)
-	case request.GetHello() == nil:
-		err = errors.New("the first message of a stream must be a hello")
-	default:
-		o.registration.Registration, err = checkHello(request.GetHello(), o.server.options.Now())
+	hello, err := readHello(text(message))
+	if err == nil {
+		o.registration.Registration, err = checkHello(hello, o.server.options.Now())
 	}
 	if err != nil {
 		o.server.metrics.refused.Inc()
 		return refusal(err)
 	}
 	return nil
+}
+
+// maxHelloBytes is far above what facts and labels take. A message that is decoded takes a hundred times its bytes.
+const maxHelloBytes = 64 << 10
+
+// readHello decodes the first message, after it has looked that it is a hello and no more.
+func readHello(wire string) (*gohubv1.Hello, error) {
+	var said catalogue.Field // the last field of a oneof wins
+	err := each(wire, func(field catalogue.Field) error {
+		if field.Type == protowire.BytesType && field.Number >= requestHello && field.Number <= requestBacklog {
+			said = field
+		}
+		return nil
+	})
+	hello := &gohubv1.Hello{}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("decode the first message: %w", err)
+	case said.Number != requestHello:
+		return nil, errors.New("the first message of a stream must be a hello")
+	case len(said.Text) > maxHelloBytes:
+		return nil, fmt.Errorf("a hello of %d bytes, the limit is %d", len(said.Text), maxHelloBytes)
+	}
+	if err := proto.Unmarshal([]byte(said.Text), hello); err != nil {
+		return nil, fmt.Errorf("decode the hello: %w", err)
+	}
+	return hello, nil
 }
 
 func (o *opening) register() error {
@@ -104,7 +127,8 @@ func (o *opening) welcome() error {
 		return err
 	}
 	one.host, one.agentID, one.epoch = host, host.AgentID.String(), o.registration.Epoch
-	one.last, one.growth = cursor.Seq, firstGrowth
+	one.last, one.lastChecksum, one.growth = cursor.Seq, cursor.Checksum, firstGrowth
+	one.welcomed, one.welcomedChecksum = cursor.Seq, cursor.Checksum
 	one.budget.limit = s.options.BufferBytes / 16
 	one.shard = s.shards[int(host.ID)%len(s.shards)]
 	one.voice.stream, one.voice.epoch = one.stream, one.epoch

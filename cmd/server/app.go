@@ -186,6 +186,7 @@ func (a *App) metricsHandler(own *prometheus.Registry) http.Handler {
 
 func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
+		grpc.InTapHandle(authoriser.Tap()),
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
 		grpc.ForceServerCodecV2(ingest.Codec()),
@@ -202,6 +203,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		// few headers are not worth a table.
 		grpc.WriteBufferSize(0),
 		grpc.HeaderTableSize(0),
+		grpc.MaxHeaderListSize(16 << 10),
 		experimental.BufferPool(ingest.Buffers()),
 	}
 	// What is read into belongs to a connection for good with TLS, and is borrowed without.
