@@ -206,10 +206,11 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.MaxHeaderListSize(16 << 10),
 		experimental.BufferPool(ingest.Buffers()),
 	}
-	// What is read into belongs to a connection for good with TLS, and is borrowed without.
+	// What is read into belongs to a connection for good with TLS, and is borrowed without. TLS has buffers of its own, from
+	// which the payload of a message is read past this one: it is for the headers of frames.
 	transport, readBuffer := insecure.NewCredentials(), 8<<10
 	if tlsConfig != nil {
-		transport, readBuffer = credentials.NewTLS(tlsConfig), 4<<10
+		transport, readBuffer = credentials.NewTLS(tlsConfig), 512
 	}
 	options = append(options, grpc.ReadBufferSize(readBuffer))
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)
