@@ -17,6 +17,8 @@ import (
 func TestMessagesAreReadFromTheTransport(t *testing.T) {
 	h := start(t)
 	p, _ := h.connect(t, uuid.New())
+	require.NoError(t, p.send(p.batch(1)))
+	p.waitAck(1) // now it has a session
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
 	require.NotNil(t, h.server.sessions[p.id].incoming.direct)
@@ -52,12 +54,12 @@ func TestMessagesAreReceivedWhereTheTransportCanNotBeRead(t *testing.T) {
 	h.address = listener.Addr().String()
 
 	p, _ := h.connect(t, uuid.New())
-	h.server.mu.Lock()
-	require.Nil(t, h.server.sessions[p.id].incoming.direct)
-	h.server.mu.Unlock()
 	for seq := uint64(1); seq <= 3; seq++ {
 		require.NoError(t, p.send(p.batch(seq)))
 		p.waitAck(seq)
 	}
+	h.server.mu.Lock()
+	require.Nil(t, h.server.sessions[p.id].incoming.direct)
+	h.server.mu.Unlock()
 	p.close()
 }
