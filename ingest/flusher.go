@@ -212,14 +212,26 @@ func rejectAll(wire string, rejected []storage.Rejected, reason string) []storag
 	_ = each(wire, func(field catalogue.Field) error {
 		switch {
 		case field.Number != batchSamples || field.Type != protowire.BytesType:
-		case len(rejected) > 0 && rejected[0].Wire == field.Text:
+		case len(rejected) > 0 && rejected[0].Wire == kept(field.Text):
 			all, rejected = append(all, rejected[0]), rejected[1:]
 		default:
-			all = append(all, storage.Rejected{Wire: field.Text, Reason: reason})
+			all = append(all, storage.Rejected{Wire: kept(field.Text), Reason: reason})
 		}
 		return nil
 	})
 	return all
+}
+
+// maxRejectedBytes is what a sample of a large machine has. What is larger is no sample that anyone would repair, and the
+// quarantine must not fill the disk.
+const maxRejectedBytes = 128 << 10
+
+// kept is what quarantine keeps of a sample: all of it, or nothing, as a part of a message can not be read.
+func kept(wire string) string {
+	if len(wire) > maxRejectedBytes {
+		return ""
+	}
+	return wire
 }
 
 // failed and recovered log once a change, not once a try.

@@ -331,7 +331,7 @@ func (s *session) reject(e *entry, wire, reason string) {
 		s.warned = true
 		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
 	}
-	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: wire, Reason: reason})
+	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: kept(wire), Reason: reason})
 }
 
 // reserve takes bytes of the budgets: first that of the agent, so that one that sends much waits for itself.

@@ -129,7 +129,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		Sink: app.store, Observer: state, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
 		MaxAge: config.oldestSample(),
-		Logger: log.With("part", "ingest"), Registerer: registry,
+		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
 	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Version: version, Logger: log.With("part", "query")})
