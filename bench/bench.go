@@ -54,6 +54,9 @@ type Options struct {
 	Checkpoints int
 	// Only limits ingest to one of its workloads: batched, single, values.
 	Only string
+	// Viewers is how many watch, Topic what they ask for.
+	Viewers int
+	Topic   string
 	// Duration is how long a mode that goes by the clock measures.
 	Duration time.Duration
 	// Settle is how long idle waits before it reads memory.
@@ -74,6 +77,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"latency": runLatency,
 	"outage":  runOutage,
 	"soak":    runSoak,
+	"live":    runLive,
 }
 
 // Modes returns the names of the modes.

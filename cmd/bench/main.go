@@ -33,6 +33,7 @@ Usage:
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
   gohub-bench soak    [flags]   stream for long: what grows in the server
+  gohub-bench live    [flags]   viewers on the live WebSocket: latency, what they cost, and whether ingest notices
   gohub-bench all     [flags]   ingest, socket, idle, storm and latency
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
@@ -72,7 +73,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, latency 200)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, latency 200)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family")
@@ -81,7 +82,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
 	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
-	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency and outage 1s)")
+	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency, outage and live 1s)")
 	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; storm: kills")
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
@@ -90,7 +91,9 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 14 of a short run)")
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
-	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
+	flags.IntVar(&o.Viewers, "viewers", 1000, "live: viewers of the WebSocket; a fifth as many join them and never read, a tenth as many are scripts")
+	flags.StringVar(&o.Topic, "topic", `{"fleet":{}}`, "live: what the viewers ask for")
+	flags.DurationVar(&o.Duration, "duration", 0, "latency and live: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
 	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
 	flags.DurationVar(&o.Limit, "limit", 0, "end a mode that takes longer (30m, or twice the duration)")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
@@ -174,8 +177,8 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000}
-	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
