@@ -18,7 +18,10 @@ type livePhase struct {
 	Protocol string `json:"protocol,omitempty"`
 	Viewers  int    `json:"viewers"`
 	// Stuck viewers never read.
-	Stuck   int     `json:"stuck_viewers"`
+	Stuck int `json:"stuck_viewers"`
+	// StuckCameAgain is how often one of them was cut off and came again.
+	StuckCameAgain int64 `json:"stuck_came_again"`
+
 	Seconds float64 `json:"seconds"`
 	// SamplesPerSecond are those that were acknowledged, AckP99 seconds from taken until then.
 	SamplesPerSecond  float64 `json:"samples_per_second"`
@@ -162,6 +165,7 @@ func (r *liveRun) phase(ctx context.Context, p *livePhase, duration time.Duratio
 	p.AckP99 = measure.Quantile(acks, 0.99) / 1000
 	p.MessagesPerSecond = float64(viewers.messages.Load()) / p.Seconds
 	p.BytesEach = float64(viewers.bytes.Load()) / p.Seconds / float64(max(p.Viewers, 1))
+	p.StuckCameAgain = max(stuck.watching.Load()-int64(p.Stuck), 0)
 	p.Conflated = viewers.snapshots.Load()
 	p.ReadP50, p.ReadP99 = viewers.lag.Millis(0.5), viewers.lag.Millis(0.99)
 	lagAfter, err := r.scraper.buckets(ctx, lagMetric)
@@ -200,9 +204,13 @@ func (r *liveRun) points(ctx context.Context, p *livePhase, viewers *audience, b
 		p.Points = append(p.Points, one)
 		acks = append(acks, some...)
 		now := viewers.messages.Load()
-		r.options.say("live, %s: %4.0f s, server %.1f MiB, %.0f goroutines, %s messages/s read %.0f ms after the sample (p99 %.0f), stored after p99 %.3f s",
-			p.Phase, one.Second, one.ResidentBytes/(1<<20), one.Goroutines, measure.Number(float64(now-messages)/every.Seconds()),
-			viewers.lag.Millis(0.5), viewers.lag.Millis(0.99), one.AckP99)
+		seen := "no viewers"
+		if p.Viewers > 0 {
+			seen = fmt.Sprintf("%s messages/s, read %s ms after the sample, p99 %s ms",
+				measure.Number(float64(now-messages)/every.Seconds()), measure.Number(viewers.lag.Millis(0.5)), measure.Number(viewers.lag.Millis(0.99)))
+		}
+		r.options.say("live, %s: %4.0f s, server %.1f MiB, %.0f goroutines, %d samples stored; %s",
+			p.Phase, one.Second, one.ResidentBytes/(1<<20), one.Goroutines, one.Acked, seen)
 		messages = now
 		if next.Sub(begin) >= duration {
 			return acks, nil
@@ -221,6 +229,10 @@ func (p *livePhase) noNaN() {
 
 func (r *liveRun) report(report *measure.Report) {
 	o := r.options
+	byName := map[string]*livePhase{}
+	for _, p := range r.phases {
+		byName[p.Phase] = p
+	}
 	table := measure.Table{
 		Title: "A fleet streams, and viewers watch",
 		Columns: []string{
@@ -231,7 +243,8 @@ func (r *liveRun) report(report *measure.Report) {
 			fmt.Sprintf("%d agents from another process, a sample every %s; each viewer asks %s; the viewers are in this process", o.Hosts, o.Interval, o.Topic),
 			"taken to read: from the time of the first host's sample in a delta, which is in whole milliseconds, to the viewer; the agent's encoding, gRPC and both sockets are in it",
 			"received to written is from " + lagMetric + " of the server, - where it has none; CPU is in seconds a second",
-			fmt.Sprintf("%d viewers never read, and come again when they are cut off; every viewer's deltas were numbered without a gap", o.stuckViewers()),
+			fmt.Sprintf("%d viewers never read, and came again %d times when they were cut off; every other viewer's deltas were numbered without a gap",
+				byName["some never read"].Stuck, byName["some never read"].StuckCameAgain),
 		},
 	}
 	cell := func(value float64) string {
@@ -240,9 +253,7 @@ func (r *liveRun) report(report *measure.Report) {
 		}
 		return measure.Number(value)
 	}
-	byName := map[string]*livePhase{}
 	for _, p := range r.phases {
-		byName[p.Phase] = p
 		if p.Viewers == 0 {
 			p.ReadP50, p.ReadP99, p.WrittenP50, p.WrittenP99 = -1, -1, -1, -1
 		}

@@ -128,9 +128,6 @@ func (a *audience) view(ctx context.Context, places chan struct{}) error {
 	}
 }
 
-// stuckFor is how long a viewer that never reads stays: the server cuts it off a little sooner.
-const stuckFor = 12 * time.Second
-
 // neverRead has viewers that subscribe and never read, and come again when they have been cut off, until leave.
 func (a *audience) neverRead(ctx context.Context, count int) {
 	running, cancel := context.WithCancel(ctx)
@@ -138,16 +135,35 @@ func (a *audience) neverRead(ctx context.Context, count int) {
 	for range count {
 		a.viewers.Go(func() {
 			for running.Err() == nil {
-				if connection, _, err := a.dial(running); err == nil {
-					a.watching.Add(1)
-					sleep(running, stuckFor)
-					connection.Close()
-				} else {
+				if a.stare(running) != nil {
 					sleep(running, time.Second) // the server may be full
 				}
 			}
 		})
 	}
+}
+
+// stare is a viewer that never reads, until the server has cut it off.
+func (a *audience) stare(ctx context.Context) error {
+	connection, _, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	// What the system takes on the viewer's behalf is little, so that the server soon has nowhere to write to.
+	if small, ok := connection.(*net.TCPConn); ok {
+		if err := small.SetReadBuffer(4 << 10); err != nil {
+			return err
+		}
+	}
+	a.watching.Add(1)
+	for sleep(ctx, time.Second) {
+		// A pong that nobody asked for is allowed, and tells whether the connection is there still.
+		if err := ws.WriteFrame(connection, ws.MaskFrame(ws.NewPongFrame(nil))); err != nil {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (a *audience) dial(ctx context.Context) (net.Conn, io.Reader, error) {
