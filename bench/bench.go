@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// ServerBinary is the gohub-server to measure.
 	ServerBinary string
-	// AgentsBinary is gohub-bench, for agents in a process of their own; default this program.
+	// AgentsBinary is gohub-bench, for agents and broadcasters in processes of their own; default this program.
 	AgentsBinary string
 	// ServerEnvironment adds settings to the server, as GOHUB_FLUSH_ROWS=50000.
 	ServerEnvironment []string
@@ -70,14 +70,15 @@ type Options struct {
 
 // modes are the runs that there are, by name.
 var modes = map[string]func(context.Context, *Options, *measure.Report) error{
-	"ingest":  runIngest,
-	"socket":  runSocket,
-	"idle":    runIdle,
-	"storm":   runStorm,
-	"latency": runLatency,
-	"outage":  runOutage,
-	"soak":    runSoak,
-	"live":    runLive,
+	"ingest":    runIngest,
+	"socket":    runSocket,
+	"idle":      runIdle,
+	"storm":     runStorm,
+	"latency":   runLatency,
+	"outage":    runOutage,
+	"soak":      runSoak,
+	"live":      runLive,
+	"broadcast": runBroadcast,
 }
 
 // Modes returns the names of the modes.
