@@ -79,6 +79,8 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"soak":      runSoak,
 	"live":      runLive,
 	"broadcast": runBroadcast,
+	"scrape":    runScrape,
+	"recent":    runRecent,
 }
 
 // Modes returns the names of the modes.
