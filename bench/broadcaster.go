@@ -217,8 +217,8 @@ func (b *broadcaster) send(ctx context.Context) {
 }
 
 const (
-	// askEvery is far below what a thousand writes take.
-	askEvery = 200 * time.Microsecond
+	// askEvery is far below what writing to all of a thousand viewers takes, 10 ms and more.
+	askEvery = time.Millisecond
 	// stalled is when a change is taken to have gone along with another.
 	stalled = time.Second
 )

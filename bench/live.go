@@ -60,7 +60,7 @@ type liveRun struct {
 }
 
 // shortPhase bounds the phases that a long one is compared with.
-const shortPhase = 2 * time.Minute
+const shortPhase = time.Minute
 
 // stuckViewers is how many never read in the last phase with viewers: one for five that do.
 func (o *Options) stuckViewers() int { return o.Viewers / 5 }
@@ -132,7 +132,10 @@ func (r *liveRun) phase(ctx context.Context, p *livePhase, duration time.Duratio
 	stuck := &audience{url: url, protocol: p.Protocol, request: o.Topic}
 	defer func() { _ = stuck.leave() }() // it has no failures
 	defer func() { err = errors.Join(err, viewers.leave()) }()
-	if err := viewers.join(ctx, p.Viewers); err != nil {
+	stopShow := o.progress(func() string { return fmt.Sprintf("live, %s: %d of %d viewers have come", p.Phase, viewers.watching.Load(), p.Viewers) })
+	err = viewers.join(ctx, p.Viewers)
+	stopShow()
+	if err != nil {
 		return err
 	}
 	stuck.neverRead(ctx, p.Stuck)
