@@ -217,8 +217,8 @@ func (b *broadcaster) send(ctx context.Context) {
 }
 
 const (
-	// askEvery is far below what writing to all of a thousand viewers takes, 10 ms and more.
-	askEvery = time.Millisecond
+	// askFor is a tenth of what writing to a viewer takes: looking how far the hub is must not cost much, nor be late.
+	askFor = time.Microsecond
 	// stalled is when a change is taken to have gone along with another.
 	stalled = time.Second
 )
@@ -226,12 +226,13 @@ const (
 // drive changes a host whenever the first viewer has got the change before: each change is a delta of its own, and the hub is
 // never idle.
 func (b *broadcaster) drive(ctx context.Context) {
-	sleep(ctx, 2*askEvery) // the last snapshots are being counted
+	sleep(ctx, 100*time.Millisecond) // the last snapshots are being counted
 	viewers, start := int64(b.options.Viewers), b.written()
+	pause := askFor * time.Duration(viewers)
 	for ctx.Err() == nil {
 		b.observe()
 		for since := time.Now(); b.written()-start <= viewers*int64(b.tick-1) && time.Since(since) < stalled && ctx.Err() == nil; {
-			time.Sleep(askEvery)
+			time.Sleep(pause)
 		}
 	}
 }

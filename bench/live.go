@@ -132,7 +132,9 @@ func (r *liveRun) phase(ctx context.Context, p *livePhase, duration time.Duratio
 	stuck := &audience{url: url, protocol: p.Protocol, request: o.Topic}
 	defer func() { _ = stuck.leave() }() // it has no failures
 	defer func() { err = errors.Join(err, viewers.leave()) }()
-	stopShow := o.progress(func() string { return fmt.Sprintf("live, %s: %d of %d viewers have come", p.Phase, viewers.watching.Load(), p.Viewers) })
+	stopShow := o.progress(func() string {
+		return fmt.Sprintf("live, %s: %d of %d viewers have come", p.Phase, viewers.watching.Load(), p.Viewers)
+	})
 	err = viewers.join(ctx, p.Viewers)
 	stopShow()
 	if err != nil {

@@ -30,8 +30,8 @@ type recentRun struct {
 }
 
 const (
-	// Questions of each kind: enough for a 99th percentile of the quick ones.
-	rangeQuestions, latestQuestions = 300, 100
+	// Questions of each kind: enough for a 99th percentile of ranges. Of the newest values of all it is all but the highest.
+	rangeQuestions, latestQuestions = 300, 30
 	// mostAnswerBytes bounds an answer with the newest values of a fleet.
 	mostAnswerBytes = 64 << 20
 )
