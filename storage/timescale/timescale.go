@@ -222,7 +222,7 @@ func classify(err error) error {
 	switch failure.Code[:2] {
 	case "08", "40", "53", "55", "57", "58":
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-	case "22", "23":
+	case "22", "23", "54": // 54: a row that is too large
 		return fmt.Errorf("%w: %w", storage.ErrBadData, err)
 	default:
 		return err
