@@ -101,6 +101,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.makeRollups(ctx); err != nil {
 		return fmt.Errorf("prepare the rollups: %w", classify(err))
 	}
+	if err := s.makeViews(ctx); err != nil {
+		return fmt.Errorf("prepare the views for analysts: %w", classify(err))
+	}
 	return nil
 }
 
