@@ -23,6 +23,9 @@ func analyst(t *testing.T, database string) *pgx.Conn {
 	t.Helper()
 	name, password := `a"; DROP TABLE hosts; --'`+uuid.NewString()[:8], `it's a "pass\word`
 	_, err := SetAnalyst(t.Context(), database, name, "another password")
+	if err != nil && strings.Contains(err.Error(), "may not create roles") && os.Getenv("CI") == "" {
+		t.Skip("the database was provided before its role could create roles: destroy and start it anew; ", err)
+	}
 	require.NoError(t, err)
 	address, err := SetAnalyst(t.Context(), database, name, password)
 	require.NoError(t, err)
@@ -104,7 +107,7 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 	require.NoError(t, err)
 	for _, forbidden := range []string{
 		"SELECT FROM sessions", "SELECT FROM cursors", "SELECT FROM quarantine", "SELECT FROM hosts", "SELECT FROM host_samples",
-		"DELETE FROM analysis.hosts_raw", "CREATE TABLE public.mine ()", "CREATE TABLE analysis.mine ()", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine",
+		"DELETE FROM analysis.hosts", "CREATE TABLE public.mine ()", "CREATE TABLE analysis.mine ()", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine",
 	} {
 		_, err := connection.Exec(t.Context(), forbidden)
 		require.ErrorContains(t, err, "permission denied", forbidden)
