@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	pgxv5 "github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/gohub-io/gohub/storage"
 )
@@ -29,8 +31,8 @@ var viewDialect = storage.ViewDialect{
 		first_seen FROM hosts`,
 }
 
-// makeViews makes the views of analysts in the schema analysis, those whose text is not what it was. A view's comment has
-// the text's hash: the database keeps a view as a tree, and gives it back in words of its own.
+// makeViews makes the views of analysts in the schema analysis, where they are not as they should be. A view's comment has its
+// text's hash: the database keeps a view as a tree, and gives it back in words of its own.
 func (s *Store) makeViews(ctx context.Context) error {
 	return pgxv5.BeginFunc(ctx, s.writes, func(tx pgxv5.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", locks, lockSchema); err != nil {
@@ -45,38 +47,67 @@ func (s *Store) makeViews(ctx context.Context) error {
 				return fmt.Errorf("create the schema analysis: %w", err)
 			}
 		}
-		for _, view := range viewDialect.Views() {
-			if err := makeView(ctx, tx, view); err != nil {
-				return fmt.Errorf("make the view analysis.%s: %w", view.Name, err)
+		views := viewDialect.Views()
+		marks, err := viewMarks(ctx, tx)
+		if err != nil {
+			return err
+		}
+		current := len(marks) == len(views)
+		for _, view := range views {
+			current = current && marks[view.Name] == mark(view)
+		}
+		if current {
+			return nil
+		}
+		// All are made anew, as most stand on the one of hosts, and in place a view can get columns at its end only. Default
+		// privileges, which sql-user sets, let analysts read the new ones.
+		if len(marks) > 0 {
+			var names []string
+			for name := range marks {
+				names = append(names, pgxv5.Identifier{"analysis", name}.Sanitize())
+			}
+			if _, err := tx.Exec(ctx, "DROP VIEW "+strings.Join(names, ", ")); err != nil {
+				var failure *pgconn.PgError
+				if errors.As(err, &failure) && failure.Detail != "" {
+					err = fmt.Errorf("%w: %s", err, failure.Detail) // what stands on them
+				}
+				return fmt.Errorf("drop the views of schema analysis, to make them anew: %w", err)
+			}
+		}
+		for _, view := range views {
+			name := "analysis." + view.Name
+			if _, err := tx.Exec(ctx, "CREATE VIEW "+name+" AS "+view.Query); err != nil {
+				return fmt.Errorf("make the view %s: %w", name, err)
+			}
+			if _, err := tx.Exec(ctx, "COMMENT ON VIEW "+name+" IS '"+mark(view)+"'"); err != nil {
+				return fmt.Errorf("mark the view %s: %w", name, err)
 			}
 		}
 		return nil
 	})
 }
 
-func makeView(ctx context.Context, tx pgxv5.Tx, view storage.View) error {
+// mark tells views of this text.
+func mark(view storage.View) string {
 	sum := sha256.Sum256([]byte(view.Query))
-	mark := "made by gohub-server, " + hex.EncodeToString(sum[:8])
-	var comment string
-	name := "analysis." + view.Name
-	err := tx.QueryRow(ctx, "SELECT coalesce(obj_description(to_regclass($1), 'pg_class'), '')", name).Scan(&comment)
-	if err != nil || comment == mark {
-		return err
+	return markPrefix + hex.EncodeToString(sum[:8])
+}
+
+const markPrefix = "made by gohub-server, "
+
+// viewMarks returns the comments of the views that a server made, by name.
+func viewMarks(ctx context.Context, tx pgxv5.Tx) (map[string]string, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+		WHERE relnamespace = to_regnamespace('analysis') AND relkind = 'v' AND obj_description(oid, 'pg_class') LIKE $1`, markPrefix+"%")
+	if err != nil {
+		return nil, err
 	}
-	// Where columns came between the others the view can not be replaced, only made anew. Default privileges, which sql-user
-	// sets, let analysts read the new one. Only the view of hosts has others above it: they are made after it.
-	replaced := pgxv5.BeginFunc(ctx, tx, func(tx pgxv5.Tx) error {
-		_, err := tx.Exec(ctx, "CREATE OR REPLACE VIEW "+name+" AS "+view.Query)
-		return err
+	marks := map[string]string{}
+	var name, comment string
+	_, err = pgxv5.ForEachRow(rows, []any{&name, &comment}, func() error {
+		marks[name] = comment
+		return nil
 	})
-	if replaced != nil {
-		if _, err := tx.Exec(ctx, "DROP VIEW IF EXISTS "+name); err != nil {
-			return errors.Join(replaced, err)
-		}
-		if _, err := tx.Exec(ctx, "CREATE VIEW "+name+" AS "+view.Query); err != nil {
-			return err
-		}
-	}
-	_, err = tx.Exec(ctx, "COMMENT ON VIEW "+name+" IS '"+mark+"'")
-	return err
+	return marks, err
 }

@@ -3,6 +3,7 @@ package timescale
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -46,12 +47,15 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 	store := openAt(t, database)
 	defer store.Close()
 	today := time.Now().UTC().Truncate(24 * time.Hour)
-	monthDays := map[string]int{}
+	monthHours := map[string]int{}
 	var months []string
-	for day := 35; day >= 1; day-- {
-		month := today.AddDate(0, 0, -day).Format("2006-01")
-		if monthDays[month]++; monthDays[month] == 1 {
+	for hour := 840; hour >= 1; hour-- {
+		month := today.Add(-time.Duration(hour) * time.Hour).Format("2006-01")
+		if _, known := monthHours[month]; !known {
 			months = append(months, month)
+		}
+		if monthHours[month] += 0; hour < 840 { // the first hour has none before it
+			monthHours[month]++
 		}
 	}
 	for i, name := range []string{"db-1", "db-2", "web-1", "web-2"} {
@@ -62,7 +66,10 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 			`INSERT INTO host_samples_1h (time, host_id, cpu_usage_percent_avg, cpu_usage_percent_max) SELECT $2::timestamptz - n * interval '1 hour', $1, $3::int * 10, $3 * 10 + 5 FROM generate_series(1, 840) AS n`,
 			`INSERT INTO host_samples_1d (time, host_id, cpu_usage_percent_avg) SELECT $2::timestamptz - n * interval '24 hours', $1, $3::int * 10 FROM generate_series(1, 35) AS n`,
 			`INSERT INTO filesystem_samples_1d (time, host_id, mountpoint, device, fstype, available_bytes_last) SELECT $2::timestamptz - n * interval '24 hours', $1, '/', 'sda', 'ext4', 1000 * (20 * $3::int + n - 1) FROM generate_series(1, 35) AS n`,
-			`INSERT INTO network_samples_1d (time, host_id, interface, receive_bytes_per_second_avg) SELECT $2::timestamptz - n * interval '24 hours', $1, 'eth0', $3::int FROM generate_series(1, 35) AS n`,
+			// A thousand bytes an hour, and a start of the machine 400 hours ago.
+			`INSERT INTO network_samples_1h (time, host_id, interface, receive_bytes_total_last, receive_bytes_total_max)
+			 SELECT $2::timestamptz - n * interval '1 hour', $1, 'eth0', $3::int * 1000 * (CASE WHEN n < 400 THEN 400 - n ELSE 840 - n END),
+			        $3 * 1000 * (CASE WHEN n < 399 THEN 400 - n WHEN n = 399 THEN 440 ELSE 840 - n END) FROM generate_series(1, 840) AS n`,
 			`INSERT INTO host_samples (time, host_id, received_at, cpu_usage_percent) SELECT now() - n * interval '1 minute', $1, $2, $3::int + n FROM generate_series(1, 5) AS n`,
 		} {
 			_, err := store.writes.Exec(t.Context(), statement, host.ID, today, i+1)
@@ -70,10 +77,10 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 		}
 	}
 	var monthly, traffic []string
-	for _, month := range months {
-		monthly = append(monthly, month+" 25")
+	for m, month := range months {
+		monthly = append(monthly, month+[]string{" 25", " 25 0"}[min(m, 1)])
 		for i, name := range []string{"db-1", "db-2", "web-1", "web-2"} {
-			traffic = append(traffic, fmt.Sprintf("%s %s %d", month, name, monthDays[month]*(i+1)*86400))
+			traffic = append(traffic, fmt.Sprintf("%s %s %d", month, name, monthHours[month]*(i+1)*1000))
 		}
 	}
 	want := [][]string{
@@ -132,4 +139,42 @@ func TestAnalystsAreRefused(t *testing.T) {
 		_, err := SetAnalyst(t.Context(), database, "somebody", password)
 		require.ErrorContains(t, err, "the password has")
 	}
+}
+
+// TestViewsOfAnEarlierServerAreMadeAnew: a new metric may come between others, and the view of hosts have others above it.
+func TestViewsOfAnEarlierServerAreMadeAnew(t *testing.T) {
+	database := storagetest.DatabaseURL(t)
+	store := openAt(t, database)
+	connection := analyst(t, database)
+	exec := func(statement string) {
+		t.Helper()
+		_, err := store.writes.Exec(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	exec("ALTER VIEW analysis.hosts RENAME COLUMN arch TO architecture")
+	exec("ALTER VIEW analysis.hosts_1h RENAME COLUMN arch TO architecture")
+	exec("COMMENT ON VIEW analysis.hosts IS 'made by gohub-server, before'")
+	exec("CREATE VIEW analysis.gone_1h AS SELECT 1")
+	exec("COMMENT ON VIEW analysis.gone_1h IS 'made by gohub-server, before'")
+	exec("CREATE VIEW analysis.mine AS SELECT 1 AS one")
+	store.Close()
+	store = openAt(t, database)
+	for query, answers := range map[string]bool{
+		"SELECT arch FROM analysis.hosts": true, "SELECT arch FROM analysis.hosts_1h": true, "SELECT FROM analysis.gone_1h": false, "SELECT one FROM analysis.mine": true,
+	} {
+		_, err := connection.Exec(t.Context(), query)
+		require.Equal(t, answers, err == nil, "%s: %v", query, err)
+	}
+
+	// Somebody's view stands on one: the views stay, and the server starts.
+	exec("CREATE VIEW public.theirs AS SELECT hostname FROM analysis.hosts")
+	exec("COMMENT ON VIEW analysis.hosts IS 'made by gohub-server, before'")
+	store.Close()
+	var said strings.Builder
+	store, err := Open(t.Context(), database, storage.Options{Idle: true, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	require.NoError(t, err)
+	defer store.Close()
+	require.Contains(t, said.String(), "theirs")
+	_, err = connection.Exec(t.Context(), "SELECT arch FROM analysis.hosts")
+	require.NoError(t, err)
 }

@@ -101,8 +101,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.makeRollups(ctx); err != nil {
 		return fmt.Errorf("prepare the rollups: %w", classify(err))
 	}
+	// Samples are stored and shown without the views, so they must not keep the server from starting.
 	if err := s.makeViews(ctx); err != nil {
-		return fmt.Errorf("prepare the views for analysts: %w", classify(err))
+		s.options.Logger.Warn("can not make the views for analysts; they stay as they were", "error", err)
 	}
 	return nil
 }
