@@ -38,6 +38,9 @@ func analyst(t *testing.T, database string) *pgx.Conn {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, connection.Close(context.Background()))
+		if err := DropAnalyst(context.Background(), database, name); err != nil { // a role is of all databases
+			require.ErrorContains(t, err, "no such role")
+		}
 	})
 	return connection
 }
