@@ -106,6 +106,10 @@ bench-query: bench-program ## fill a database with 4,000 hosts, and ask it what 
 bench-soak: bench-program ## stream from 5,000 agents for 15 minutes, and see what grows
 	$(BIN)/gohub-bench soak --json $(BIN)/bench-soak.json $(BENCH_FLAGS)
 
+.PHONY: bench-live
+bench-live: bench-program ## show a streaming fleet to 1,000 viewers, scrape it, ask for its last hour; each against plain ways to do it
+	$(BIN)/gohub-bench live broadcast scrape recent --json $(BIN)/bench-live.json $(BENCH_FLAGS)
+
 .PHONY: chaos
 chaos: server ## kill, freeze and cut off everything for 20 minutes, and check that each sample is stored once; CHAOS=--short is quick
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/gohub-bench ./cmd/bench

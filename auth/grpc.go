@@ -9,7 +9,16 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 )
+
+// Tap decides on a call when its headers are there: a message of one that is not allowed is never received, let alone decoded.
+// The interceptors pass on what it let in, and decide for themselves where it is not used.
+func (a *Authoriser) Tap() tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		return a.admitGRPC(ctx, Action(info.FullMethodName))
+	}
+}
 
 // UnaryInterceptor passes on the calls that the authoriser allows, with their Principal in the context. It answers the
 // others with UNAUTHENTICATED and what to set, or with PERMISSION_DENIED where the policy has no such method.
@@ -42,6 +51,9 @@ type admittedStream struct {
 func (s admittedStream) Context() context.Context { return s.ctx }
 
 func (a *Authoriser) admitGRPC(ctx context.Context, action Action) (context.Context, error) {
+	if _, admitted := ctx.Value(principalKey{}).(Principal); admitted {
+		return ctx, nil
+	}
 	p, err := a.grpcPrincipal(ctx, action)
 	if err == nil {
 		err = a.Decide(p, action)
@@ -49,6 +61,12 @@ func (a *Authoriser) admitGRPC(ctx context.Context, action Action) (context.Cont
 	if err == nil {
 		return context.WithValue(ctx, principalKey{}, p), nil
 	}
+	return nil, a.denyGRPC(ctx, action, err)
+}
+
+// denyGRPC counts and logs a call that is not allowed, and returns its status. It is apart from admitGRPC for the sake of the
+// stacks of thousands of agents' streams, which never need it.
+func (a *Authoriser) denyGRPC(ctx context.Context, action Action, err error) error {
 	kind, code := deniedAnonymous, codes.Unauthenticated
 	switch {
 	case errors.Is(err, errBadCredential):
@@ -65,7 +83,7 @@ func (a *Authoriser) admitGRPC(ctx context.Context, action Action) (context.Cont
 		remote = from.Addr.String()
 	}
 	a.denials.line().WarnContext(ctx, "gRPC call denied", "method", printable(string(action)), "kind", kind, "remote", printable(remote))
-	return nil, status.Error(code, err.Error())
+	return status.Error(code, err.Error())
 }
 
 // grpcPrincipal finds out who calls. A browser can not be made to call from another site's page, as it can over HTTP:
@@ -75,8 +93,8 @@ func (a *Authoriser) grpcPrincipal(ctx context.Context, action Action) (Principa
 	if needed == Open {
 		return Principal{}, nil
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	token, err := parseBearer(md.Get("authorization"))
+	values := func(name string) []string { return metadata.ValueFromIncomingContext(ctx, name) }
+	token, err := parseBearer(values("authorization"))
 	if err != nil {
 		return Principal{}, err
 	}
@@ -90,7 +108,7 @@ func (a *Authoriser) grpcPrincipal(ctx context.Context, action Action) (Principa
 			return Principal{}, errBadCredential
 		}
 	}
-	if from, ok := peer.FromContext(ctx); ok && isLocalAddr(from.Addr) && !isForwarded(md.Get) {
+	if from, ok := peer.FromContext(ctx); ok && isLocalAddr(from.Addr) && !isForwarded(values) {
 		return Principal{Kind: KindLocal, Name: "local"}, nil
 	}
 	return Principal{}, nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"sync"
@@ -36,12 +35,9 @@ const mostStatusBytes = 64 << 20
 
 // startAgents runs this program as agents, each with a connection of its own. stop it in any case.
 func (o *Options) startAgents(ctx context.Context, server string, args ...string) (*agentsProcess, error) {
-	executable := o.AgentsBinary
-	if executable == "" {
-		var err error
-		if executable, err = os.Executable(); err != nil {
-			return nil, fmt.Errorf("find this program: %w", err)
-		}
+	executable, err := o.program()
+	if err != nil {
+		return nil, err
 	}
 	args = append([]string{"agents", "--server", server, "--hosts", strconv.Itoa(o.Hosts), "--streams-per-connection", "1"}, args...)
 	command := exec.CommandContext(ctx, executable, args...)
@@ -49,7 +45,6 @@ func (o *Options) startAgents(ctx context.Context, server string, args ...string
 		_ = command.Process.Kill() // it may have ended already
 	}}
 	command.Stderr, command.SysProcAttr = p.log, ownGroup()
-	var err error
 	if p.input, err = command.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start the agents: %w", err)
 	}

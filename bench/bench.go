@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// ServerBinary is the gohub-server to measure.
 	ServerBinary string
-	// AgentsBinary is gohub-bench, for agents in a process of their own; default this program.
+	// AgentsBinary is gohub-bench, for agents and broadcasters in processes of their own; default this program.
 	AgentsBinary string
 	// ServerEnvironment adds settings to the server, as GOHUB_FLUSH_ROWS=50000.
 	ServerEnvironment []string
@@ -54,6 +54,9 @@ type Options struct {
 	Checkpoints int
 	// Only limits ingest to one of its workloads: batched, single, values.
 	Only string
+	// Viewers is how many watch, Topic what they ask for.
+	Viewers int
+	Topic   string
 	// Duration is how long a mode that goes by the clock measures.
 	Duration time.Duration
 	// Query is for that mode.
@@ -69,14 +72,18 @@ type Options struct {
 
 // modes are the runs that there are, by name.
 var modes = map[string]func(context.Context, *Options, *measure.Report) error{
-	"ingest":  runIngest,
-	"socket":  runSocket,
-	"idle":    runIdle,
-	"storm":   runStorm,
-	"latency": runLatency,
-	"outage":  runOutage,
-	"soak":    runSoak,
-	"query":   runQuery,
+	"ingest":    runIngest,
+	"socket":    runSocket,
+	"idle":      runIdle,
+	"storm":     runStorm,
+	"latency":   runLatency,
+	"outage":    runOutage,
+	"soak":      runSoak,
+	"live":      runLive,
+	"broadcast": runBroadcast,
+	"scrape":    runScrape,
+	"recent":    runRecent,
+	"query":     runQuery,
 }
 
 // Modes returns the names of the modes.

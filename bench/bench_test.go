@@ -108,7 +108,7 @@ func TestModesOnSQLite(t *testing.T) {
 
 func TestUnknownMode(t *testing.T) {
 	_, err := Run(t.Context(), "nonsense", Options{})
-	require.ErrorContains(t, err, "idle, ingest, latency, outage, query, soak")
+	require.ErrorContains(t, err, "broadcast, idle, ingest, latency, live, outage, query, recent, scrape, soak, socket, storm")
 }
 
 // TestCompareNamesWhatIsWrong gives the checker sets that are wrong in each way.

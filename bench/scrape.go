@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,4 +114,51 @@ func (s *scraper) ages(ctx context.Context) ([]float64, error) {
 		}
 	}
 	return ages, nil
+}
+
+// buckets are the cumulative counts of a Prometheus histogram by their upper bounds.
+type buckets map[float64]float64
+
+// buckets reads a histogram of the server, which may have none of the name.
+func (s *scraper) buckets(ctx context.Context, name string) (buckets, error) {
+	response, err := s.get(ctx, "/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("read the server's metrics: %w", err)
+	}
+	defer response.Body.Close()
+	all := buckets{}
+	scanner := bufio.NewScanner(response.Body)
+	for scanner.Scan() {
+		labels, found := strings.CutPrefix(scanner.Text(), name+`_bucket{le="`)
+		if !found {
+			continue
+		}
+		bound, count, _ := strings.Cut(labels, `"} `)
+		le, err := strconv.ParseFloat(bound, 64)
+		if err != nil {
+			return nil, fmt.Errorf("read the server's %s: %w", name, err)
+		}
+		if all[le], err = strconv.ParseFloat(count, 64); err != nil {
+			return nil, fmt.Errorf("read the server's %s: %w", name, err)
+		}
+	}
+	return all, scanner.Err()
+}
+
+// quantileSince returns the q-quantile of what was added since before, evenly spread in its bucket as Prometheus takes it to be;
+// the highest bound for one above all, NaN for nothing.
+func (b buckets) quantileSince(before buckets, q float64) float64 {
+	rank := q * (b[math.Inf(1)] - before[math.Inf(1)])
+	low, below := 0.0, 0.0
+	for _, bound := range slices.Sorted(maps.Keys(b)) {
+		upTo := b[bound] - before[bound]
+		if upTo > 0 && upTo >= rank {
+			if math.IsInf(bound, 1) {
+				return low
+			}
+			return low + (bound-low)*(rank-below)/(upTo-below)
+		}
+		low, below = bound, upTo
+	}
+	return math.NaN()
 }

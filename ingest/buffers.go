@@ -25,9 +25,22 @@ var _ mem.BufferPool = (*bufferPool)(nil)
 // smallestBuffer is the exponent of the first class.
 const smallestBuffer = 9
 
+// classOf is the smallest class that has room for so many bytes.
+func classOf(length int) int {
+	return max(bits.Len(uint(max(length, 1)-1)), smallestBuffer) - smallestBuffer
+}
+
+// room is how many bytes a buffer of Get has room for.
+func (p *bufferPool) room(length int) int {
+	if class := classOf(length); class < len(p.classes) {
+		return 1 << (class + smallestBuffer)
+	}
+	return length
+}
+
 // Get implements mem.BufferPool.
 func (p *bufferPool) Get(length int) *[]byte {
-	class := max(bits.Len(uint(max(length, 1)-1)), smallestBuffer) - smallestBuffer
+	class := classOf(length)
 	if class >= len(p.classes) {
 		buffer := make([]byte, length)
 		return &buffer

@@ -40,11 +40,11 @@ func (e *entry) begin(rows *storage.RowEncoder, bytes int) {
 	rows.Begin(*e.buffer)
 }
 
-// fill gives the entry the rows that were encoded.
-func (e *entry) fill(rows *storage.RowEncoder) {
+// fill gives the entry the rows that were encoded, and returns how many bytes it holds.
+func (e *entry) fill(rows *storage.RowEncoder) int64 {
 	e.batch.Rows, *e.buffer = rows.Rows() // the pool leaves alone what replaced the buffer
 	e.rows = e.batch.Rows.Count()
-	e.bytes = int64(cap(*e.buffer) + len(e.wire))
+	return int64(cap(*e.buffer) + len(e.wire))
 }
 
 // release ends the entry's use.

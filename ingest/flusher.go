@@ -120,13 +120,30 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 	f.metrics.flushRows.Observe(float64(countRows(entries)))
 	f.count(entries, outcomes)
 	for i, e := range entries {
-		if outcomes[i] == storage.Fenced {
-			e.from.end(errFenced)
-		} else {
+		switch outcomes[i] {
+		case storage.Stored, storage.Duplicate:
 			e.from.ack(e.batch.Seq)
+		case storage.Passed:
+			// What is at the cursor tells whether this is stored, or another of its number: if it follows here, it is
+			// acknowledged together with this. Else a new welcome tells.
+			if !confirmed(entries[i+1:], outcomes[i+1:], e.from) {
+				e.from.end(errFenced)
+			}
+		case storage.Fenced:
+			e.from.end(errFenced)
 		}
 	}
 	return nil
+}
+
+// confirmed says whether a later batch of the stream was stored, or is what is at its cursor.
+func confirmed(entries []*entry, outcomes []storage.Outcome, from *session) bool {
+	for i, e := range entries {
+		if e.from == from && (outcomes[i] == storage.Stored || outcomes[i] == storage.Duplicate) {
+			return true
+		}
+	}
+	return false
 }
 
 // count counts what became of the entries.
@@ -136,7 +153,7 @@ func (f *flusher) count(entries []*entry, outcomes []storage.Outcome) {
 		switch outcomes[i] {
 		case storage.Stored:
 			rows, samples, quarantined = rows+e.rows, samples+e.samples, quarantined+len(e.batch.Rejected)
-		case storage.Duplicate:
+		case storage.Duplicate, storage.Passed:
 			duplicates++
 		case storage.Fenced:
 			fenced++
@@ -195,14 +212,26 @@ func rejectAll(wire string, rejected []storage.Rejected, reason string) []storag
 	_ = each(wire, func(field catalogue.Field) error {
 		switch {
 		case field.Number != batchSamples || field.Type != protowire.BytesType:
-		case len(rejected) > 0 && rejected[0].Wire == field.Text:
+		case len(rejected) > 0 && rejected[0].Wire == kept(field.Text):
 			all, rejected = append(all, rejected[0]), rejected[1:]
 		default:
-			all = append(all, storage.Rejected{Wire: field.Text, Reason: reason})
+			all = append(all, storage.Rejected{Wire: kept(field.Text), Reason: reason})
 		}
 		return nil
 	})
 	return all
+}
+
+// maxRejectedBytes is what a sample of a large machine has. What is larger is no sample that anyone would repair, and the
+// quarantine must not fill the disk.
+const maxRejectedBytes = 128 << 10
+
+// kept is what quarantine keeps of a sample: all of it, or nothing, as a part of a message can not be read.
+func kept(wire string) string {
+	if len(wire) > maxRejectedBytes {
+		return ""
+	}
+	return wire
 }
 
 // failed and recovered log once a change, not once a try.

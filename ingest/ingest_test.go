@@ -59,7 +59,7 @@ func start(t *testing.T, change ...func(*Options)) *harness {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h.address = listener.Addr().String()
-	grpcServer := grpc.NewServer(grpc.MaxRecvMsgSize(1<<20), grpc.ForceServerCodecV2(Codec()), grpc.Creds(Credentials(insecure.NewCredentials())))
+	grpcServer := grpc.NewServer(grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.ForceServerCodecV2(Codec()), grpc.Creds(Credentials(insecure.NewCredentials())))
 	gohubv1.RegisterIngestServiceServer(grpcServer, h.server)
 	served := make(chan error, 1)
 	go func() { served <- grpcServer.Serve(listener) }()
@@ -307,7 +307,7 @@ func TestMalformedMessageEndsItsStreamOnly(t *testing.T) {
 		"other epoch": {batched(func(m *gohubv1.Batch) { m.Epoch = 8 }), codes.InvalidArgument, "epoch 8"},
 		"no sequence": {batched(func(m *gohubv1.Batch) { m.Seq = 0 }), codes.InvalidArgument, "sequence number 0"},
 		"huge batch":  {batched(func(m *gohubv1.Batch) { m.Samples = make([]*gohubv1.Sample, 1001); fill(m.Samples) }), codes.InvalidArgument, "over 1000 samples"},
-		"over a MiB":  {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", 1<<20) }), codes.ResourceExhausted, "larger than max"},
+		"over 4 MiB":  {batched(func(m *gohubv1.Batch) { m.AgentId = strings.Repeat("x", MaxMessageBytes) }), codes.ResourceExhausted, "the limit is 4194304"},
 		"many instances": {batched(func(m *gohubv1.Batch) {
 			m.Samples[0].Cores = slices.Repeat([]*gohubv1.CoreMetrics{{}}, catalogue.MaxInstances+1)
 		}), codes.InvalidArgument, "over 4096 instances"},

@@ -12,17 +12,15 @@ import (
 // seconds. It runs on one goroutine.
 type registrar struct {
 	sink  Sink
-	calls chan registerCall
+	calls chan *registration
 }
 
-type registerCall struct {
-	registration storage.Registration
-	answer       chan<- registerAnswer // has room for one
-}
-
-type registerAnswer struct {
-	storage.Registered
-	err error
+// registration is an agent that waits for its answer: registered or err, once done is closed.
+type registration struct {
+	storage.Registration
+	registered storage.Registered
+	err        error
+	done       chan struct{}
 }
 
 const (
@@ -32,33 +30,34 @@ const (
 )
 
 func newRegistrar(sink Sink) *registrar {
-	return &registrar{sink: sink, calls: make(chan registerCall, maxRegistrations)}
+	return &registrar{sink: sink, calls: make(chan *registration, maxRegistrations)}
 }
 
-// register waits for its turn and the answer as long as ctx lasts, or stop.
-func (r *registrar) register(ctx, stop context.Context, registration storage.Registration) (storage.Registered, error) {
-	answer := make(chan registerAnswer, 1)
+// register waits for its turn and the answer as long as ctx lasts, or stop. When it fails, the answer may still come.
+func (r *registrar) register(ctx, stop context.Context, one *registration) error {
+	one.done = make(chan struct{})
 	select {
-	case r.calls <- registerCall{registration, answer}:
+	case r.calls <- one:
 	case <-ctx.Done():
-		return storage.Registered{}, ctx.Err()
+		return ctx.Err()
 	case <-stop.Done():
-		return storage.Registered{}, errStopping
+		return errStopping
 	}
 	select {
-	case a := <-answer:
-		return a.Registered, a.err
+	case <-one.done:
+		return one.err
 	case <-ctx.Done():
-		return storage.Registered{}, ctx.Err()
+		return ctx.Err()
 	case <-stop.Done():
-		return storage.Registered{}, errStopping
+		return errStopping
 	}
 }
 
 // run answers calls until ctx ends.
 func (r *registrar) run(ctx context.Context) {
-	var calls []registerCall
+	var calls []*registration
 	for {
+		clear(calls) // their streams may end before the next come
 		calls = calls[:0]
 		select {
 		case call := <-r.calls:
@@ -78,10 +77,10 @@ func (r *registrar) run(ctx context.Context) {
 	}
 }
 
-func (r *registrar) answer(ctx context.Context, calls []registerCall) {
+func (r *registrar) answer(ctx context.Context, calls []*registration) {
 	registrations := make([]storage.Registration, len(calls))
 	for i, call := range calls {
-		registrations[i] = call.registration
+		registrations[i] = call.Registration
 	}
 	attempt, cancel := context.WithTimeout(ctx, registerTimeout)
 	answers, err := r.sink.Register(attempt, registrations)
@@ -94,10 +93,9 @@ func (r *registrar) answer(ctx context.Context, calls []registerCall) {
 		return
 	}
 	for i, call := range calls {
-		a := registerAnswer{err: err}
-		if err == nil {
-			a.Registered = answers[i]
+		if call.err = err; err == nil {
+			call.registered = answers[i]
 		}
-		call.answer <- a
+		close(call.done)
 	}
 }

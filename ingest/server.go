@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -83,7 +82,7 @@ type Server struct {
 	stop     context.CancelFunc
 	giveUp   context.CancelFunc
 	flushers sync.WaitGroup // and the registrar
-	speakers *speakers
+	helpers  *helpers
 
 	mu sync.Mutex
 	// sessions holds the one stream of each agent that may write.
@@ -105,7 +104,7 @@ func NewServer(options Options) *Server {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	s := &Server{options: options, log: options.Logger, speakers: newSpeakers(), sessions: map[uuid.UUID]*session{}}
+	s := &Server{options: options, log: options.Logger, helpers: newHelpers(), sessions: map[uuid.UUID]*session{}}
 	s.budget.limit = options.BufferBytes
 	s.backlogs = make(chan struct{}, maxBacklogs)
 	s.registrar = newRegistrar(options.Sink)
@@ -171,45 +170,16 @@ func (s *Server) Ready(context.Context) error {
 
 // Wait returns when no goroutine of the server is left. Call it once, after Close and after the gRPC server has stopped.
 func (s *Server) Wait() {
-	s.speakers.wait()
+	s.helpers.wait()
 	s.decompressor.Close()
 }
 
 // Stream implements the contract's IngestService. The gRPC server must use Codec and Credentials.
 func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, gohubv1.StreamResponse]) error {
-	hello, err := s.awaitHello(stream)
+	one, err := s.open(stream)
 	if err != nil {
 		return err
 	}
-	registration, err := checkHello(hello, s.options.Now())
-	if err != nil {
-		s.metrics.refused.Inc()
-		return refusal(err)
-	}
-	if s.stopping.Err() != nil {
-		return errStopping
-	}
-	registered, err := s.registrar.register(stream.Context(), s.stopping, registration)
-	if s.stopping.Err() != nil {
-		return errStopping
-	}
-	if err != nil {
-		s.log.Error("can not register an agent", "agent_id", registration.AgentID, "error", err)
-		return status.Error(codes.Unavailable, "the server can not reach its database; try again later")
-	}
-	host, seq := registered.Host, registered.Cursor.Seq
-	s.options.Observer.SetHost(host)
-	welcome := &gohubv1.Welcome{HostId: uint32(host.ID), CommittedSeq: seq, CommittedChecksum: registered.Cursor.Checksum, ServerVersion: s.options.Version}
-	if err := stream.Send(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
-		return err
-	}
-
-	one := &session{
-		server: s, stream: stream, host: host, agentID: host.AgentID.String(), epoch: registration.Epoch, last: seq, growth: firstGrowth,
-		budget: budget{limit: s.options.BufferBytes / 16}, shard: s.shards[int(host.ID)%len(s.shards)],
-		voice: voice{stream: stream, epoch: registration.Epoch, acked: seq, said: seq},
-	}
-	s.replace(one)
 	defer s.forget(one)
 	err = one.receive()
 	if cause := one.close(); cause != nil {
@@ -241,32 +211,6 @@ func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*g
 	}
 	s.options.Observer.Observe(one.host.ID, sample, now)
 	return &gohubv1.PreviewResponse{}, nil
-}
-
-// awaitHello receives the first message. An agent sends it at once; a peer that does not must not hold a stream, nor a stop
-// of the server: it is cut off.
-func (s *Server) awaitHello(stream grpc.ServerStream) (*gohubv1.Hello, error) {
-	timer := time.AfterFunc(s.options.HelloTimeout, func() { cut(stream.Context()) })
-	defer timer.Stop()
-	stopped := context.AfterFunc(s.stopping, func() { cut(stream.Context()) })
-	defer stopped()
-	message := &rawMessage{}
-	if err := stream.RecvMsg(message); err != nil {
-		return nil, err
-	}
-	defer message.buffer.Free()
-	request := &gohubv1.StreamRequest{}
-	err := proto.Unmarshal(message.buffer.ReadOnlyData(), request)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("decode the first message: %w", err)
-	case request.GetHello() == nil:
-		err = errors.New("the first message of a stream must be a hello")
-	default:
-		return request.GetHello(), nil
-	}
-	s.metrics.refused.Inc()
-	return nil, refusal(err)
 }
 
 // replace makes the session the one stream of its agent, and ends the one before.

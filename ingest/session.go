@@ -29,9 +29,10 @@ var (
 
 // session is one agent's stream. The goroutine of its handler receives; what is sent, its voice sends.
 type session struct {
-	server *Server
-	stream grpc.ServerStream
-	host   storage.Host
+	server   *Server
+	stream   grpc.ServerStream
+	incoming incoming
+	host     storage.Host
 	// agentID is host.AgentID as batches tell it.
 	agentID string
 	epoch   uint64
@@ -44,9 +45,20 @@ type session struct {
 	// below.
 	growth float32
 	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined.
-	last   uint64
-	warned bool
+	// welcomed and welcomedChecksum are those of the welcome.
+	welcomed         uint64
+	welcomedChecksum uint32
+	// lastChecksum is that of the last batch, or the welcome's.
+	last         uint64
+	lastChecksum uint32
+	warned       bool
+	// heard is when the newest message came.
+	heard time.Time
 }
+
+// quietTime is how far apart the messages of a stream must come for a helper to take them. It costs a microsecond, and keeps
+// the stack of the handler's goroutine small. A stream that is held back by its acknowledgements is not quiet.
+const quietTime = 5 * time.Second
 
 // log names the host. It is made when there is something to say: thousands of agents have nothing.
 func (s *session) log() *slog.Logger {
@@ -55,38 +67,58 @@ func (s *session) log() *slog.Logger {
 
 // receive takes messages until the stream ends, and returns its status.
 func (s *session) receive() error {
-	message := &rawMessage{}
 	for {
-		err := s.stream.RecvMsg(message)
+		err := s.incoming.wait()
 		if errors.Is(err, io.EOF) { // the agent has said all, or was asked to
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !s.voice.ending.Load() && s.server.stopping.Err() == nil { // later, only the end of the stream is waited for
-			err = s.take(message.buffer)
+		now := time.Now()
+		if now.Sub(s.heard) < quietTime {
+			err = s.hear()
+		} else {
+			err = s.server.helpers.call(s.hear)
 		}
-		message.buffer.Free()
 		if err != nil {
-			if status.Code(err) == codes.InvalidArgument {
-				s.server.metrics.refused.Inc()
-				s.log().Warn("refused a message", "error", err)
-			}
 			return err
 		}
+		s.heard = now
 	}
+}
+
+// hear takes the message that has come, or refuses it.
+func (s *session) hear() error {
+	message, err := s.incoming.read()
+	if err != nil {
+		return err
+	}
+	defer message.Free()
+	if s.voice.ending.Load() || s.server.stopping.Err() != nil { // only the end of the stream is waited for
+		return nil
+	}
+	err = s.take(message)
+	if status.Code(err) == codes.InvalidArgument {
+		s.server.metrics.refused.Inc()
+		s.log().Warn("refused a message", "error", err)
+	}
+	return err
 }
 
 // take handles one message. Its errors are statuses.
 func (s *session) take(message mem.Buffer) error {
 	var said catalogue.Field // the last field of a oneof wins
-	err := each(text(message), func(field catalogue.Field) error {
+	wire := text(message)
+	err := each(wire, func(field catalogue.Field) error {
 		if field.Type == protowire.BytesType && field.Number >= requestHello && field.Number <= requestBacklog {
 			said = field
 		}
 		return nil
 	})
+	if err == nil {
+		err = checkPadding(len(wire), len(said.Text))
+	}
 	if err != nil {
 		return refusal(err)
 	}
@@ -111,26 +143,38 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	if err := s.check(head); err != nil {
 		return refusal(err)
 	}
+	if head.seq <= s.welcomed && head.checksum != 0 && (head.seq < s.welcomed || head.checksum != s.welcomedChecksum) {
+		// The welcome told that a batch of this number is stored, and how to know whether it is this one.
+		return errFenced
+	}
 	if head.seq <= s.last {
-		// It was taken on this stream or before it. Its acknowledgement is on the way, or was lost with another stream.
+		// It was taken on this stream, and its acknowledgement is on the way.
 		s.server.metrics.duplicates.Inc()
 		s.ackAgain()
 		return nil
 	}
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
-	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
-	e.begin(&work.rows, s.expected(len(wire)))
-	if err := s.read(work, e, now); err != nil {
+	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, PrevChecksum: s.lastChecksum, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
+	// What it takes is taken from the budgets before there is any of it.
+	room := buffers.room(s.expected(len(wire)))
+	e.bytes = int64(len(wire) + room)
+	if err := s.reserve(e.bytes); err != nil {
 		e.release()
-		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
-	}
-	e.fill(&work.rows)
-	s.learn(len(wire), e.batch.Rows.Bytes())
-	if err := s.put(e); err != nil {
 		return err
 	}
-	s.last = head.seq
+	e.begin(&work.rows, room)
+	if err := s.read(work, e, now); err != nil {
+		s.giveBack(e)
+		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
+	}
+	s.settle(e, e.fill(&work.rows))
+	s.learn(len(wire), e.batch.Rows.Bytes())
+	if err := s.shard.put(s.stream.Context(), e); err != nil {
+		s.giveBack(e)
+		return err
+	}
+	s.last, s.lastChecksum = head.seq, head.checksum
 	return nil
 }
 
@@ -287,27 +331,35 @@ func (s *session) reject(e *entry, wire, reason string) {
 		s.warned = true
 		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
 	}
-	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: wire, Reason: reason})
+	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: kept(wire), Reason: reason})
 }
 
-// put hands an entry over, after it has room in the budgets: first that of the agent, so that one that sends much waits for
-// itself.
-func (s *session) put(e *entry) error {
-	ctx, bytes := s.stream.Context(), e.bytes
+// reserve takes bytes of the budgets: first that of the agent, so that one that sends much waits for itself.
+func (s *session) reserve(bytes int64) error {
+	ctx := s.stream.Context()
 	if err := s.budget.take(ctx, bytes); err != nil {
-		e.release()
 		return err
 	}
 	err := s.server.budget.take(ctx, bytes)
-	if err == nil {
-		if err = s.shard.put(ctx, e); err == nil {
-			return nil // the entry is the flusher's now
-		}
-		s.server.budget.give(bytes)
+	if err != nil {
+		s.budget.give(bytes)
 	}
-	s.budget.give(bytes)
-	e.release()
 	return err
+}
+
+// settle has the entry hold as many bytes as it has, instead of as many as were expected. A few more than expected wait for
+// nobody.
+func (s *session) settle(e *entry, bytes int64) {
+	s.budget.give(e.bytes - bytes)
+	s.server.budget.give(e.bytes - bytes)
+	e.bytes = bytes
+}
+
+// giveBack ends an entry that does not go into the ring.
+func (s *session) giveBack(e *entry) {
+	s.budget.give(e.bytes)
+	s.server.budget.give(e.bytes)
+	e.release()
 }
 
 // takeBacklog takes batches that come compressed. Few streams do so at once, as what they decompress is not in a budget yet.
@@ -333,8 +385,21 @@ func (s *session) takeBacklog(work *workspace, wire string) error {
 		return refusal(err)
 	}
 	defer batches.Free()
+	content, known := text(batches), 0
+	err = each(content, func(field catalogue.Field) error {
+		if field.Number == batchesBatches && field.Type == protowire.BytesType {
+			known += len(field.Text) + fieldOverhead
+		}
+		return nil
+	})
+	if err == nil {
+		err = checkPadding(len(content), known)
+	}
+	if err != nil {
+		return refusal(err)
+	}
 	var failure error // of a batch, a status already
-	err = each(text(batches), func(field catalogue.Field) error {
+	err = each(content, func(field catalogue.Field) error {
 		if field.Number == batchesBatches && field.Type == protowire.BytesType {
 			failure = s.takeBatch(work, field.Text, batches)
 		}
@@ -345,6 +410,21 @@ func (s *session) takeBacklog(work *workspace, wire string) error {
 	}
 	if err != nil {
 		return refusal(err)
+	}
+	return nil
+}
+
+// A batch holds on to the whole message that it is in, and only the batch is in the budgets. So there may be little else, as a
+// later version's field might be.
+const (
+	mostPadding = 4 << 10
+	// fieldOverhead is at least what is around a field's bytes: its tag and its length.
+	fieldOverhead = 2
+)
+
+func checkPadding(length, known int) error {
+	if length-known > mostPadding+known/16 {
+		return fmt.Errorf("%d of %d bytes are of fields that this server does not know", length-known, length)
 	}
 	return nil
 }

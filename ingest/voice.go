@@ -12,7 +12,7 @@ import (
 )
 
 // voice is what a session has to say to its agent: the newest acknowledgement, and a goodbye. A session that has nothing to
-// say has no goroutine for it, one that has borrows one of the speakers. What is said is the newest when it is said, so a
+// say has no goroutine for it, one that has borrows one of the helpers. What is said is the newest when it is said, so a
 // slow agent gets fewer acknowledgements, never a queue.
 //
 //	silent ──tell──▶ speaking ──nothing left──▶ silent
@@ -76,7 +76,7 @@ func (s *session) end(cause error) {
 func (s *session) speak() {
 	if v := &s.voice; !v.speaking && !v.mute {
 		v.speaking = true
-		s.server.speakers.run(v)
+		s.server.helpers.run(v)
 	}
 }
 
@@ -102,8 +102,8 @@ func (v *voice) next() *gohubv1.StreamResponse {
 	return nil
 }
 
-// say sends until there is nothing left to say.
-func (v *voice) say() {
+// run sends until there is nothing left to say. It is an errand.
+func (v *voice) run() {
 	for response := v.next(); response != nil; response = v.next() {
 		if err := v.stream.SendMsg(response); err != nil {
 			// The stream is broken, and its receiver will say so.
@@ -137,50 +137,4 @@ func (s *session) close() error {
 		v.cutoff.Stop()
 	}
 	return cause
-}
-
-// speakers are goroutines that send for sessions. One is started when none is free, so an agent that does not read holds up
-// nobody but itself, and ends when it was not needed for a while.
-type speakers struct {
-	work    chan *voice
-	stop    chan struct{} // closed by Server.Wait
-	running sync.WaitGroup
-}
-
-// idleSpeaker is how long a goroutine waits for the next session: a flush acknowledges many at once.
-const idleSpeaker = 2 * time.Second
-
-func newSpeakers() *speakers {
-	return &speakers{work: make(chan *voice), stop: make(chan struct{})}
-}
-
-func (p *speakers) run(v *voice) {
-	select {
-	case p.work <- v:
-	default:
-		p.running.Go(func() { p.serve(v) })
-	}
-}
-
-func (p *speakers) serve(v *voice) {
-	idle := time.NewTimer(idleSpeaker)
-	defer idle.Stop()
-	for {
-		v.say()
-		v = nil // not to keep a session for as long as there is no other
-		idle.Reset(idleSpeaker)
-		select {
-		case v = <-p.work:
-		case <-idle.C:
-			return
-		case <-p.stop:
-			return
-		}
-	}
-}
-
-// wait ends the idle goroutines. No session may be left.
-func (p *speakers) wait() {
-	close(p.stop)
-	p.running.Wait()
 }

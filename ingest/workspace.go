@@ -68,6 +68,6 @@ func (s *Server) decompress(compressed string) (mem.Buffer, error) {
 		buffers.Put(buffer)
 		return nil, fmt.Errorf("decompress a backlog: %w", err)
 	}
-	*buffer = content
+	*buffer = (*buffer)[:len(content)] // with all its capacity, by which the pool knows it
 	return mem.NewBuffer(buffer, &buffers), nil
 }

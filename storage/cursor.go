@@ -35,14 +35,24 @@ func Judge(cursors map[Spool]Cursor, batches []*Batch) []Outcome {
 // Judge decides on one batch of the cursor's spool.
 func (c Cursor) Judge(batch *Batch) Outcome {
 	switch {
-	case batch.Seq <= c.Seq:
+	case batch.Seq < c.Seq:
+		return Passed
+	case batch.Seq == c.Seq && differ(batch.Checksum, c.Checksum):
+		return Fenced
+	case batch.Seq == c.Seq:
 		return Duplicate
-	case batch.Prev != c.Seq:
+	case batch.Prev != c.Seq || differ(batch.PrevChecksum, c.Checksum):
 		return Fenced
 	default:
 		return Stored
 	}
 }
+
+// differ says that two checksums are known and not the same.
+func differ(a, b uint32) bool { return a != b && a != 0 && b != 0 }
+
+// Follows is the cursor that the batch expects.
+func (b *Batch) Follows() Cursor { return Cursor{Seq: b.Prev, Checksum: b.PrevChecksum} }
 
 // Spool returns what numbers the batch.
 func (b *Batch) Spool() Spool { return Spool{Host: b.Host, Epoch: b.Epoch} }

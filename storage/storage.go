@@ -63,8 +63,9 @@ type Batch struct {
 	// Prev is the cursor that the batch follows, and Seq the cursor after it. The batch is stored only if the stored
 	// cursor is Prev: that is what makes a redelivered batch harmless.
 	Prev, Seq uint64
-	// Checksum is what the agent says of the batch's content, 0 if nothing.
-	Checksum uint32
+	// Checksum is what the agent says of the batch's content, and PrevChecksum what it says of the batch that this one follows;
+	// 0 if nothing.
+	Checksum, PrevChecksum uint32
 	// ReceivedAt is when the server had the batch.
 	ReceivedAt time.Time
 	Rows       Rows
@@ -99,10 +100,13 @@ type Outcome int
 const (
 	// Stored: the batch's rows and its cursor are committed.
 	Stored Outcome = iota
-	// Duplicate: the cursor had passed the batch already, its rows were stored earlier.
+	// Duplicate: the cursor is at this batch already, its rows were stored earlier.
 	Duplicate
+	// Passed: the cursor is past the batch. Its rows were stored earlier, if what was stored after them followed them: a copy of
+	// the machine may have numbered other batches alike.
+	Passed
 	// Fenced: the batch neither follows the cursor of its epoch nor is behind it, or its epoch was never registered. Its
-	// stream is out of date.
+	// stream is out of date, or that of a copy of the machine: the number is that of the cursor, the checksum is not.
 	Fenced
 )
 

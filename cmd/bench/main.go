@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,9 +35,15 @@ Usage:
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
   gohub-bench soak    [flags]   stream for long: what grows in the server
   gohub-bench query   [flags]   questions to a filled database, each against plain SQL on the samples
+  gohub-bench live    [flags]   viewers on the live WebSocket: latency, what they cost, and whether ingest notices
+  gohub-bench broadcast [flags] live deltas flat out, against a plain broadcaster and a bare write loop
+  gohub-bench scrape  [flags]   /metrics/hosts of a streaming fleet, against client_golang with the same series
+  gohub-bench recent  [flags]   one host's last hour, and the newest values of all, by REST and gRPC
   gohub-bench all     [flags]   ingest, socket, idle, storm and latency
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
+
+Several modes may be named, but for the last three.
 
 `
 
@@ -54,11 +61,13 @@ func main() {
 }
 
 type settings struct {
-	options  bench.Options
-	agents   bench.AgentsOptions
-	faults   chaosSettings
-	jsonFile string
-	sqlite   bool
+	options bench.Options
+	agents  bench.AgentsOptions
+	// broadcaster is one that a broadcast run starts.
+	broadcaster bench.BroadcasterOptions
+	faults      chaosSettings
+	jsonFile    string
+	sqlite      bool
 }
 
 func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
@@ -73,7 +82,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, latency 200)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent 4000, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10)")
@@ -82,8 +91,8 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
 	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
-	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency and outage 1s; query 1m of what it fills)")
-	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; storm: kills")
+	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency, outage and live 1s; query 1m of what it fills)")
+	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; broadcast: turns of each side; storm: kills")
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
 	flags.IntVar(&o.Checkpoints, "checkpoints", 2, "ingest: checkpoints asked for while each side runs")
@@ -91,7 +100,9 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 14 of a short run)")
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
-	flags.DurationVar(&o.Duration, "duration", 0, "latency: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
+	flags.IntVar(&o.Viewers, "viewers", 1000, "live and broadcast: viewers of the WebSocket; a fifth as many join them and never read, a tenth as many are scripts")
+	flags.StringVar(&o.Topic, "topic", `{"fleet":{}}`, "live: what the viewers ask for")
+	flags.DurationVar(&o.Duration, "duration", 0, "latency, live and scrape: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
 	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
 	flags.DurationVar(&o.Limit, "limit", 0, "end a mode that takes longer (30m, or twice the duration)")
 	flags.IntVar(&o.Query.Hours, "query-hours", 13, "query: hours of samples that every host has")
@@ -103,6 +114,13 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
 	flags.BoolVar(&s.agents.AckTimes, "ack-times", false, "agents: tell how long every acknowledgement took, in milliseconds")
+	flags.StringVar(&s.broadcaster.Way, "way", "", "")
+	flags.IntVar(&s.broadcaster.FrameBytes, "frame-bytes", 0, "")
+	for _, internal := range []string{"way", "frame-bytes"} {
+		if err := flags.MarkHidden(internal); err != nil {
+			panic(err) // it was defined above
+		}
+	}
 	return flags
 }
 
@@ -123,35 +141,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gohub-bench:", err)
 		return exitUsage
 	}
-	if flags.NArg() != 1 {
+	if flags.NArg() == 0 || flags.NArg() > 1 && slices.ContainsFunc(flags.Args(), func(mode string) bool { return !slices.Contains(bench.Modes(), mode) }) {
 		flags.Usage()
 		return exitUsage
 	}
 	// The generator shares the machine with what it measures: let it collect garbage seldom.
 	debug.SetGCPercent(400)
-	if err := s.execute(ctx, flags.Arg(0), stdout, stderr); err != nil {
+	if err := s.execute(ctx, flags.Args(), stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "gohub-bench:", err)
 		return exitFailed
 	}
 	return 0
 }
 
-func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.Writer) error {
+func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr io.Writer) error {
 	s.options.Progress = stderr
+	mode := modes[0] // of those that are no mode of package bench there is one only
 	if mode == "chaos" {
 		return s.chaos(ctx, stdout, stderr)
+	}
+	if mode == "broadcaster" { // of a broadcast run; nobody types it
+		s.broadcaster.Options = s.options
+		return bench.RunBroadcaster(ctx, s.broadcaster, os.Stdin, stdout)
 	}
 	if mode == "agents" {
 		s.agents.Options = s.options
 		return bench.RunAgents(ctx, s.agents, os.Stdin, stdout)
 	}
 	s.options.ClusterScript = provideScript
-	if mode != "outage" || s.sqlite { // it has a database of its own
+	// An outage has a database of its own, and a broadcast has none.
+	if s.sqlite || slices.ContainsFunc(modes, func(mode string) bool { return mode != "outage" && mode != "broadcast" }) {
 		if err := s.findDatabase(ctx, stderr); err != nil {
 			return err
 		}
 	}
-	modes := []string{mode}
 	if mode == "all" {
 		modes = []string{"ingest", "socket", "idle", "storm", "latency"}
 	}
@@ -180,8 +203,8 @@ func (s *settings) execute(ctx context.Context, mode string, stdout, stderr io.W
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "query": 4000}
-	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "query": time.Minute}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
@@ -193,6 +216,12 @@ func (s *settings) optionsOf(mode string) bench.Options {
 		o.Cores, o.Disks, o.Networks = 4, 2, 2
 	}
 	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
+	switch mode {
+	case "scrape":
+		o.Columns = cmp.Or(o.Columns, 20)
+	case "recent":
+		o.Ticks = int(time.Hour / o.Interval)
+	}
 	return o
 }
 

@@ -129,7 +129,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		Sink: app.store, Observer: state, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
 		MaxAge: config.oldestSample(),
-		Logger: log.With("part", "ingest"), Registerer: registry,
+		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
 	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Version: version, Logger: log.With("part", "query")})
@@ -186,16 +186,18 @@ func (a *App) metricsHandler(own *prometheus.Registry) http.Handler {
 
 func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
+		grpc.InTapHandle(authoriser.Tap()),
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
 		grpc.ForceServerCodecV2(ingest.Codec()),
-		// A sample of a large machine is some 100 KiB; an agent's batch is bounded by this.
-		grpc.MaxRecvMsgSize(4 << 20),
+		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
 		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
-		// of every idle agent. An agent may ping. A connection without a stream is of no use to it.
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
+		// of every idle agent. The timeout bounds how long the kernel waits for an answer (TCP_USER_TIMEOUT). It probes every 15 s:
+		// with gRPC's 20 s a single lost probe would end a connection. An agent may ping. A connection without a stream is of no
+		// use to it.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute, Timeout: time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a
@@ -203,12 +205,14 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		// few headers are not worth a table.
 		grpc.WriteBufferSize(0),
 		grpc.HeaderTableSize(0),
+		grpc.MaxHeaderListSize(16 << 10),
 		experimental.BufferPool(ingest.Buffers()),
 	}
-	// What is read into belongs to a connection for good with TLS, and is borrowed without.
+	// What is read into belongs to a connection for good with TLS, and is borrowed without. TLS has buffers of its own, from
+	// which the payload of a message is read past this one: it is for the headers of frames.
 	transport, readBuffer := insecure.NewCredentials(), 8<<10
 	if tlsConfig != nil {
-		transport, readBuffer = credentials.NewTLS(tlsConfig), 4<<10
+		transport, readBuffer = credentials.NewTLS(tlsConfig), 512
 	}
 	options = append(options, grpc.ReadBufferSize(readBuffer))
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)

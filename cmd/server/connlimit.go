@@ -19,12 +19,17 @@ type limitedListener struct {
 	refused    prometheus.Counter
 
 	mu   sync.Mutex
-	open map[netip.Addr][]net.Conn
+	open map[netip.Prefix][]net.Conn
+	// sweepAt is how many addresses there may be before those without a connection are forgotten.
+	sweepAt int
 }
+
+// fewAddresses are never swept.
+const fewAddresses = 1024
 
 func newLimitedListener(inner net.Listener, perAddress int, registerer prometheus.Registerer) *limitedListener {
 	l := &limitedListener{
-		Listener: inner, perAddress: perAddress, open: map[netip.Addr][]net.Conn{},
+		Listener: inner, perAddress: perAddress, open: map[netip.Prefix][]net.Conn{}, sweepAt: fewAddresses,
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gohub_grpc_refused_connections_total", Help: "Connections that were closed at once because their address had too many.",
 		}),
@@ -51,9 +56,12 @@ func (l *limitedListener) admit(conn net.Conn) bool {
 	if err != nil {
 		return true // no address to count by, as on a Unix socket
 	}
-	address := from.Addr().Unmap()
+	address := owner(from.Addr())
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.open) >= l.sweepAt {
+		l.sweep()
+	}
 	open := l.open[address]
 	// Doubling is when a list would grow: addresses that come and go do not pile up closed connections.
 	if len(open) >= l.perAddress || len(open) == cap(open) {
@@ -65,6 +73,30 @@ func (l *limitedListener) admit(conn net.Conn) bool {
 	}
 	l.open[address] = append(open, conn)
 	return true
+}
+
+// owner is what one machine has of the address space: an IPv4 address, or, as any machine may take any of its network, the 64
+// bits of an IPv6 network.
+func owner(address netip.Addr) netip.Prefix {
+	address = address.Unmap().WithZone("")
+	bits := 32
+	if address.Is6() {
+		bits = 64
+	}
+	prefix, _ := address.Prefix(bits) // every address has as many
+	return prefix
+}
+
+// sweep forgets addresses that have no connection any more.
+func (l *limitedListener) sweep() {
+	for address, conns := range l.open {
+		if conns = living(conns); len(conns) == 0 {
+			delete(l.open, address)
+		} else {
+			l.open[address] = conns
+		}
+	}
+	l.sweepAt = max(2*len(l.open), fewAddresses)
 }
 
 // living returns the connections that are not closed, in place.

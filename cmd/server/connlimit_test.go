@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -60,4 +62,37 @@ func TestAnAddressHasNoMoreConnectionsThanItMay(t *testing.T) {
 	}
 	require.NoError(t, inner.Close())
 	<-done
+}
+
+// from is a connection that seems to come from elsewhere.
+type from struct {
+	*net.TCPConn
+	address string
+}
+
+func (c from) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.address))
+}
+
+func TestAnIPv6NetworkCountsAsOneAndAddressesAreForgotten(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer inner.Close()
+	conn, err := net.Dial("tcp", inner.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	open := func(address string) net.Conn { return from{conn.(*net.TCPConn), address} }
+	limited := newLimitedListener(inner, 2, prometheus.NewRegistry())
+	require.True(t, limited.admit(open("[2001:db8:1:2::1]:1")))
+	require.True(t, limited.admit(open("[2001:db8:1:2:ffff::9]:1")))
+	require.False(t, limited.admit(open("[2001:db8:1:2:aaaa::9]:1")))
+	require.True(t, limited.admit(open("[2001:db8:1:3::1]:1")))
+	require.True(t, limited.admit(open("192.0.2.1:1")))
+	require.True(t, limited.admit(open("[::ffff:192.0.2.1]:1")))
+	require.False(t, limited.admit(open("192.0.2.1:2")))
+	require.NoError(t, conn.Close()) // all of them
+	for i := range 10 * fewAddresses {
+		require.True(t, limited.admit(open(fmt.Sprintf("[2001:db8:%x:%x::1]:1", i/1000, i%1000))))
+	}
+	require.LessOrEqual(t, len(limited.open), 2*fewAddresses)
 }

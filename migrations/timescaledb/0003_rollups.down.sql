@@ -1,6 +1,6 @@
 BEGIN;
 
-DROP FUNCTION advance_cursors(integer[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint);
+DROP FUNCTION advance_cursors(integer[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint);
 CREATE FUNCTION advance_cursors(hosts integer[], epochs bigint[], prevs bigint[], seqs bigint[], checksums bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -20,22 +20,24 @@ CREATE TABLE rollup_late (
     to_time    timestamptz NOT NULL
 );
 
--- As before, and notes what is late. The lock orders it with who claims time for a rollup: either the rows are committed before
--- the rollup reads them, or they are seen to be late here.
+-- As before, and holds the checksum of what a batch follows against the cursor's, where both are known: a copy of a machine, on
+-- another server, may have numbered other batches alike. And it notes what is late. The lock orders it with who claims time for
+-- a rollup: either the rows are committed before the rollup reads them, or they are seen to be late here.
 DROP FUNCTION advance_cursors(integer[], bigint[], bigint[], bigint[], bigint[]);
-CREATE FUNCTION advance_cursors(hosts integer[], epochs bigint[], prevs bigint[], seqs bigint[], checksums bigint[],
-    oldest bigint[], newest bigint[], oldest_of_all bigint) RETURNS void
+CREATE FUNCTION advance_cursors(hosts integer[], epochs bigint[], prevs bigint[], prev_checksums bigint[], seqs bigint[],
+    checksums bigint[], oldest bigint[], newest bigint[], oldest_of_all bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    moved     integer;
+    moved      integer;
     claimed_at bigint;
 BEGIN
     PERFORM 1
     FROM cursors AS c JOIN unnest(hosts, epochs) AS n (host_id, epoch) USING (host_id, epoch)
     ORDER BY host_id, epoch FOR UPDATE OF c;
     UPDATE cursors AS c SET seq = n.seq, checksum = n.checksum
-    FROM unnest(hosts, epochs, prevs, seqs, checksums) AS n (host_id, epoch, prev, seq, checksum)
-    WHERE c.host_id = n.host_id AND c.epoch = n.epoch AND c.seq = n.prev;
+    FROM unnest(hosts, epochs, prevs, prev_checksums, seqs, checksums) AS n (host_id, epoch, prev, prev_checksum, seq, checksum)
+    WHERE c.host_id = n.host_id AND c.epoch = n.epoch AND c.seq = n.prev
+      AND (c.checksum = n.prev_checksum OR c.checksum = 0 OR n.prev_checksum = 0);
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved <> cardinality(hosts) THEN
         RAISE EXCEPTION '% of % cursors are not where they were expected', cardinality(hosts) - moved, cardinality(hosts)

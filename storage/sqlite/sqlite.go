@@ -75,6 +75,9 @@ func Open(directory string, options storage.Options) (*Store, error) {
 	if err := store.inTx(background, func(tx *sql.Tx) error { return makeRollups(background, tx) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the rollups in %s: %w", path, err), store.Close())
 	}
+	if err := store.inTx(background, func(tx *sql.Tx) error { return makeViews(background, tx) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the views for analysts in %s: %w", path, err), store.Close())
+	}
 	if !options.Idle {
 		store.running.Go(func() { storage.KeepRolledUp(background, store, store.options.Logger) })
 	}

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AppendAdvancesCursor", appendAdvances},
 		{"AppendTwiceStoresOnce", appendTwice},
 		{"AppendFencesGapOtherEpochAndUnknownHost", appendFences},
+		{"AppendTellsBatchesOfOneNumberApart", appendTellsApart},
 		{"AppendAcceptsSkippedSequenceWhenItFollowsCursor", appendSkipped},
 		{"AppendStoresChainOfBatchesInOneCall", appendChain},
 		{"AppendKeepsBatchOfOtherHostWhenOneIsFenced", appendKeepsNeighbour},
@@ -236,7 +237,7 @@ func checksums(t *testing.T, s storage.Store) {
 	}
 	appendAll(t, s, numbered(0, 1, 11), numbered(1, 2, math.MaxUint32))
 	require.Equal(t, storage.Cursor{Seq: 2, Checksum: math.MaxUint32}, cursor())
-	require.Equal(t, []storage.Outcome{storage.Duplicate}, appendAll(t, s, numbered(1, 2, 33)))
+	require.Equal(t, []storage.Outcome{storage.Fenced}, appendAll(t, s, numbered(1, 2, 33)))
 	require.Equal(t, storage.Cursor{Seq: 2, Checksum: math.MaxUint32}, cursor())
 	appendAll(t, s, numbered(2, 3, 0))
 	require.Equal(t, storage.Cursor{Seq: 3}, cursor())
@@ -277,6 +278,33 @@ func appendFences(t *testing.T, s storage.Store) {
 	outcomes := appendAll(t, s, batch(host.ID, 4, 5, 10), otherEpoch, batch(host.ID+1000, 0, 1, 20))
 	require.Equal(t, []storage.Outcome{storage.Fenced, storage.Fenced, storage.Fenced}, outcomes)
 	require.Empty(t, storedCPU(t, s, host.ID))
+}
+
+// appendTellsApart has two machines number their batches alike.
+func appendTellsApart(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	numbered := func(prev, seq uint64, prevChecksum, checksum uint32) *storage.Batch {
+		b := batch(host.ID, prev, seq, float32(checksum))
+		b.PrevChecksum, b.Checksum = prevChecksum, checksum
+		return b
+	}
+	require.Equal(t, []storage.Outcome{storage.Stored, storage.Stored}, appendAll(t, s, numbered(0, 1, 0, 11), numbered(1, 2, 11, 12)))
+	for _, c := range []struct {
+		batch *storage.Batch
+		want  storage.Outcome
+	}{
+		{numbered(1, 2, 11, 12), storage.Duplicate},
+		{numbered(1, 2, 11, 22), storage.Fenced},
+		{numbered(2, 3, 22, 23), storage.Fenced},
+		{numbered(0, 1, 0, 11), storage.Passed},
+		{numbered(0, 1, 0, 21), storage.Passed},
+		{numbered(2, 3, 12, 13), storage.Stored},
+		{numbered(3, 4, 0, 0), storage.Stored},   // it tells nothing
+		{numbered(4, 5, 99, 15), storage.Stored}, // nothing is known of what it follows
+	} {
+		require.Equal(t, []storage.Outcome{c.want}, appendAll(t, s, c.batch), "%d after %d", c.batch.Checksum, c.batch.PrevChecksum)
+	}
+	require.Equal(t, []float64{11, 12, 13, 0, 15}, storedCPU(t, s, host.ID))
 }
 
 func appendSkipped(t *testing.T, s storage.Store) {

@@ -91,7 +91,7 @@ func newMove(spool storage.Spool, from storage.Cursor) move {
 
 // expect takes the batches' word for where the cursors are.
 func expect(batches []*storage.Batch) ([]storage.Outcome, []move) {
-	return judge(batches, func(batch *storage.Batch) (storage.Cursor, bool) { return storage.Cursor{Seq: batch.Prev}, true })
+	return judge(batches, func(batch *storage.Batch) (storage.Cursor, bool) { return batch.Follows(), true })
 }
 
 // judge decides on batches whose spools' cursors are where at says, if it knows the spool.
@@ -146,13 +146,6 @@ func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batche
 func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch) error {
 	families := catalogue.Families()
 	parts := partsPool.Get().(*[]net.Buffers)
-	defer func() {
-		for i, tuples := range *parts {
-			clear(tuples) // not to keep the rows
-			(*parts)[i] = tuples[:0]
-		}
-		partsPool.Put(parts)
-	}()
 	for _, batch := range batches {
 		batch.Rows.Segments(func(place int, tuples []byte) bool {
 			(*parts)[place] = append((*parts)[place], tuples)
@@ -165,6 +158,12 @@ func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.
 			return err
 		}
 	}
+	// Where a COPY fails, pgx may still be reading what it was given: then the list is not used again.
+	for i, tuples := range *parts {
+		clear(tuples) // not to keep the rows
+		(*parts)[i] = tuples[:0]
+	}
+	partsPool.Put(parts)
 	if err := copyBinary(ctx, connection, "gaps", gapColumns, gapTuples(batches)); err != nil {
 		return err
 	}
@@ -190,12 +189,12 @@ func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error
 // advanceSQL is the statement that moves the cursors. It is text, because only so does the commit go in the same
 // message; it is made of numbers alone.
 func advanceSQL(moves []move) string {
-	columns := [7][]byte{}
+	columns := [8][]byte{}
 	oldest := int64(math.MaxInt64)
 	for i, m := range moves {
 		oldest = min(oldest, m.oldest)
-		for j, number := range [7]int64{
-			int64(m.spool.Host), int64(m.spool.Epoch), int64(m.prev.Seq), int64(m.next.Seq), int64(m.next.Checksum), m.oldest, m.newest,
+		for j, number := range [8]int64{
+			int64(m.spool.Host), int64(m.spool.Epoch), int64(m.prev.Seq), int64(m.prev.Checksum), int64(m.next.Seq), int64(m.next.Checksum), m.oldest, m.newest,
 		} {
 			if i > 0 {
 				columns[j] = append(columns[j], ',')
@@ -203,8 +202,8 @@ func advanceSQL(moves []move) string {
 			columns[j] = strconv.AppendInt(columns[j], number, 10)
 		}
 	}
-	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', %d)",
-		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], oldest)
+	return fmt.Sprintf("SELECT advance_cursors('{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', '{%s}', %d)",
+		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], columns[7], oldest)
 }
 
 func readCursors(ctx context.Context, connection *pgxv5.Conn, batches []*storage.Batch) (map[storage.Spool]storage.Cursor, error) {

@@ -180,21 +180,22 @@ func (r *roller) advance(ctx context.Context, resolution storage.Resolution) err
 	return nil
 }
 
-// begin returns where the resolution stands, and claims the time up to target: what is appended from then on to a time
-// before that is noted as late. When it returns, all that was appended without being noted is committed, so who reads the time
-// now reads all of it.
+// begin returns where the resolution stands, after it has claimed the time up to target: what is appended from then on to a
+// time before that is noted as late, and all that was appended without being noted is committed. So who reads the time now,
+// or looks for the oldest there is, reads all of it.
 func (r *roller) begin(ctx context.Context, resolution storage.Resolution, target time.Time) (until time.Time, err error) {
+	if resolution == storage.Minute {
+		if _, err := r.connection.Exec(ctx, "UPDATE rollup_progress SET claimed = $2 WHERE resolution = $1 AND claimed < $2", resolution, target); err != nil {
+			return until, err
+		}
+		if _, err := r.connection.Exec(ctx, "SELECT pg_advisory_lock($1, $2), pg_advisory_unlock($1, $2)", locks, lockClaim); err != nil {
+			return until, err
+		}
+	}
 	err = r.connection.QueryRow(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1 AND isfinite(until)", resolution).Scan(&until)
 	if errors.Is(err, pgxv5.ErrNoRows) {
-		until, err = r.oldest(ctx, resolution, target)
+		return r.oldest(ctx, resolution, target)
 	}
-	if err != nil || resolution != storage.Minute || !until.Before(target) {
-		return until, err
-	}
-	if _, err := r.connection.Exec(ctx, "UPDATE rollup_progress SET claimed = $2 WHERE resolution = $1 AND claimed < $2", resolution, target); err != nil {
-		return until, err
-	}
-	_, err = r.connection.Exec(ctx, "SELECT pg_advisory_lock($1, $2), pg_advisory_unlock($1, $2)", locks, lockClaim)
 	return until, err
 }
 
@@ -229,7 +230,8 @@ func rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, spa
 	return rows, nil
 }
 
-// lateAtOnce is how many notes of late rows one transaction deals with.
+// lateAtOnce is about how many stretches of hosts one transaction makes anew: each note of late rows is one, or, of a spool that
+// was full for days, hundreds.
 const lateAtOnce = 10_000
 
 // late makes those buckets anew whose rows came after they had been made.
@@ -240,7 +242,7 @@ func (r *roller) late(ctx context.Context, resolution storage.Resolution) error 
 			done, err = r.someLate(ctx, tx, resolution)
 			return err
 		})
-		if err != nil || done < lateAtOnce {
+		if err != nil || done == 0 {
 			return err
 		}
 	}
@@ -254,13 +256,18 @@ func (r *roller) someLate(ctx context.Context, tx pgxv5.Tx, resolution storage.R
 		return 0, err
 	}
 	var (
-		ids  []int64
-		late []storage.Late
-		id   int64
-		host int32
-		span storage.Span
+		ids       []int64
+		late      []storage.Late
+		id        int64
+		host      int32
+		span      storage.Span
+		stretches time.Duration
 	)
 	_, err = pgxv5.ForEachRow(rows, []any{&id, &host, &span.From, &span.To}, func() error {
+		if stretches > lateAtOnce {
+			return nil
+		}
+		stretches += 1 + span.To.Sub(span.From)/storage.RollupStep(resolution)
 		ids = append(ids, id)
 		late = append(late, storage.Late{Host: storage.HostID(host), Span: span})
 		return nil
