@@ -82,7 +82,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent 4000, latency 200, broadcast 20)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10)")
@@ -203,20 +203,19 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000}
-	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
 	o.Duration = cmp.Or(o.Duration, durations[mode], 30*time.Second)
-	if mode == "query" {
-		o.Columns = cmp.Or(o.Columns, 10)
-	}
 	if mode == "soak" && o.Cores+o.Disks+o.Networks == 0 {
 		o.Cores, o.Disks, o.Networks = 4, 2, 2
 	}
 	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
 	switch mode {
+	case "query":
+		o.Columns = cmp.Or(o.Columns, 10)
 	case "scrape":
 		o.Columns = cmp.Or(o.Columns, 20)
 	case "recent":
