@@ -6,15 +6,17 @@ import styles from "./StoragePage.module.css";
 
 const resolutions: Record<string, string> = { raw: "samples", "1m": "minutes", "1h": "hours", "1d": "days" };
 
-function time(text: string | undefined): string {
-  return text === undefined ? "–" : formatDateTime(Date.parse(text) / 1000).slice(0, 16);
+function time(text: string): string {
+  return formatDateTime(Date.parse(text) / 1000).slice(0, 16);
 }
 
 /** What each table of samples and rollups takes, the largest first. */
 export function RelationTable({ relations }: { relations: readonly RelationUsageJson[] }) {
-  const most = Math.max(1, ...relations.map((one) => orZero(one.bytes)));
+  const filled = relations.filter((one) => one.oldest);
+  const most = Math.max(1, ...filled.map((one) => orZero(one.bytes)));
+  const empty = relations.length - filled.length;
   return (
-    <Panel title="Samples and rollups" count={relations.length}>
+    <Panel title="Samples and rollups" count={filled.length}>
       <div className={styles.scroll}>
         <table className={styles.table}>
           <thead>
@@ -34,7 +36,7 @@ export function RelationTable({ relations }: { relations: readonly RelationUsage
             </tr>
           </thead>
           <tbody>
-            {relations.map((one) => (
+            {filled.map((one) => (
               <tr key={`${one.family} ${one.resolution}`}>
                 <th scope="row">
                   {one.family} <span className={styles.resolution}>{resolutions[one.resolution ?? ""] ?? one.resolution}</span>
@@ -44,13 +46,14 @@ export function RelationTable({ relations }: { relations: readonly RelationUsage
                   <span className={styles.bar} style={{ inlineSize: `${(orZero(one.bytes) / most) * 100}%` }} />
                 </td>
                 <td className={styles.number}>{orZero(one.growthBytesPerDay) > 0 ? formatBytes(orZero(one.growthBytesPerDay)) : "–"}</td>
-                <td className={styles.when}>{time(one.oldest)}</td>
+                <td className={styles.when}>{time(one.oldest ?? "")}</td>
                 <td className={styles.when}>{orZero(one.retentionSeconds) > 0 ? formatDuration(orZero(one.retentionSeconds)) : "for ever"}</td>
               </tr>
             ))}
           </tbody>
         </table>
       </div>
+      {empty > 0 ? <p className={styles.rest}>{empty} more have nothing in them yet.</p> : null}
     </Panel>
   );
 }
