@@ -85,7 +85,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
-	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10)")
+	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10, socket and scrape 20)")
 	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it; soak 4)")
 	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
@@ -216,7 +216,7 @@ func (s *settings) optionsOf(mode string) bench.Options {
 	switch mode {
 	case "query":
 		o.Columns = cmp.Or(o.Columns, 10)
-	case "scrape":
+	case "socket", "scrape": // as the rows that the figures of raw COPY were taken with
 		o.Columns = cmp.Or(o.Columns, 20)
 	case "recent":
 		o.Ticks = int(time.Hour / o.Interval)
