@@ -48,7 +48,9 @@ func TestNinetyDays(t *testing.T) {
 				batch := &storage.Batch{Host: host.ID, Epoch: 1, Prev: uint64(n), Seq: uint64(n) + 1, ReceivedAt: now, Rows: storagetest.Rows(host.ID, now, samples...)}
 				_, err := store.Append(t.Context(), []*storage.Batch{batch})
 				require.NoError(t, err)
-				require.NoError(t, store.RollUp(t.Context()))
+				if n%3 == 2 { // a server does each minute
+					require.NoError(t, store.RollUp(t.Context()))
+				}
 			}
 
 			// Samples are there for seven days, and for as much before as the chunk that the seventh day is in.
