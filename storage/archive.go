@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +16,8 @@ var ErrImportedElsewhere = errors.New("another import is at the same file")
 // Archive is what export and import need of a store, beside Store. Both drivers' stores have it. Rows go in and out as they are
 // stored, in the order of a table's columns.
 type Archive interface {
-	// ArchivedHosts returns the hosts, by id: all, or those that are named.
-	ArchivedHosts(ctx context.Context, only []HostID) ([]ArchivedHost, error)
+	// ArchivedHosts returns every host, by id.
+	ArchivedHosts(ctx context.Context) ([]ArchivedHost, error)
 	// Extent is from the oldest row of the hosts to just after the newest; zero where there is none.
 	Extent(ctx context.Context, table Table, hosts []HostID) (Span, error)
 	// ReadRows yields the rows of hosts in a span, in order of host, time and labels. A row is valid until yield returns, whose
@@ -306,16 +305,13 @@ func NewRow(columns []TableColumn) (row []Cell, targets []any) {
 	return row, targets
 }
 
-// AttachCursors reads rows of host_id, epoch, seq and checksum, and gives those hosts that are wanted their cursors. Without any
-// that are named, all are wanted.
-func AttachCursors(rows ResultRows, hosts []Host, only []HostID) ([]ArchivedHost, error) {
-	var archived []ArchivedHost
-	place := map[HostID]int{}
-	for _, host := range hosts {
-		if len(only) == 0 || slices.Contains(only, host.ID) {
-			place[host.ID] = len(archived)
-			archived = append(archived, ArchivedHost{Host: host, Cursors: map[uint64]Cursor{}})
-		}
+// AttachCursors reads rows of host_id, epoch, seq and checksum, and gives each host its cursors.
+func AttachCursors(rows ResultRows, hosts []Host) ([]ArchivedHost, error) {
+	archived := make([]ArchivedHost, len(hosts))
+	place := make(map[HostID]int, len(hosts))
+	for i, host := range hosts {
+		place[host.ID] = i
+		archived[i] = ArchivedHost{Host: host, Cursors: map[uint64]Cursor{}}
 	}
 	for rows.Next() {
 		var (
@@ -325,7 +321,7 @@ func AttachCursors(rows ResultRows, hosts []Host, only []HostID) ([]ArchivedHost
 		if err := rows.Scan(&id, &epoch, &seq, &checksum); err != nil {
 			return nil, fmt.Errorf("scan a cursor: %w", err)
 		}
-		if i, wanted := place[id]; wanted {
+		if i, known := place[id]; known {
 			archived[i].Cursors[uint64(epoch)] = Cursor{Seq: uint64(seq), Checksum: uint32(checksum)}
 		}
 	}

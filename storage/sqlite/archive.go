@@ -17,7 +17,7 @@ import (
 var _ storage.Archive = (*Store)(nil)
 
 // ArchivedHosts implements storage.Archive.
-func (s *Store) ArchivedHosts(ctx context.Context, only []storage.HostID) ([]storage.ArchivedHost, error) {
+func (s *Store) ArchivedHosts(ctx context.Context) ([]storage.ArchivedHost, error) {
 	hosts, err := s.Hosts(ctx)
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (s *Store) ArchivedHosts(ctx context.Context, only []storage.HostID) ([]sto
 		return nil, fmt.Errorf("list cursors: %w", classify(err))
 	}
 	defer rows.Close()
-	archived, err := storage.AttachCursors(rows, hosts, only)
+	archived, err := storage.AttachCursors(rows, hosts)
 	return archived, classify(err)
 }
 
