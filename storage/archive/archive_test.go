@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -46,8 +47,12 @@ func openTimescale(t *testing.T, options storage.Options) database {
 
 // onBoth runs a test with each database as the one that is moved to.
 func onBoth(t *testing.T, run func(t *testing.T, open opener)) {
-	t.Run("SQLite", func(t *testing.T) { run(t, openSQLite) })
-	t.Run("TimescaleDB", func(t *testing.T) { run(t, openTimescale) })
+	for name, open := range map[string]opener{"SQLite": openSQLite, "TimescaleDB": openTimescale} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, open)
+		})
+	}
 }
 
 // now is the clock of the tests, and begin the day of the first sample: most are older than samples are kept.
@@ -80,26 +85,61 @@ func sampleAt(at time.Time, n int) *gohubv1.Sample {
 }
 
 // fill stores samples of two hosts from begin to now, and rolls them up. Those of the second begin later.
-func fill(t *testing.T, store database) {
-	t.Helper()
+func fill(ctx context.Context, store database) error {
 	for h, agent := range agents {
 		facts := &gohubv1.HostFacts{Hostname: "web", Os: "linux", Labels: map[string]string{"site": "ams"}}
-		host, _ := storagetest.Register(t, store, storage.Registration{AgentID: agent, Epoch: 7, Facts: facts, At: begin.Add(time.Duration(h) * time.Hour)})
-		require.NoError(t, store.SetHostLabels(t.Context(), host.ID, map[string]string{"role": "db"}))
+		registration := storage.Registration{AgentID: agent, Epoch: 7, Facts: facts, At: begin.Add(time.Duration(h) * time.Hour)}
+		registered, err := store.Register(ctx, []storage.Registration{registration})
+		if err != nil {
+			return err
+		}
+		host := registered[0].Host.ID
+		if err := store.SetHostLabels(ctx, host, map[string]string{"role": "db"}); err != nil {
+			return err
+		}
 		for day, seq := 0, uint64(0); day <= 10; day++ {
 			var samples []*gohubv1.Sample
 			from := begin.AddDate(0, 0, day)
 			for at := from.Add(time.Duration(h) * time.Hour); at.Before(from.AddDate(0, 0, 1)) && at.Before(now); at = at.Add(every) {
 				samples = append(samples, sampleAt(at, int(at.Sub(begin)/every)+h))
 			}
-			batch := &storage.Batch{Host: host.ID, Epoch: 7, Prev: seq, Seq: seq + 1, Checksum: 5, ReceivedAt: now, Rows: storagetest.Rows(host.ID, from, samples...)}
-			outcomes, err := store.Append(t.Context(), []*storage.Batch{batch})
-			require.NoError(t, err)
-			require.Equal(t, []storage.Outcome{storage.Stored}, outcomes)
+			batch := &storage.Batch{Host: host, Epoch: 7, Prev: seq, Seq: seq + 1, Checksum: 5, ReceivedAt: now, Rows: storagetest.Rows(host, from, samples...)}
+			if outcomes, err := store.Append(ctx, []*storage.Batch{batch}); err != nil || outcomes[0] != storage.Stored {
+				return fmt.Errorf("append: %v: %w", outcomes, err)
+			}
 			seq++
 		}
 	}
-	require.NoError(t, store.RollUp(t.Context()))
+	return store.RollUp(ctx)
+}
+
+// filled is a database as fill leaves it, and exported an export of all of it. Tests read both, and change neither.
+var (
+	filled   database
+	exported string
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	directory, err := os.MkdirTemp("", "gohub-archive-*")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(directory)
+	store, err := sqlite.Open(filepath.Join(directory, "data"), options())
+	if err != nil {
+		panic(err)
+	}
+	defer store.Close()
+	filled, exported = store, filepath.Join(directory, "export")
+	if err := fill(context.Background(), filled); err != nil {
+		panic(err)
+	}
+	if _, err := Export(context.Background(), filled, all(exported)); err != nil {
+		panic(err)
+	}
+	return m.Run()
 }
 
 // exportAll exports everything into a new directory.
@@ -190,8 +230,8 @@ func answers(t *testing.T, store database) (all [][]storage.Series) {
 }
 
 func TestMoveToAnotherDatabaseAndBack(t *testing.T) {
-	source := openSQLite(t, options())
-	fill(t, source)
+	t.Parallel() // most of the time is waiting for disks
+	source := filled
 	want := content(t, source)
 	require.Equal(t, 3*len(want["core_samples"]), len(want["network_samples"]), "there are NULLs")
 	require.Equal(t, begin.UnixMicro(), want["host_samples_1m"][0][storage.TimeColumn].Int)
@@ -199,7 +239,7 @@ func TestMoveToAnotherDatabaseAndBack(t *testing.T) {
 
 	between := openTimescale(t, options())
 	storagetest.Register(t, between, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: &gohubv1.HostFacts{}, At: begin}) // ids differ
-	_, err := Import(t.Context(), between, exportAll(t, source), nil)
+	_, err := Import(t.Context(), between, exported, nil)
 	require.NoError(t, err)
 	requireSame(t, want, content(t, between))
 	require.Equal(t, answers(t, source), answers(t, between))
@@ -247,9 +287,9 @@ func interrupted(t *testing.T, steps int, run func(ctx context.Context, progress
 }
 
 func TestInterruptedExportAndImportGoOn(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	onBoth(t, func(t *testing.T, open opener) {
-		source := openSQLite(t, options())
-		fill(t, source)
+		source := filled
 		directory := filepath.Join(t.TempDir(), "export")
 		require.Greater(t, interrupted(t, 9, func(ctx context.Context, progress func(Progress)) error {
 			options := all(directory)
@@ -267,14 +307,13 @@ func TestInterruptedExportAndImportGoOn(t *testing.T) {
 }
 
 func TestImportTwiceStoresOnce(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	onBoth(t, func(t *testing.T, open opener) {
-		source, target := openSQLite(t, options()), open(t, options())
-		fill(t, source)
-		directory := exportAll(t, source)
-		first, err := Import(t.Context(), target, directory, nil)
+		source, target := filled, open(t, options())
+		first, err := Import(t.Context(), target, exported, nil)
 		require.NoError(t, err)
 		require.Positive(t, first.Stored)
-		again, err := Import(t.Context(), target, directory, nil)
+		again, err := Import(t.Context(), target, exported, nil)
 		require.NoError(t, err)
 		require.Zero(t, again.ImportCounts)
 		require.Zero(t, again.Files)
@@ -293,9 +332,9 @@ func TestImportTwiceStoresOnce(t *testing.T) {
 
 // TestImportBehindWhatIsRolledUp imports a host's past into a database that has its present already.
 func TestImportBehindWhatIsRolledUp(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	onBoth(t, func(t *testing.T, open opener) {
-		source, target := openSQLite(t, options()), open(t, options())
-		fill(t, source)
+		source, target := filled, open(t, options())
 		want := content(t, source)
 		past := all(filepath.Join(t.TempDir(), "past"))
 		past.To = begin.Add(9*24*time.Hour + 3*time.Hour + 21*time.Minute)
@@ -318,9 +357,9 @@ func TestImportBehindWhatIsRolledUp(t *testing.T) {
 
 // TestCoarserRollupsAreMadeOfImportedOnes imports minutes only.
 func TestCoarserRollupsAreMadeOfImportedOnes(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	onBoth(t, func(t *testing.T, open opener) {
-		source, target := openSQLite(t, options()), open(t, options())
-		fill(t, source)
+		source, target := filled, open(t, options())
 		minutes := all(filepath.Join(t.TempDir(), "minutes"))
 		minutes.Resolutions = []storage.Resolution{storage.Minute}
 		_, err := Export(t.Context(), source, minutes)
@@ -336,27 +375,25 @@ func TestCoarserRollupsAreMadeOfImportedOnes(t *testing.T) {
 }
 
 func TestSamplesThatAreNotKeptAreLeftOut(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	source := openSQLite(t, storage.Options{Idle: true, Now: options().Now, Retention: storage.Retention{Day: 10 * 365 * 24 * time.Hour}})
-	fill(t, source)
+	require.NoError(t, fill(t.Context(), source))
 	target := openSQLite(t, options())
 	done, err := Import(t.Context(), target, exportAll(t, source), nil)
 	require.NoError(t, err)
 	require.Positive(t, done.Expired)
-	defaults := openSQLite(t, options())
-	fill(t, defaults)
-	requireSame(t, content(t, defaults), content(t, target))
+	requireSame(t, content(t, filled), content(t, target))
 }
 
 func TestDamagedFileIsNamedAndNothingIsImported(t *testing.T) {
-	source := openSQLite(t, options())
-	fill(t, source)
-	directory := exportAll(t, source)
+	t.Parallel() // most of the time is waiting for disks
+	directory := exportAll(t, filled)
 	path := filepath.Join(directory, "host_samples_1h", "2026-03.parquet")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	for _, c := range []struct {
 		name  string
-		break_ func() error
+		spoil func() error
 	}{
 		{"a byte flipped", func() error {
 			damaged := append([]byte(nil), content...)
@@ -367,7 +404,7 @@ func TestDamagedFileIsNamedAndNothingIsImported(t *testing.T) {
 		{"missing", func() error { return os.Remove(path) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			require.NoError(t, c.break_())
+			require.NoError(t, c.spoil())
 			target := openSQLite(t, options())
 			_, err := Import(t.Context(), target, directory, nil)
 			require.ErrorIs(t, err, ErrDamaged)
@@ -380,8 +417,8 @@ func TestDamagedFileIsNamedAndNothingIsImported(t *testing.T) {
 }
 
 func TestUnfinishedOrOtherExportIsRefused(t *testing.T) {
-	source := openSQLite(t, options())
-	fill(t, source)
+	t.Parallel() // most of the time is waiting for disks
+	source := filled
 	directory := filepath.Join(t.TempDir(), "export")
 	ctx, cancel := context.WithCancel(t.Context())
 	started := all(directory)
@@ -401,8 +438,8 @@ func TestUnfinishedOrOtherExportIsRefused(t *testing.T) {
 }
 
 func TestExportOfChosenHostsAndTimes(t *testing.T) {
-	source := openSQLite(t, options())
-	fill(t, source)
+	t.Parallel() // most of the time is waiting for disks
+	source := filled
 	chosen := all(filepath.Join(t.TempDir(), "export"))
 	chosen.From, chosen.To = begin.AddDate(0, 0, 8), begin.AddDate(0, 0, 9)
 	chosen.Select = func(hosts []storage.ArchivedHost) ([]storage.ArchivedHost, error) { return hosts[1:], nil }
@@ -422,6 +459,7 @@ func TestExportOfChosenHostsAndTimes(t *testing.T) {
 
 // TestTwoImportsOfOneFile has one go on while the other is at it.
 func TestTwoImportsOfOneFile(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
 	onBoth(t, func(t *testing.T, open opener) {
 		target := open(t, options())
 		part := storage.ImportPart{Digest: "d", Name: "n", Table: storage.Table{Family: catalogue.Host()}, To: 5}
