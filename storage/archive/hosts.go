@@ -45,8 +45,16 @@ func hostRow(host storage.ArchivedHost) ([]storage.Cell, error) {
 	for epoch, cursor := range host.Cursors {
 		cursors = append(cursors, cursorJSON{epoch, cursor.Seq, cursor.Checksum})
 	}
+	ours := host.Labels
+	if ours == nil {
+		ours = map[string]string{}
+	}
+	merged := label.Merge(host.Facts.GetLabels(), ours)
+	if merged == nil {
+		merged = ours
+	}
 	var texts [3]string
-	for i, value := range []any{label.Merge(host.Facts.GetLabels(), host.Labels), host.Labels, cursors} {
+	for i, value := range []any{merged, ours, cursors} {
 		encoded, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encode host %d: %w", host.ID, err)
