@@ -177,3 +177,12 @@ func (s selection) groups(by []string) (numbers []int32, values []map[string]str
 	}
 	return numbers, values, nil
 }
+
+// Select returns those of the hosts that a selector picks, as a range query does.
+func Select(text string, hosts []*gohubv1.Host) ([]*gohubv1.Host, error) {
+	wanted, err := parseSelector(text)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(hosts), func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host)) }), nil
+}

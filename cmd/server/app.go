@@ -88,7 +88,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	if app.store, err = openStore(ctx, config, log); err != nil {
+	if app.store, err = openDatabase(ctx, config, storage.Options{Logger: log}); err != nil {
 		return nil, err
 	}
 	app.closers = append(app.closers, app.store.Close)
@@ -218,12 +218,18 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 	return grpc.NewServer(append(options, grpc.Creds(ingest.Credentials(transport)))...)
 }
 
-func openStore(ctx context.Context, config Config, log *slog.Logger) (storage.Store, error) {
-	retention, err := config.retention()
-	if err != nil {
+// database is a store with what export and import need.
+type database interface {
+	storage.Store
+	storage.Archive
+}
+
+// openDatabase opens the one that is configured, with its retention.
+func openDatabase(ctx context.Context, config Config, options storage.Options) (database, error) {
+	var err error
+	if options.Retention, err = config.retention(); err != nil {
 		return nil, err
 	}
-	options := storage.Options{Retention: retention, Logger: log}
 	if config.DatabaseURL == "" {
 		return sqlite.Open(config.DataDir, options)
 	}

@@ -27,6 +27,9 @@ Usage:
   gohub-server healthcheck [flags] exit 0 if the server with these settings answers
   gohub-server hash-password       read a password from standard input, print its hash
   gohub-server sql-user NAME       make a database role that may read the views for analysts (--password-file, --drop)
+  gohub-server export --dir DIR    write hosts and samples into Parquet files (--from, --to, --selector, --resolution)
+  gohub-server import DIR          store what an export wrote
+  gohub-server backup FILE         copy the SQLite database while the server runs
   gohub-server version             print the version
 `
 
@@ -48,10 +51,19 @@ func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 		return nil
 	case "hash-password":
 		return hashPassword(stdin, stdout)
-	case "sql-user":
+	case "sql-user", "export", "import", "backup":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		return sqlUser(ctx, args, environ, stdout)
+		switch command {
+		case "export":
+			return exportData(ctx, args, environ, stdout, os.Stderr)
+		case "import":
+			return importData(ctx, args, environ, stdout, os.Stderr)
+		case "backup":
+			return backUp(ctx, args, environ, stdout)
+		default:
+			return sqlUser(ctx, args, environ, stdout)
+		}
 	case "serve", "healthcheck":
 	case "help":
 		args = []string{"--help"}

@@ -17,28 +17,19 @@ import (
 // sqlUser makes or drops a database role for an analyst. Its settings are those of the server: the environment and the
 // configuration file.
 func sqlUser(ctx context.Context, args, environ []string, stdout io.Writer) error {
-	flags := pflag.NewFlagSet("gohub-server sql-user", pflag.ContinueOnError)
-	flags.SetOutput(stdout)
-	passwordFile := flags.String("password-file", "", "file that holds the password; without it one is generated")
-	drop := flags.Bool("drop", false, "drop the role")
-	file := flags.String("config", "", "configuration file (YAML)")
-	if err := flags.Parse(args); errors.Is(err, pflag.ErrHelp) {
+	c := newCommand("sql-user", stdout)
+	passwordFile := c.flags.String("password-file", "", "file that holds the password; without it one is generated")
+	drop := c.flags.Bool("drop", false, "drop the role")
+	config, err := c.parse(args, environ, stdout)
+	if errors.Is(err, pflag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if flags.NArg() != 1 {
+	if c.flags.NArg() != 1 {
 		return errors.New("sql-user takes the name of one role: gohub-server sql-user NAME")
 	}
-	name := flags.Arg(0)
-	var settings []string
-	if *file != "" {
-		settings = []string{"--config", *file}
-	}
-	config, err := loadConfig(settings, environ, stdout)
-	if err != nil {
-		return err
-	}
+	name := c.flags.Arg(0)
 	if config.DatabaseURL == "" {
 		return errors.New("SQLite has no roles: sql-user needs a TimescaleDB, named by GOHUB_DATABASE_URL; of SQLite, give analysts a copy of the file")
 	}

@@ -153,15 +153,37 @@ func (s *Store) advance(ctx context.Context, r storage.Resolution, target time.T
 		}
 		var rows int64
 		err = s.inTx(ctx, func(tx *sql.Tx) (err error) {
-			if rows, err = rollUp(ctx, tx, r, next, nil); err != nil {
+			// Another process with the same file, as an import, may have done this span meanwhile.
+			result, err := tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1 AND until IN (0, $3)", r, next.To.UnixMilli(), next.From.UnixMilli())
+			if err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1", r, next.To.UnixMilli())
+			moved, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			if moved == 0 {
+				return tx.QueryRowContext(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&next.To})
+			}
+			rows, err = rollUp(ctx, tx, r, next, nil)
 			return err
 		})
 		until, span = next.To, storage.NextRollupStep(r, span, rows)
 	}
 	return until, err
+}
+
+// scanMillis reads Unix milliseconds into a time.
+type scanMillis struct{ time *time.Time }
+
+// Scan implements sql.Scanner.
+func (s scanMillis) Scan(value any) error {
+	millis, ok := value.(int64)
+	if !ok {
+		return fmt.Errorf("a time of the type %T", value)
+	}
+	*s.time = time.UnixMilli(millis).UTC()
+	return nil
 }
 
 // rollUp makes the buckets of a span, of all hosts or of some, and returns how many rows they have.

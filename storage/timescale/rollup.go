@@ -96,21 +96,31 @@ func makeRollup(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, r st
 // RollUp rolls up all that can be by now, makes anew what came late, and drops what retention does not keep. One server does so
 // at a time: where another is at it, there is nothing to do. What is interrupted goes on the next time: every step is a
 // transaction that moves the progress with the rows.
-func (s *Store) RollUp(ctx context.Context) error {
+func (s *Store) RollUp(ctx context.Context) error { return s.rollUp(ctx, false) }
+
+// rollUp is RollUp, or Settle.
+func (s *Store) rollUp(ctx context.Context, settle bool) error {
 	connection, err := s.reads.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("roll up: %w", classify(err))
 	}
 	defer connection.Release()
-	var alone bool
-	if err := connection.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", locks, lockRollUp).Scan(&alone); err != nil {
+	alone := settle
+	if settle {
+		_, err = connection.Exec(ctx, "SELECT set_config('statement_timeout', '0', false), pg_advisory_lock($1, $2)", locks, lockRollUp)
+	} else {
+		err = connection.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", locks, lockRollUp).Scan(&alone)
+	}
+	if err != nil {
 		return fmt.Errorf("roll up: %w", classify(err))
 	}
 	if !alone {
 		return nil
 	}
 	roller := &roller{connection: connection.Conn(), retention: s.options.Retention, now: s.options.Now().UTC()}
-	err = roller.all(ctx)
+	if err = roller.all(ctx); err == nil && settle {
+		err = roller.settle(ctx)
+	}
 	// The lock is the session's. Where it can not be given back the session is broken, and must end.
 	if _, failure := connection.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1, $2)", locks, lockRollUp); failure != nil {
 		err = errors.Join(err, failure, connection.Conn().Close(context.WithoutCancel(ctx)))
@@ -145,6 +155,18 @@ func (r *roller) all(ctx context.Context) error {
 		}
 	}
 	return r.drop(ctx)
+}
+
+// settle has those resolutions that were never made, for want of samples, count as made up to where they would be.
+func (r *roller) settle(ctx context.Context) error {
+	for _, resolution := range storage.Resolutions[1:] {
+		_, err := r.connection.Exec(ctx, "UPDATE rollup_progress SET until = $2, claimed = greatest(claimed, $2) WHERE resolution = $1 AND NOT isfinite(until)",
+			resolution, r.until[resolution])
+		if err != nil {
+			return fmt.Errorf("settle %s: %w", resolution, err)
+		}
+	}
+	return nil
 }
 
 // advance rolls up what is complete at the finer resolution.
