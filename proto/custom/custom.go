@@ -205,3 +205,20 @@ func clip(text string) string {
 	}
 	return text
 }
+
+// ownPrefixes begin the names of what the agent tells of custom metrics itself. Programs may not use names that begin with
+// Reserved, among which they are.
+var ownPrefixes = []string{"gohub_textfile_", "gohub_custom_"}
+
+// Reserved begins names that no program may use.
+const Reserved = "gohub_"
+
+// Own tells whether a name is one that the agent itself uses.
+func Own(name string) bool {
+	for _, prefix := range ownPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
