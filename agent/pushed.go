@@ -97,6 +97,8 @@ func (p *pushedSeries) fresh() []customSeries {
 	for _, value := range p.byKey {
 		all = append(all, value.customSeries)
 	}
-	slices.SortFunc(all, func(a, b customSeries) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.labels, b.labels)) })
+	slices.SortFunc(all, func(a, b customSeries) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.labels, b.labels))
+	})
 	return all
 }
