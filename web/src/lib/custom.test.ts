@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { customSeriesOf, labelText, parseLabels, unitOfName } from "@/lib/custom";
+import { customSeriesOf, formatCustom, labelText, parseLabels, unitOfName } from "@/lib/custom";
 
 describe("parseLabels", () => {
   it("reads what the agent writes", () => {
@@ -41,5 +41,14 @@ describe("unitOfName", () => {
     expect(unitOfName("heap_bytes")).toBe("UNIT_BYTES");
     expect(unitOfName("water_celsius")).toBe("UNIT_CELSIUS");
     expect(unitOfName("last_success_seconds")).toBe("UNIT_NONE");
+  });
+});
+
+describe("formatCustom", () => {
+  it("shows times as times", () => {
+    expect(formatCustom("last_success_seconds", 1_795_420_000)).toMatch(/2026/);
+    expect(formatCustom("age_seconds", 90)).toBe("90");
+    expect(formatCustom("heap_bytes", 2048)).toBe("2.00 KiB");
+    expect(formatCustom("queue", undefined)).toBe("–");
   });
 });

@@ -2,6 +2,7 @@
 // metric's name and the text of the series' labels; in queries and charts each is a metric of its own, custom:NAME.
 import type { UnitJson } from "@/gen/gohub/v1/metric_pb";
 import type { HostJson, InstanceJson } from "@/gen/gohub/v1/query_pb";
+import { formatDateTime, formatterOf } from "@/lib/format";
 import { instancesOf, instanceValue, label } from "@/lib/instances";
 
 export const CUSTOM_FAMILY = "custom";
@@ -47,4 +48,14 @@ export function unitOfName(name: string): UnitJson {
   if (name.endsWith("_bytes")) return "UNIT_BYTES";
   if (name.endsWith("_celsius")) return "UNIT_CELSIUS";
   return "UNIT_NONE";
+}
+
+// Seconds in this range are a time since 2001, not a length of decades.
+const OLDEST_TIME = 1e9;
+const NEWEST_TIME = 1e10;
+
+/** A value as its metric's name suggests. */
+export function formatCustom(name: string, value: number | undefined): string {
+  if (name.endsWith("_seconds") && value !== undefined && value >= OLDEST_TIME && value < NEWEST_TIME) return formatDateTime(value);
+  return formatterOf(unitOfName(name))(value);
 }

@@ -8,8 +8,7 @@ import { useLineLimit } from "@/components/host/charts/useLineLimit";
 import { useHostSeries } from "@/components/host/useHostSeries";
 import { Panel } from "@/components/ui/Panel";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
-import { customMetric, customSeriesOf, labelText, unitOfName, type CustomSeries } from "@/lib/custom";
-import { formatterOf } from "@/lib/format";
+import { customMetric, customSeriesOf, formatCustom, labelText, unitOfName, type CustomSeries } from "@/lib/custom";
 import { useSetParams } from "@/lib/useUrlState";
 import styles from "./CustomMetricsPanel.module.css";
 
@@ -87,7 +86,7 @@ function Row({ series, chosen, onChoose }: { series: CustomSeries; chosen: boole
         {labels}
       </td>
       <td className={styles.number} title={series.value?.toString()}>
-        {formatterOf(unitOfName(series.name))(series.value)}
+        {formatCustom(series.name, series.value)}
       </td>
     </tr>
   );
