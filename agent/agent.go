@@ -46,6 +46,8 @@ type Options struct {
 	Interval time.Duration
 	// Sampling says what is measured.
 	Sampling SamplerOptions
+	// CustomSocket is where a unix socket is made, to which programs send custom metrics; empty for none.
+	CustomSocket string
 	// Spool keeps the samples until the server has stored them. Run closes it. If it is nil, they are kept in memory.
 	Spool Spool
 	// BufferBytes bounds the samples that are kept in memory, if there is no Spool.
@@ -101,6 +103,9 @@ func New(o Options) (*Agent, error) {
 		spool = memory
 	}
 	o.Sampling.Logger = o.Logger
+	if o.CustomSocket != "" {
+		o.Sampling.pushed = newPushedSeries(o.clock.Now, pushedAge(o.Interval), customSeriesOf(o.Sampling))
+	}
 	a := &Agent{
 		options: o,
 		log:     o.Logger,
@@ -148,10 +153,18 @@ func (a *Agent) Stats() Stats {
 }
 
 // Run samples and streams until the context ends. Then it takes no more samples, goes on sending what is held for up to
-// DrainTimeout, and returns. It may be called once.
+// DrainTimeout, and returns. It fails at once if it can not make the socket for custom metrics. It may be called once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("agent starts", "agent_id", a.options.AgentID, "server", a.options.Server, "tls", a.options.TLS != nil,
 		"interval", a.options.Interval, "version", a.options.Version)
+
+	if a.options.CustomSocket != "" {
+		socket, err := listenCustom(a.options.CustomSocket, a.options.Sampling.pushed, socketPatience, a.log)
+		if err != nil {
+			return errors.Join(err, a.spool.Close())
+		}
+		defer socket.close()
+	}
 
 	streaming, stopStreaming := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopStreaming()

@@ -173,7 +173,11 @@ func TestRebootGivesNoRates(t *testing.T) {
 
 // Metrics of the catalogue that the fixture cannot give, each with the reason. A metric that is neither filled nor here
 // has no reading in the agent.
-var absentOnFixture = map[string]string{}
+var absentOnFixture = map[string]string{
+	"gohub.v1.CustomMetrics.name": programsTell, "gohub.v1.CustomMetrics.labels": programsTell, "gohub.v1.CustomMetrics.value": programsTell,
+}
+
+const programsTell = "programs tell it, see custom_test.go"
 
 func TestEveryCatalogueMetricHasAReading(t *testing.T) {
 	sample := fixtureSample(t).ProtoReflect()

@@ -68,10 +68,18 @@ type SamplerOptions struct {
 	// TopProcesses is how many processes are reported by CPU, and as many again by memory. 0 reports none.
 	TopProcesses int
 
+	// TextfileDir is a directory of *.prom files in Prometheus' text format, whose series are reported; empty for none.
+	TextfileDir string
+
+	// CustomSeries is how many series of custom metrics are reported at most, up to MaxCustomSeries; 0 is DefaultCustomSeries.
+	CustomSeries int
+
 	// Logger takes what goes wrong; nil means slog.Default().
 	Logger *slog.Logger
 
 	now func() time.Time
+	// pushed has the series that come over the socket, nil without one.
+	pushed *pushedSeries
 }
 
 // Sampler measures the machine. It is not safe for concurrent use: one goroutine owns it.
@@ -106,6 +114,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 			newConnectionCollector(m),
 			newSensorCollector(m),
 			newProcessCollector(m, o.TopProcesses),
+			newCustomCollector(m, o),
 		},
 		context: withRoots(context.Background(), m),
 		now:     m.now,

@@ -195,7 +195,7 @@ func BenchmarkScrape(b *testing.B) {
 	}
 	change(hosts)
 	e := NewExposition(state, ExpositionOptions{})
-	require.NoError(b, e.write(io.Discard, false))
+	require.NoError(b, e.write(io.Discard, false, nil))
 	for _, bench := range []struct {
 		name    string
 		changed int
@@ -208,7 +208,7 @@ func BenchmarkScrape(b *testing.B) {
 				change(bench.changed)
 				size = 0
 				b.StartTimer()
-				require.NoError(b, e.write(&size, false))
+				require.NoError(b, e.write(&size, false, nil))
 			}
 			b.SetBytes(int64(size))
 		})
@@ -257,7 +257,7 @@ func BenchmarkMemoryOfHosts(b *testing.B) {
 		known := heap()
 		b.ReportMetric((known-empty)/hosts, "B/host")
 		e := NewExposition(state, ExpositionOptions{})
-		require.NoError(b, e.write(io.Discard, false))
+		require.NoError(b, e.write(io.Discard, false, nil))
 		b.ReportMetric((heap()-known)/hosts, "text-B/host")
 		runtime.KeepAlive(state)
 		runtime.KeepAlive(e)

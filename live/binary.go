@@ -63,9 +63,12 @@ func appendSchema(buf []byte, shape *shape) []byte {
 				continue
 			}
 			buf = appendText(buf, metric.Name)
-			kind := byte(0)
-			if metric.Type != catalogue.Float {
-				kind = 1
+			kind := byte(1)
+			switch metric.Type {
+			case catalogue.Float:
+				kind = 0
+			case catalogue.Double:
+				kind = 2
 			}
 			buf = append(buf, kind)
 		}
@@ -135,6 +138,8 @@ func (b *block) appendBinary(buf []byte, shape *shape) []byte {
 			case !shape.has(b.family, i) || value == missing:
 			case metric.Type == catalogue.Float:
 				buf = binary.LittleEndian.AppendUint32(buf, uint32(value))
+			case metric.Type == catalogue.Double:
+				buf = binary.LittleEndian.AppendUint64(buf, value)
 			default:
 				buf = binary.AppendUvarint(buf, value)
 			}

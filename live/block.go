@@ -16,7 +16,7 @@ const missing = math.MaxUint64
 // layout says where the metrics of a family are in a row of words.
 type layout struct {
 	family *catalogue.Family
-	// at is a metric's first word. A float or a small count has one, a large count two, the lower half first.
+	// at is a metric's first word. A float or a small count has one, a double or a large count two, the lower half first.
 	at    []int
 	width int
 }
@@ -28,13 +28,17 @@ var layouts = func() []layout {
 		for _, metric := range family.Metrics {
 			all[i].at = append(all[i].at, all[i].width)
 			all[i].width++
-			if metric.Type == catalogue.Uint64 {
+			if isWide(metric) {
 				all[i].width++
 			}
 		}
 	}
 	return all
 }()
+
+func isWide(metric *catalogue.Metric) bool {
+	return metric.Type == catalogue.Uint64 || metric.Type == catalogue.Double
+}
 
 // block is the newest values of one family of a host: a flat table with a row an instance. Most of it is words without
 // pointers, which cost the garbage collector nothing: a host has some hundred values.
@@ -63,7 +67,7 @@ func (b *block) label(row, i int) string {
 func (b *block) bits(row, metric int) uint64 {
 	at := row*b.width + b.at[metric]
 	low := b.words[at]
-	if b.family.Metrics[metric].Type == catalogue.Uint64 {
+	if isWide(b.family.Metrics[metric]) {
 		return uint64(b.words[at+1])<<32 | uint64(low)
 	}
 	if low == math.MaxUint32 {
@@ -75,7 +79,7 @@ func (b *block) bits(row, metric int) uint64 {
 func (b *block) setBits(row, metric int, bits uint64) {
 	at := row*b.width + b.at[metric]
 	b.words[at] = uint32(bits)
-	if b.family.Metrics[metric].Type == catalogue.Uint64 {
+	if isWide(b.family.Metrics[metric]) {
 		b.words[at+1] = uint32(bits >> 32)
 	}
 }
@@ -89,6 +93,8 @@ func (b *block) value(row, metric int) (float64, bool) {
 		return 0, false
 	case b.family.Metrics[metric].Type == catalogue.Float:
 		return catalogue.Round(float64(math.Float32frombits(uint32(bits)))), true
+	case b.family.Metrics[metric].Type == catalogue.Double:
+		return math.Float64frombits(bits), true
 	default:
 		return float64(bits), true
 	}
@@ -247,7 +253,7 @@ func (b *block) take(row int, from catalogue.Row) {
 		}
 		present >>= 1
 		switch b.family.Metrics[i].Type {
-		case catalogue.Uint64:
+		case catalogue.Uint64, catalogue.Double: // of a double, ingest has taken only what is finite
 			words[at], words[at+1] = uint32(bits), uint32(bits>>32)
 			at += 2
 			continue

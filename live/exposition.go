@@ -126,11 +126,12 @@ type ExpositionOptions struct {
 }
 
 // NewExposition returns the exposition of every host: a gauge or a counter for each metric of the catalogue that has a
-// Prometheus name, with the labels host (the host's name), host_id and those of its family. Two hosts may have one name.
+// Prometheus name, with the labels host (the host's name), host_id and those of its family, and then the custom series with
+// names of their own. Two hosts may have one name.
 func NewExposition(state *State, o ExpositionOptions) *Exposition {
 	e := &Exposition{state: state, woken: make(chan struct{}, 1)}
 	for _, family := range families {
-		if family.Ephemeral {
+		if family.Ephemeral || family == catalogue.Custom() {
 			continue
 		}
 		t := &table{family: family, sets: []labelSet{ownLabels(family)}}

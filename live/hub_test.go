@@ -61,7 +61,7 @@ func TestHostTopicHasEverythingOfOneHost(t *testing.T) {
 		c.idle()
 		r.state.Observe(2, flat(fullSample(time.Now())), time.Now())
 		r.tick()
-		require.Len(t, c.delta(1, 2)[0].Latest.Instances, 8)
+		require.Len(t, c.delta(1, 2)[0].Latest.Instances, 12)
 	})
 }
 

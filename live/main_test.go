@@ -107,6 +107,11 @@ func fullSample(at time.Time) *gohubv1.Sample {
 			ReceiveBytesTotal: proto.Uint64(5 << 40), TransmitBytesTotal: proto.Uint64(7 << 40),
 		}},
 		Sensors: []*gohubv1.SensorMetrics{{Sensor: "coretemp_package_id_0", TemperatureCelsius: proto.Float32(54.5)}},
+		Customs: []*gohubv1.CustomMetrics{
+			{Name: "backup_age_seconds", Value: proto.Float64(86400.125)},
+			{Name: "queue_length", Labels: `{queue="a\"\\\n"}`, Value: proto.Float64(-1e-7)}, {Name: "queue_length", Labels: `{host="x",queue="b"}`, Value: proto.Float64(12345678901)},
+			{Name: "queue_length", Labels: `{queue="none"}`},
+		},
 		Processes: []*gohubv1.ProcessMetrics{
 			{Pid: "1", Name: "init", Username: "root", CpuPercent: proto.Float32(0.2), ResidentBytes: proto.Uint64(12 << 20)},
 		},

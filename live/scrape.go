@@ -34,9 +34,10 @@ func (e *Exposition) MetricsHandler(own prometheus.Gatherer, log *slog.Logger) h
 		}
 		format := negotiateFormat(r.Header)
 		var first []byte
+		var names []string
 		if own != nil {
 			var err error
-			if first, err = encodeOwn(own, format); err != nil {
+			if first, names, err = encodeOwn(own, format); err != nil {
 				log.Error("scrape refused", "error", err)
 				http.Error(w, "the server's own metrics can not be told", http.StatusInternalServerError)
 				return
@@ -47,7 +48,7 @@ func (e *Exposition) MetricsHandler(own prometheus.Gatherer, log *slog.Logger) h
 		body, finish := compress(w, r.Header)
 		_, err := body.Write(first)
 		if err == nil {
-			err = e.write(body, format.FormatType() == expfmt.TypeOpenMetrics)
+			err = e.write(body, format.FormatType() == expfmt.TypeOpenMetrics, names)
 		}
 		if finishErr := finish(); err == nil {
 			err = finishErr
@@ -58,20 +59,23 @@ func (e *Exposition) MetricsHandler(own prometheus.Gatherer, log *slog.Logger) h
 	})
 }
 
-// encodeOwn encodes without the end that OpenMetrics has.
-func encodeOwn(own prometheus.Gatherer, format expfmt.Format) ([]byte, error) {
+// encodeOwn encodes without the end that OpenMetrics has. It returns the names of all metrics too.
+func encodeOwn(own prometheus.Gatherer, format expfmt.Format) (text []byte, names []string, err error) {
 	gathered, err := own.Gather()
 	if err != nil {
-		return nil, fmt.Errorf("gather the server's own metrics: %w", err)
+		return nil, nil, fmt.Errorf("gather the server's own metrics: %w", err)
 	}
 	var buffer strings.Builder
 	encoder := expfmt.NewEncoder(&buffer, format)
 	for _, family := range gathered {
+		for _, suffix := range []string{"", "_bucket", "_sum", "_count"} {
+			names = append(names, family.GetName()+suffix)
+		}
 		if err := encoder.Encode(family); err != nil {
-			return nil, fmt.Errorf("encode %s: %w", family.GetName(), err)
+			return nil, nil, fmt.Errorf("encode %s: %w", family.GetName(), err)
 		}
 	}
-	return []byte(buffer.String()), nil
+	return []byte(buffer.String()), names, nil
 }
 
 // negotiateFormat picks text or OpenMetrics by the rules of client_golang. We have no protobuf, so it is taken out of what
@@ -148,9 +152,9 @@ func negotiateEncoding(accept []string) string {
 // pieces are buffers for text on its way to a scraper.
 var pieces = sync.Pool{New: func() any { return new([]byte) }}
 
-// write brings the text up to date and writes all of it. What is locked is locked for a piece at a time: a slow scraper holds
+// write brings the text up to date and writes all of it, but for custom series with names of the server's own metrics. What is locked is locked for a piece at a time: a slow scraper holds
 // up nobody, but may get values of a sample that came while it read.
-func (e *Exposition) write(w io.Writer, openMetrics bool) error {
+func (e *Exposition) write(w io.Writer, openMetrics bool, own []string) error {
 	now := e.state.now()
 	e.mu.Lock()
 	e.scrapedAt = now
@@ -186,11 +190,14 @@ func (e *Exposition) write(w io.Writer, openMetrics bool) error {
 			buf = buf[:before] // a metric without series is not there
 		}
 	}
-	if openMetrics {
-		buf = append(buf, "# EOF\n"...)
+	buf, err := e.writeCustom(w, buf, openMetrics, own)
+	if err == nil {
+		if openMetrics {
+			buf = append(buf, "# EOF\n"...)
+		}
+		_, err = w.Write(buf)
 	}
 	*piece = buf
-	_, err := w.Write(buf)
 	return err
 }
 

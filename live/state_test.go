@@ -61,7 +61,7 @@ func TestHostHasFactsAndReadings(t *testing.T) {
 	require.Equal(t, 12.3, h.Latest.Values["cpu_usage_percent"], "not 12.300000190734863")
 	require.Equal(t, 0.0, h.Latest.Values["swap_used_bytes"])
 	require.NotContains(t, h.Latest.Values, "cpu_steal_percent", "a missing reading is absent, not 0")
-	require.Len(t, h.Latest.Instances, 8)
+	require.Len(t, h.Latest.Instances, 12)
 	require.Equal(t, map[string]string{"mountpoint": "/", "device": "/dev/sda1", "fstype": "ext4"}, h.Latest.Instances[2].Labels)
 	require.Equal(t, 71.25, h.Latest.Instances[2].Values["filesystem_used_percent"])
 
@@ -387,7 +387,7 @@ func TestStateIsSafeForConcurrentUse(t *testing.T) {
 				case 2:
 					s.Each(&view, func(*View) {})
 				case 3:
-					_ = e.write(io.Discard, true)
+					_ = e.write(io.Discard, true, nil)
 				}
 			}
 		})

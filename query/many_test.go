@@ -37,6 +37,11 @@ func startMany(t *testing.T, limits Limits) *Service {
 		for minute := range 5 {
 			samples = append(samples, &gohubv1.Sample{
 				TimeUnixMillis: now.Truncate(time.Minute).Add(time.Duration(minute-5) * time.Minute).UnixMilli(), Host: &gohubv1.HostMetrics{Load1: proto.Float32(float32(i + 1))},
+				Customs: []*gohubv1.CustomMetrics{
+					{Name: "jobs", Labels: `{queue="in",site="s1"}`, Value: proto.Float64(float64(i + 1))},
+					{Name: "jobs", Labels: `{queue="out, \"}"}`, Value: proto.Float64(10.123456789 * float64(i+1))},
+					{Name: "backup_ok", Value: proto.Float64(1)},
+				},
 			})
 		}
 		_, err := store.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now, Rows: storagetest.Rows(host.ID, now, samples...)}})

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +31,12 @@ const (
 // rangeQuery is a request that was checked.
 type rangeQuery struct {
 	plan
+	// metrics are those of the catalogue, customs the others.
 	metrics []*catalogue.Metric
+	customs []customMetric
 	hosts   selection
 	across  *storage.Across
+	groupBy []string
 	// groups has the values of each group's attributes, where the query asks for groups.
 	groups []map[string]string
 	top    *storage.Top
@@ -99,7 +103,7 @@ func (s *Service) QueryRangeStream(request *gohubv1.QueryRangeStreamRequest, str
 func (s *Service) readQuery(request *gohubv1.QueryRangeRequest) (*rangeQuery, error) {
 	q := &rangeQuery{}
 	var err error
-	if q.metrics, err = findMetrics(request.GetMetrics()); err != nil {
+	if q.metrics, q.customs, err = findMetrics(request.GetMetrics()); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	if q.hosts, err = s.selectHosts(request); err != nil {
@@ -131,7 +135,7 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 			ephemeral++
 		}
 	}
-	if ephemeral == len(q.metrics) {
+	if ephemeral == len(q.metrics)+len(q.customs) {
 		coverage = nil // there are samples only
 	} else if ephemeral > 0 {
 		q.notes = append(q.notes, "metrics of processes are read from samples, which are kept for less long: they are not rolled up")
@@ -165,15 +169,21 @@ func (q *rangeQuery) readShape(request *gohubv1.QueryRangeRequest) error {
 		return err
 	}
 	if request.GetTop() > 0 {
-		q.top = &storage.Top{Series: int(request.GetTop()), Metric: q.metrics[0]}
-		if by := request.GetTopBy(); by != "" {
-			i := slices.IndexFunc(q.metrics, func(m *catalogue.Metric) bool { return m.Name == by })
-			if i < 0 {
-				return fmt.Errorf("top_by is %q, which is none of the query's metrics", clip(by))
-			}
-			q.top.Metric = q.metrics[i]
+		all := slices.Clone(q.metrics)
+		for _, one := range q.customs {
+			all = append(all, one.metric)
 		}
-		for _, metric := range q.metrics {
+		by := cmp.Or(request.GetTopBy(), request.GetMetrics()[0])
+		i := slices.IndexFunc(all, func(m *catalogue.Metric) bool { return m.Name == by })
+		if i < 0 {
+			return fmt.Errorf("top_by is %q, which is none of the query's metrics", clip(by))
+		}
+		q.top = &storage.Top{Series: int(request.GetTop()), Metric: all[i]}
+		for _, metric := range all {
+			if metric != q.top.Metric && len(q.customs) > 0 {
+				return fmt.Errorf("top compares series of one family, or of one custom metric, and not those of %s with those of %s; ask for them apart",
+					clip(q.top.Metric.Name), clip(metric.Name))
+			}
 			if metric.Family != q.top.Metric.Family {
 				return fmt.Errorf("top compares series of one family, and %s is of %s while %s is of %s; ask for them apart",
 					q.top.Metric.Name, q.top.Metric.Family.Name, metric.Name, metric.Family.Name)
@@ -225,6 +235,7 @@ func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
 		return fmt.Errorf("quantile is %v; for aggregate=quantile it is above 0 and at most 1, as 0.95", quantile)
 	}
 	q.across = &storage.Across{Function: function, Quantile: quantile}
+	q.groupBy = by
 	var ofHosts []string
 	for _, name := range by {
 		switch {
@@ -248,7 +259,7 @@ func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
 
 // isInstanceLabel tells whether one of the metrics' families has the label.
 func (q *rangeQuery) isInstanceLabel(name string) bool {
-	return slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool {
+	return len(q.customs) > 0 && slices.ContainsFunc(catalogue.Custom().Labels, func(l catalogue.Label) bool { return l.Name == name }) || slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool {
 		return slices.ContainsFunc(m.Family.Labels, func(l catalogue.Label) bool { return l.Name == name })
 	})
 }
@@ -318,33 +329,54 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 		names[storage.HostID(host.GetHostId())] = host.GetFacts().GetHostname()
 	}
 	var all []*gohubv1.Series
-	for _, selection := range query.Selections() {
-		if query.Parts = q.parts; !storage.RolledUp(selection.Family) {
-			query.Parts = nil
-		}
-		query.Metrics, query.MaxRows, query.MaxSeries = selection.Metrics, left.values/len(selection.Metrics), max(left.series, 1)
+	read := func(query storage.RangeQuery, groups []map[string]string) error {
 		series, err := s.options.Store.Range(ctx, query)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, one := range series {
 			encoded := encodeSeries(one)
+			if query.Custom != "" {
+				if err := showLabels(encoded); err != nil {
+					return err
+				}
+			}
 			if one.Host != 0 {
 				encoded.HostId, encoded.Hostname = uint32(one.Host), names[one.Host]
-			} else if q.groups != nil {
-				encoded.Group = q.groups[one.Group]
+			} else if groups != nil {
+				encoded.Group = groups[one.Group]
 			}
 			if q.fillNull {
 				q.fillIn(encoded)
 			}
 			left.values -= len(encoded.Times)
 			if left.series--; left.series < 0 {
-				return nil, storage.ErrTooManySeries
+				return storage.ErrTooManySeries
 			}
 			if left.values < 0 {
-				return nil, storage.ErrTooManyRows
+				return storage.ErrTooManyRows
 			}
 			all = append(all, encoded)
+		}
+		return nil
+	}
+	for _, selection := range query.Selections() {
+		if query.Parts = q.parts; !storage.RolledUp(selection.Family) {
+			query.Parts = nil
+		}
+		query.Metrics, query.MaxRows, query.MaxSeries = selection.Metrics, left.values/len(selection.Metrics), max(left.series, 1)
+		if err := read(query, q.groups); err != nil {
+			return nil, err
+		}
+	}
+	for _, one := range q.customs {
+		query.Parts, query.MaxRows, query.MaxSeries = q.parts, left.values, max(left.series, 1)
+		ofCustom, groups, err := s.customQuery(ctx, q, one, query)
+		if err != nil {
+			return nil, err
+		}
+		if err := read(ofCustom, groups); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
@@ -367,29 +399,39 @@ func (q *rangeQuery) fillIn(series *gohubv1.Series) {
 }
 
 // findMetrics looks the names up, and for an unknown one says which are like it.
-func findMetrics(names []string) ([]*catalogue.Metric, error) {
+func findMetrics(names []string) (metrics []*catalogue.Metric, customs []customMetric, err error) {
 	if len(names) == 0 {
-		return nil, errors.New("metrics is empty: name at least one, as GET /api/v1/metrics lists them")
+		return nil, nil, errors.New("metrics is empty: name at least one, as GET /api/v1/metrics lists them")
 	}
 	if len(names) > maxMetrics {
-		return nil, fmt.Errorf("%d metrics are over the limit of %d in one query", len(names), maxMetrics)
+		return nil, nil, fmt.Errorf("%d metrics are over the limit of %d in one query", len(names), maxMetrics)
 	}
-	metrics := make([]*catalogue.Metric, len(names))
 	for i, name := range names {
+		if strings.HasPrefix(name, customPrefix) {
+			one, err := findCustom(name)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !slices.Contains(names[:i], name) {
+				customs = append(customs, one)
+			}
+			continue
+		}
 		metric, known := catalogue.MetricByName(name)
 		if !known {
-			return nil, unknownMetric(name)
+			return nil, nil, unknownMetric(name)
 		}
-		metrics[i] = metric
+		metrics = append(metrics, metric)
 	}
-	return metrics, nil
+	return metrics, customs, nil
 }
 
 func unknownMetric(name string) error {
+	const customs = "; a custom metric is asked for as " + customPrefix + "NAME"
 	if near := catalogue.Nearest(name); len(near) > 0 {
-		return fmt.Errorf("there is no metric %q; the nearest are %s", clip(name), strings.Join(near, ", "))
+		return fmt.Errorf("there is no metric %q; the nearest are %s%s", clip(name), strings.Join(near, ", "), customs)
 	}
-	return fmt.Errorf("there is no metric %q; GET /api/v1/metrics lists them", clip(name))
+	return fmt.Errorf("there is no metric %q; GET /api/v1/metrics lists them%s", clip(name), customs)
 }
 
 func encodeSeries(series storage.Series) *gohubv1.Series {

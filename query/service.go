@@ -21,6 +21,7 @@ import (
 // Store is what the service reads from storage, and the labels that it writes.
 type Store interface {
 	Range(ctx context.Context, q storage.RangeQuery) ([]storage.Series, error)
+	CustomLabels(ctx context.Context, q storage.RangeQuery) ([]string, error)
 	// Coverage tells what is rolled up, and what retention keeps.
 	Coverage(ctx context.Context) ([]storage.Coverage, error)
 	Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)

@@ -24,6 +24,12 @@ type RangeQuery struct {
 	// Parts say what is read from which resolution, in order of time and without overlap; none stands for all from Raw. The
 	// borders of a part must be multiples of its resolution's step, and so must the query's Step or Edges.
 	Parts []Part
+	// Custom is the name of a custom metric, where one is asked for: Metrics is then that of the family custom, and other names are
+	// left out.
+	Custom string
+	// Known, where it is not nil, are the only series of a custom metric that are read, by the texts of their labels, and what
+	// those texts are to become. Where several become one, Across must say how they are combined.
+	Known []Relabelling
 	// Across combines series, nil for each by itself.
 	Across *Across
 	// Top keeps the first series only, nil for all.
@@ -33,6 +39,9 @@ type RangeQuery struct {
 	// MaxSeries bounds the series of one family; over it the query fails with ErrTooManySeries. 0 is no bound.
 	MaxSeries int
 }
+
+// Relabelling says what the text of a custom series' labels becomes.
+type Relabelling struct{ From, To string }
 
 // Part is a stretch of a range that is read from one resolution.
 type Part struct {
@@ -131,6 +140,24 @@ func (s Selection) labels() []string {
 		}
 	}
 	return names
+}
+
+// CollectLabels reads the rows of LabelsSQL. It returns ErrTooManySeries when there are more than the query allows.
+func (s Selection) CollectLabels(rows ResultRows) ([]string, error) {
+	var all []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("scan labels of %s: %w", s.Family.Table, err)
+		}
+		if all = append(all, text); len(all) > s.query.MaxSeries {
+			return nil, fmt.Errorf("%w: over %d series of %s", ErrTooManySeries, s.query.MaxSeries, s.query.Custom)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read labels of %s: %w", s.Family.Table, err)
+	}
+	return all, nil
 }
 
 // Collect reads the rows of the selection's statement into series, in the order of the selection's metrics, then of

@@ -30,6 +30,10 @@ type RangeDialect struct {
 	EveryHost string
 	// PairsTable is a table with the columns host_id and grp.
 	PairsTable func(pairs []string) string
+	// Texts makes what is bound of relabellings, in as many parameters as TextsTable takes, which is a table with the columns
+	// labels and becomes.
+	Texts      func([]Relabelling) []any
+	TextsTable func(texts []string) string
 	// Quantile aggregates an expression.
 	Quantile func(expression, quantile string) string
 	// Collate makes texts sort by their bytes.
@@ -115,7 +119,40 @@ func (s Selection) series(w *statement) string {
 	for i := range s.Metrics {
 		fmt.Fprintf(&columns, ", s%d / nullif(c%d, 0) AS v%d, l%d, h%d", i, i, i, i, i)
 	}
-	return fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS merged", labels, columns.String(), sql)
+	if s.query.Known == nil {
+		return fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS merged", labels, columns.String(), sql)
+	}
+	var texts []string
+	for _, value := range w.Texts(s.query.Known) {
+		texts = append(texts, w.arg(value))
+	}
+	return fmt.Sprintf("SELECT bucket, host_id, name, becomes AS labels%s FROM (%s) AS merged JOIN %s USING (labels)", columns.String(), sql, w.TextsTable(texts))
+}
+
+// LabelsSQL returns the statement that lists the labels which series of the query's custom metric have, as texts.
+func (s Selection) LabelsSQL(dialect RangeDialect) (string, []any) {
+	w := &statement{RangeDialect: dialect}
+	var parts []string
+	for _, part := range s.query.Parts {
+		parts = append(parts, fmt.Sprintf("SELECT labels FROM %s WHERE %s", part.Resolution.Relation(s.Family), s.condition(w, part)))
+	}
+	return fmt.Sprintf("SELECT labels FROM (%s) AS parts GROUP BY labels ORDER BY labels%s LIMIT %s",
+		strings.Join(parts, " UNION ALL "), w.Collate, w.arg(s.query.MaxSeries+1)), w.args
+}
+
+// condition bounds a part's rows.
+func (s Selection) condition(w *statement, part Part) string {
+	hosts := ""
+	switch {
+	case len(s.query.Hosts) > 0:
+		hosts = w.AmongHosts(w.arg(w.Hosts(s.query.Hosts))) + " AND "
+	case w.EveryHost != "":
+		hosts = w.EveryHost + " AND "
+	}
+	if s.query.Custom != "" {
+		hosts += "name = " + w.arg(s.query.Custom) + " AND "
+	}
+	return fmt.Sprintf("%stime >= %s AND time < %s", hosts, w.arg(w.Time(part.From)), w.arg(w.Time(part.To)))
 }
 
 // part is a row a bucket, host and instance of one part of the range.
@@ -137,16 +174,8 @@ func (s Selection) part(w *statement, part Part, labels string) string {
 		}
 		fmt.Fprintf(&columns, ", %s AS s%d, %s AS c%d, CAST(%s AS double precision) AS l%d, CAST(%s AS double precision) AS h%d", sum, i, count, i, least, i, greatest, i)
 	}
-	hosts := ""
-	switch {
-	case len(s.query.Hosts) > 0:
-		hosts = w.AmongHosts(w.arg(w.Hosts(s.query.Hosts))) + " AND "
-	case w.EveryHost != "":
-		hosts = w.EveryHost + " AND "
-	}
-	from, to := w.arg(w.Time(part.From)), w.arg(w.Time(part.To))
-	return fmt.Sprintf("SELECT %s AS bucket, host_id%s%s FROM %s WHERE %stime >= %s AND time < %s GROUP BY 1, host_id%s",
-		bucket, labels, columns.String(), part.Resolution.Relation(s.Family), hosts, from, to, labels)
+	return fmt.Sprintf("SELECT %s AS bucket, host_id%s%s FROM %s WHERE %s GROUP BY 1, host_id%s",
+		bucket, labels, columns.String(), part.Resolution.Relation(s.Family), s.condition(w, part), labels)
 }
 
 // combined is a row a bucket and group.

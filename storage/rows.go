@@ -145,7 +145,7 @@ type shape struct {
 	// was received.
 	start  int
 	labels int
-	// wide says of each metric that its column is a bigint, and bytes is the most that the metrics take.
+	// wide says of each metric that its column has eight bytes, and bytes is the most that the metrics take.
 	wide  []bool
 	bytes int
 	// steps are for AddEncoded, and most is how many rows of the family a sample may have.
@@ -163,7 +163,7 @@ var shapes = func() (shapes [maxFamilies]shape) {
 			s.start += 12
 		}
 		for _, metric := range family.Metrics {
-			s.wide = append(s.wide, metric.Type == catalogue.Uint64)
+			s.wide = append(s.wide, metric.Type == catalogue.Uint64 || metric.Type == catalogue.Double)
 			s.bytes += 12
 		}
 		shapes[i] = s
@@ -258,6 +258,8 @@ func (t *Tuple) Number(kind catalogue.Type) any {
 		return nil
 	case kind == catalogue.Float:
 		return float64(math.Float32frombits(binary.BigEndian.Uint32(field)))
+	case kind == catalogue.Double:
+		return math.Float64frombits(binary.BigEndian.Uint64(field))
 	case len(field) == 4:
 		return int64(int32(binary.BigEndian.Uint32(field)))
 	case len(field) == 8:

@@ -41,7 +41,7 @@ func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
 			for _, label := range family.Labels {
 				text := tuple.Text()
 				empty = text == "no reading"
-				require.True(t, empty || text == "label of "+label.Name, text)
+				require.True(t, empty || text == storagetest.LabelText(label), text)
 			}
 			for _, metric := range family.Metrics {
 				value := tuple.Number(metric.Type)

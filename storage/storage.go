@@ -149,6 +149,8 @@ type Store interface {
 	SetHostLabels(ctx context.Context, host HostID, labels map[string]string) error
 	// Range answers a range query; series are in the order of the query's metrics, then of hosts or groups, then of labels.
 	Range(ctx context.Context, q RangeQuery) ([]Series, error)
+	// CustomLabels returns the texts of the labels that the query's custom metric has series with, sorted.
+	CustomLabels(ctx context.Context, q RangeQuery) ([]string, error)
 	// Gaps returns what a host lost between two times, oldest first, at most limit of them.
 	Gaps(ctx context.Context, host HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	// Quarantine returns rejected samples, newest first, at most limit of them; host 0 stands for all hosts. The newest

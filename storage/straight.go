@@ -134,6 +134,8 @@ type step struct {
 	absent uint32
 	// unfit has the bits that a number must not have.
 	unfit uint64
+	// check is that of the label.
+	check func(string) error
 }
 
 type stepKind uint8
@@ -143,6 +145,7 @@ const (
 	stepFloat
 	stepUint32
 	stepUint64
+	stepDouble
 )
 
 var (
@@ -175,7 +178,7 @@ func newSteps(family *catalogue.Family) []step {
 		return rises
 	}
 	for _, label := range family.Labels {
-		if !add(label.Number, protowire.BytesType, step{kind: stepLabel}) {
+		if !add(label.Number, protowire.BytesType, step{kind: stepLabel, check: label.Check}) {
 			return nil
 		}
 	}
@@ -184,6 +187,8 @@ func newSteps(family *catalogue.Family) []step {
 		switch metric.Type {
 		case catalogue.Float:
 			wireType, one.kind, one.length = protowire.Fixed32Type, stepFloat, 4<<32
+		case catalogue.Double:
+			wireType, one.kind = protowire.Fixed64Type, stepDouble
 		case catalogue.Uint32:
 			one.kind, one.length, one.unfit = stepUint32, 4<<32, ^uint64(math.MaxInt32)
 		}
@@ -222,6 +227,9 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 			ahead = tail(message[at:])
 		}
 		if ahead&step.mask != step.tag {
+			if step.check != nil && step.check("") != nil {
+				return dst, false
+			}
 			binary.BigEndian.PutUint32(octetsAt[[4]byte](row, n)[:], step.absent)
 			n += 4
 			continue
@@ -234,6 +242,20 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 			}
 			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
 			n += 8
+			continue
+		}
+		if step.kind == stepDouble { // only custom metrics have one: seldom enough to be checked as it comes
+			if len(message)-at < 8 {
+				return dst, false
+			}
+			value := binary.LittleEndian.Uint64(message[at:])
+			if !catalogue.DoubleFits(value) {
+				return dst, false
+			}
+			at += 8
+			binary.BigEndian.PutUint32(octetsAt[[4]byte](row, n)[:], 8)
+			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n+4)[:], value)
+			n += 12
 			continue
 		}
 		var value uint64
@@ -263,7 +285,7 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 				return dst, false
 			}
 			label := message[at : at+int(value)]
-			if !storable(label) {
+			if !storable(label) || step.check != nil && step.check(text(label)) != nil {
 				return dst, false
 			}
 			at += len(label)

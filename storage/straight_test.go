@@ -58,6 +58,8 @@ func TestAddEncodedTakesWhatAgentsSend(t *testing.T) {
 	full.Sensors = append(full.Sensors, &gohubv1.SensorMetrics{Sensor: "no reading"}, &gohubv1.SensorMetrics{})
 	full.Networks = append(full.Networks, &gohubv1.NetworkMetrics{Interface: "Ünïcode", TransmitBytesTotal: proto.Uint64(math.MaxInt64)})
 	require.True(t, requireSame(t, encode(t, full)))
+	full.Customs = append(full.Customs, &gohubv1.CustomMetrics{Name: "a:b", Value: proto.Float64(math.Copysign(0, -1))}, &gohubv1.CustomMetrics{Name: "c"})
+	require.True(t, requireSame(t, encode(t, full)))
 	require.True(t, requireSame(t, encode(t, &gohubv1.Sample{TimeUnixMillis: 1, Host: &gohubv1.HostMetrics{}})))
 	require.True(t, requireSame(t, encode(t, &gohubv1.Sample{TimeUnixMillis: 1, Host: &gohubv1.HostMetrics{
 		Load1: proto.Float32(-1e30), Processes: proto.Uint32(math.MaxInt32), UptimeSeconds: proto.Uint64(0),
@@ -72,20 +74,30 @@ func TestAddEncodedLeavesTheRestAlone(t *testing.T) {
 	}
 	whole := good(func(*gohubv1.Sample) {})
 	for name, wire := range map[string]string{
-		"nothing":          "",
-		"cut":              whole[:len(whole)-1],
-		"no time":          good(func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 }),
-		"no host":          good(func(s *gohubv1.Sample) { s.Host = nil }),
-		"twice the host":   whole + whole[7:],
-		"unknown field":    whole + "\xf8\x07\x01",
-		"time at the end":  whole + "\x08\x01",
-		"infinite":         good(func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.Inf(1))) }),
-		"not a number":     good(func(s *gohubv1.Sample) { s.Host.TemperatureHighestCelsius = proto.Float32(float32(math.NaN())) }),
-		"large count":      good(func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxInt32 + 1) }),
-		"larger count":     good(func(s *gohubv1.Sample) { s.Host.UptimeSeconds = proto.Uint64(math.MaxInt64 + 1) }),
-		"NUL":              good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: "a\x00b"}} }),
-		"long label":       good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: strings.Repeat("x", 2000)}} }),
-		"no text":          good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: "12"}} })[:len(whole)] + "\x1a\x03\x0a\x01\xff",
+		"nothing":         "",
+		"cut":             whole[:len(whole)-1],
+		"no time":         good(func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 }),
+		"no host":         good(func(s *gohubv1.Sample) { s.Host = nil }),
+		"twice the host":  whole + whole[7:],
+		"unknown field":   whole + "\xf8\x07\x01",
+		"time at the end": whole + "\x08\x01",
+		"infinite":        good(func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.Inf(1))) }),
+		"not a number":    good(func(s *gohubv1.Sample) { s.Host.TemperatureHighestCelsius = proto.Float32(float32(math.NaN())) }),
+		"large count":     good(func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxInt32 + 1) }),
+		"larger count":    good(func(s *gohubv1.Sample) { s.Host.UptimeSeconds = proto.Uint64(math.MaxInt64 + 1) }),
+		"NUL":             good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: "a\x00b"}} }),
+		"long label":      good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: strings.Repeat("x", 2000)}} }),
+		"no text":         good(func(s *gohubv1.Sample) { s.Cores = []*gohubv1.CoreMetrics{{Core: "12"}} })[:len(whole)] + "\x1a\x03\x0a\x01\xff",
+		"custom NaN": good(func(s *gohubv1.Sample) {
+			s.Customs = []*gohubv1.CustomMetrics{{Name: "up", Value: proto.Float64(math.NaN())}}
+		}),
+		"custom huge": good(func(s *gohubv1.Sample) {
+			s.Customs = []*gohubv1.CustomMetrics{{Name: "up", Value: proto.Float64(1e200)}}
+		}),
+		"custom no name":   good(func(s *gohubv1.Sample) { s.Customs = []*gohubv1.CustomMetrics{{Value: proto.Float64(1)}} }),
+		"custom name":      good(func(s *gohubv1.Sample) { s.Customs = []*gohubv1.CustomMetrics{{Name: "u p"}} }),
+		"custom labels":    good(func(s *gohubv1.Sample) { s.Customs = []*gohubv1.CustomMetrics{{Name: "up", Labels: "{}"}} }),
+		"custom cut":       good(func(s *gohubv1.Sample) { s.Customs = []*gohubv1.CustomMetrics{{Name: "up"}} }) + "\x4a\x08\x0a\x01a\x51\x01\x01\x01\x01",
 		"many instances":   good(func(s *gohubv1.Sample) { s.Cores = slices.Repeat([]*gohubv1.CoreMetrics{{Core: "1"}}, 5000) }),
 		"fields backwards": "\x08\x01\x12\x0a\x15\x00\x00\x00\x00\x0d\x00\x00\x00\x00",
 	} {

@@ -99,7 +99,7 @@ func (f *family) addFields(fields protoreflect.FieldDescriptors) {
 		f.metrics[0], f.metrics[whole] = f.metrics[whole], f.metrics[0]
 	}
 	for _, metric := range f.metrics {
-		f.Columns = append(f.Columns, Column{Name: string(metric.Name()), Float: metric.Kind() == protoreflect.FloatKind})
+		f.Columns = append(f.Columns, Column{Name: string(metric.Name()), Float: isFloat(metric)})
 	}
 }
 
@@ -112,8 +112,18 @@ func Families() []Family {
 	return all
 }
 
-// label is what tells an instance of a family apart, by the number of its label.
+func isFloat(metric protoreflect.FieldDescriptor) bool {
+	return metric.Kind() == protoreflect.FloatKind || metric.Kind() == protoreflect.DoubleKind
+}
+
+// label is what tells an instance of a family apart, by the number of its label. It has the form that the contract wants.
 func (f *family) label(label, instance int) string {
+	switch proto.GetExtension(f.labels[label].Options(), gohubv1.E_Label).(*gohubv1.LabelOptions).GetForm() {
+	case gohubv1.LabelForm_LABEL_FORM_CUSTOM_NAME:
+		return fmt.Sprintf("%s_%d", f.Labels[label], instance)
+	case gohubv1.LabelForm_LABEL_FORM_CUSTOM_LABELS:
+		return fmt.Sprintf(`{instance="%d"}`, instance)
+	}
 	return fmt.Sprintf("%s %d", f.Labels[label], instance)
 }
 
@@ -144,6 +154,8 @@ func (f *family) fill(message protoreflect.Message, instance int, values []Value
 		case !value.Known:
 		case metric.Kind() == protoreflect.FloatKind:
 			message.Set(metric, protoreflect.ValueOfFloat32(float32(value.Float)))
+		case metric.Kind() == protoreflect.DoubleKind:
+			message.Set(metric, protoreflect.ValueOfFloat64(value.Float))
 		case metric.Kind() == protoreflect.Uint32Kind:
 			message.Set(metric, protoreflect.ValueOfUint32(uint32(value.Whole)))
 		default:
@@ -159,7 +171,7 @@ func (f *family) row(message protoreflect.Message) (labels []string, values []Va
 	}
 	for _, metric := range f.metrics {
 		var value Value
-		if value.Known = message.Has(metric); value.Known && metric.Kind() == protoreflect.FloatKind {
+		if value.Known = message.Has(metric); value.Known && isFloat(metric) {
 			value.Float = message.Get(metric).Float()
 		} else if value.Known {
 			value.Whole = int64(message.Get(metric).Uint())

@@ -99,12 +99,12 @@ func (p *Plan) Values(part Part, agent, tick, instance int) []Value {
 	for i, column := range columns {
 		hash := p.hash(agent, tick, int(part)<<16|instance<<8|i)
 		switch {
-		case i == 0 && column.Kind() == protoreflect.FloatKind:
+		case i == 0 && isFloat(column):
 			values[i] = Value{Known: true, Float: float64(tick) + float64(hash>>60)/sixteen}
 		case i == 0:
 			values[i] = Value{Known: true, Whole: int64(tick)}
 		case hash%absent == 0: // a reading that the machine does not have
-		case column.Kind() == protoreflect.FloatKind:
+		case isFloat(column):
 			values[i] = Value{Known: true, Float: float64(hash>>40) / fraction}
 		case column.Kind() == protoreflect.Uint32Kind:
 			values[i] = Value{Known: true, Whole: int64(hash >> 33)}

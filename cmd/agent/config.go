@@ -49,6 +49,10 @@ type config struct {
 	LogFormat         string        `yaml:"log_format" env:"GOHUB_LOG_FORMAT"`
 	TopProcesses      int           `yaml:"top_processes" env:"GOHUB_TOP_PROCESSES"`
 
+	TextfileDir  string `yaml:"textfile_dir" env:"GOHUB_AGENT_TEXTFILE_DIR"`
+	CustomSocket string `yaml:"custom_socket" env:"GOHUB_AGENT_CUSTOM_SOCKET"`
+	CustomSeries int    `yaml:"custom_series" env:"GOHUB_AGENT_CUSTOM_SERIES"`
+
 	FilesystemInclude     string `yaml:"filesystem_include" env:"GOHUB_FILESYSTEM_INCLUDE"`
 	FilesystemExclude     string `yaml:"filesystem_exclude" env:"GOHUB_FILESYSTEM_EXCLUDE"`
 	FilesystemTypeInclude string `yaml:"filesystem_type_include" env:"GOHUB_FILESYSTEM_TYPE_INCLUDE"`
@@ -78,6 +82,7 @@ func defaults(environment map[string]string) config {
 		LogLevel:              "info",
 		LogFormat:             "text",
 		TopProcesses:          agent.DefaultTopProcesses,
+		CustomSeries:          agent.DefaultCustomSeries,
 		FilesystemExclude:     agent.DefaultMountpointExclude,
 		FilesystemTypeExclude: agent.DefaultFilesystemTypeExclude,
 		InterfaceExclude:      agent.DefaultInterfaceExclude,
@@ -127,6 +132,9 @@ func bind(flags *flag.FlagSet, c *config) (path *string) {
 	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "`level`: debug, info, warn or error (GOHUB_LOG_LEVEL)")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format`: text or json (GOHUB_LOG_FORMAT)")
 	flags.IntVar(&c.TopProcesses, "top-processes", c.TopProcesses, "`number` of processes to report by CPU, and by memory, 0 to 100 (GOHUB_TOP_PROCESSES)")
+	flags.StringVar(&c.TextfileDir, "textfile-dir", c.TextfileDir, "`directory` of *.prom files in Prometheus' text format, whose series become custom metrics (GOHUB_AGENT_TEXTFILE_DIR)")
+	flags.StringVar(&c.CustomSocket, "custom-socket", c.CustomSocket, "`path` of a unix socket that takes custom metrics in the same format (GOHUB_AGENT_CUSTOM_SOCKET)")
+	flags.IntVar(&c.CustomSeries, "custom-series", c.CustomSeries, "`number` of series of custom metrics at most, 1 to 3500 (GOHUB_AGENT_CUSTOM_SERIES)")
 	const keep = "; what include matches is kept whatever exclude says"
 	flags.StringVar(&c.FilesystemInclude, "filesystem-include", c.FilesystemInclude, "`regexp` of mountpoints to keep (GOHUB_FILESYSTEM_INCLUDE)"+keep)
 	flags.StringVar(&c.FilesystemExclude, "filesystem-exclude", c.FilesystemExclude, "`regexp` of mountpoints to leave out (GOHUB_FILESYSTEM_EXCLUDE)")
@@ -266,6 +274,9 @@ func (c *config) check() error {
 	if c.TopProcesses < 0 || c.TopProcesses > agent.MaxTopProcesses {
 		refuse("top_processes", c.TopProcesses, fmt.Sprintf("it must be from 0 to %d", agent.MaxTopProcesses))
 	}
+	if c.CustomSeries < 1 || c.CustomSeries > agent.MaxCustomSeries {
+		refuse("custom_series", c.CustomSeries, fmt.Sprintf("it must be from 1 to %d", agent.MaxCustomSeries))
+	}
 	if c.SpoolMaxBytes < agent.MinSpoolBytes || c.SpoolMaxBytes > agent.MaxSpoolBytes {
 		refuse("spool_max_bytes", c.SpoolMaxBytes, fmt.Sprintf("it must be from %d to %d", agent.MinSpoolBytes, int64(agent.MaxSpoolBytes)))
 	}
@@ -335,6 +346,8 @@ func (c *config) sampling() agent.SamplerOptions {
 		Interfaces:      filter(c.InterfaceInclude, c.InterfaceExclude),
 		Disks:           filter(c.DiskInclude, c.DiskExclude),
 		TopProcesses:    c.TopProcesses,
+		TextfileDir:     c.TextfileDir,
+		CustomSeries:    c.CustomSeries,
 	}
 }
 

@@ -73,6 +73,7 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 		{name: "truth value in the environment", environ: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT=perhaps"}, want: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT", "true or false"}},
 		{name: "server", args: []string{"--server", "nowhere"}, want: []string{"server", "nowhere", "host:port"}},
 		{name: "spool", environ: []string{"GOHUB_SPOOL_MAX_BYTES=1000"}, want: []string{"spool_max_bytes", "1000", "1048576 to 68719476736"}},
+		{name: "custom series", environ: []string{"GOHUB_AGENT_CUSTOM_SERIES=4000"}, want: []string{"custom_series", "4000", "1 to 3500"}},
 		{name: "expression", environ: []string{"GOHUB_DISK_EXCLUDE=("}, want: []string{"disk_exclude", "("}},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: []string{"log_level", "loud", "debug"}},
 		{name: "two tokens", environ: []string{"GOHUB_TOKEN=a", "GOHUB_TOKEN_FILE=/b"}, want: []string{"token_file"}},

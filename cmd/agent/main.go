@@ -154,6 +154,7 @@ func run(ctx context.Context, c *config, log *slog.Logger) error {
 		Interval:     c.Interval,
 		Labels:       labels,
 		Sampling:     c.sampling(),
+		CustomSocket: c.CustomSocket,
 		Spool:        spool,
 		DrainTimeout: agent.DefaultDrainTimeout,
 		Version:      version,

@@ -135,6 +135,13 @@ func printTable(w io.Writer, s *gohubv1.Sample) error {
 	for _, n := range s.GetNetworks() {
 		row(n.GetInterface(), rate(n.ReceiveBytesPerSecond), rate(n.TransmitBytesPerSecond), size(n.ReceiveBytesTotal), size(n.TransmitBytesTotal))
 	}
+	if len(s.GetCustoms()) > 0 {
+		row()
+		row("CUSTOM METRIC", "VALUE")
+		for _, c := range s.GetCustoms() {
+			row(c.GetName()+c.GetLabels(), fmt.Sprint(c.GetValue()))
+		}
+	}
 	row()
 	row("PID", "PROCESS", "USER", "CPU", "MEMORY")
 	for _, p := range s.GetProcesses() {

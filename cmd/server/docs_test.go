@@ -24,15 +24,19 @@ import (
 	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
-// TestExamplesOfTheQueriesPage runs every curl command of docs/queries.md against a server.
-func TestExamplesOfTheQueriesPage(t *testing.T) {
+// TestExamplesOfTheQueriesPages runs every curl command of docs/queries.md and docs/custom-metrics.md against a server.
+func TestExamplesOfTheQueriesPages(t *testing.T) {
 	directory := t.TempDir()
 	fillForExamples(t, directory)
 	address := startAppIn(t, directory)
-	page, err := os.ReadFile("../../docs/queries.md")
-	require.NoError(t, err)
+	var pages string
+	for _, name := range []string{"queries", "custom-metrics"} {
+		page, err := os.ReadFile("../../docs/" + name + ".md")
+		require.NoError(t, err)
+		pages += string(page)
+	}
 	run := 0
-	for line := range strings.Lines(string(page)) {
+	for line := range strings.Lines(pages) {
 		command, found := strings.CutPrefix(strings.TrimSpace(line), "curl ")
 		if !found {
 			continue
@@ -121,7 +125,10 @@ func fillForExamples(t *testing.T, directory string) {
 			samples = append(samples, &gohubv1.Sample{
 				TimeUnixMillis: at.UnixMilli(),
 				Host:           &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(50), MemoryUsedPercent: proto.Float32(20), Load1: proto.Float32(1)},
-				Networks:       []*gohubv1.NetworkMetrics{{Interface: "eth0", ReceiveBytesPerSecond: proto.Float32(5)}},
+				Customs: []*gohubv1.CustomMetrics{
+					{Name: "backup_last_success_seconds", Labels: `{job="db"}`, Value: proto.Float64(1.7e9)}, {Name: "queue_length", Labels: `{queue="mail"}`, Value: proto.Float64(4)},
+				},
+				Networks: []*gohubv1.NetworkMetrics{{Interface: "eth0", ReceiveBytesPerSecond: proto.Float32(5)}},
 			})
 		}
 		batch := &storage.Batch{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: time.Now(), Rows: storagetest.Rows(host.ID, time.Now(), samples...)}

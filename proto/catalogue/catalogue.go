@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/gohub-io/gohub/proto/custom"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -24,6 +25,7 @@ const (
 	Float  Type = iota // IEEE 754 single: seven digits are enough for a rate or a share
 	Uint32             // a small count
 	Uint64             // bytes and other large counts
+	Double             // IEEE 754 double: what programs tell, of which nothing is known
 )
 
 // Metric is one field of a family.
@@ -38,7 +40,8 @@ type Metric struct {
 	Kind   gohubv1.Kind
 	// Help is one sentence for people.
 	Help string
-	// PrometheusName follows Prometheus' conventions (base units, ratios for percents). Empty for ephemeral families.
+	// PrometheusName follows Prometheus' conventions (base units, ratios for percents). Empty for ephemeral families, and for custom
+	// metrics, which have names of their own.
 	PrometheusName string
 	// PrometheusScale turns a stored value into the exported one.
 	PrometheusScale float64
@@ -55,6 +58,14 @@ type Label struct {
 	Help string
 	// Number is that of the field in the family's message.
 	Number protowire.Number
+	// Check reports why a text is no such label; nil takes any. It does not see whether the text is UTF-8 or too long.
+	Check func(text string) error
+}
+
+// checks are what the contract's forms of labels stand for.
+var checks = map[gohubv1.LabelForm]func(string) error{
+	gohubv1.LabelForm_LABEL_FORM_CUSTOM_NAME:   custom.CheckName,
+	gohubv1.LabelForm_LABEL_FORM_CUSTOM_LABELS: custom.CheckLabels,
 }
 
 // Family is one message type of the contract and one table: a row a tick and instance.
@@ -75,6 +86,8 @@ type Family struct {
 	index int
 	// single families are one message of a sample, the others a list.
 	single bool
+	// checked tells that some label has a Check.
+	checked bool
 	// byNumber says what the family's message has under a field number.
 	byNumber []field
 }
@@ -138,8 +151,9 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 			if descriptor.Kind() != protoreflect.StringKind {
 				return nil, fmt.Errorf("label %s is not a string", descriptor.FullName())
 			}
-			family.byNumber = put(family.byNumber, descriptor.Number(), field{known: true, wireType: protowire.BytesType, label: true, index: len(family.Labels)})
-			family.Labels = append(family.Labels, Label{Name: string(descriptor.Name()), Help: label.GetHelp(), Number: descriptor.Number()})
+			family.byNumber = put(family.byNumber, descriptor.Number(), field{known: true, wireType: protowire.BytesType, label: true, index: len(family.Labels), check: checks[label.GetForm()]})
+			family.Labels = append(family.Labels, Label{Name: string(descriptor.Name()), Help: label.GetHelp(), Number: descriptor.Number(), Check: checks[label.GetForm()]})
+			family.checked = family.checked || checks[label.GetForm()] != nil
 		case proto.HasExtension(fieldOptions, gohubv1.E_Metric):
 			metric, err := newMetric(family, descriptor, proto.GetExtension(fieldOptions, gohubv1.E_Metric).(*gohubv1.MetricOptions))
 			if err != nil {
@@ -150,6 +164,8 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 			switch metric.Type {
 			case Float:
 				place.wireType, place.unfit = protowire.Fixed32Type, 0x7f800000 // the exponent
+			case Double:
+				place.wireType, place.unfit = protowire.Fixed64Type, 0x7ff0000000000000 // the exponent
 			case Uint32:
 				place.mask, place.unfit = math.MaxUint32, 1<<31
 			}
@@ -176,12 +192,14 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 	switch field.Kind() {
 	case protoreflect.FloatKind:
 		metric.Type = Float
+	case protoreflect.DoubleKind:
+		metric.Type = Double
 	case protoreflect.Uint32Kind:
 		metric.Type = Uint32
 	case protoreflect.Uint64Kind:
 		metric.Type = Uint64
 	default:
-		return nil, fmt.Errorf("metric %s has type %s; allowed are float, uint32 and uint64", field.FullName(), field.Kind())
+		return nil, fmt.Errorf("metric %s has type %s; allowed are float, double, uint32 and uint64", field.FullName(), field.Kind())
 	}
 	if !field.HasPresence() {
 		return nil, fmt.Errorf("metric %s is not optional, so a missing reading could not be told from 0", field.FullName())
@@ -192,7 +210,7 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 	if len(family.Labels) > 0 {
 		metric.Name = family.Name + "_" + metric.Column
 	}
-	if !family.Ephemeral {
+	if !family.Ephemeral && !family.checked {
 		metric.PrometheusName = "gohub_" + metric.Name
 		if metric.Unit == gohubv1.Unit_UNIT_PERCENT {
 			metric.PrometheusName = strings.TrimSuffix(metric.PrometheusName, "_percent") + "_ratio"
@@ -238,6 +256,10 @@ func (f *Family) Place() int { return f.index }
 
 // Host is the family of the machine as a whole.
 func Host() *Family { return families[0] }
+
+// Custom is the family of what programs tell the agent. Its first label is the metric's name, its second the series' labels as
+// package custom writes them.
+func Custom() *Family { return byFamily["custom"] }
 
 // Columns returns the columns of the family's table as rows are written to it: the time, the host, for the host family
 // when the server received the sample, the labels, and the metrics.

@@ -39,8 +39,8 @@ func TestNamesSayTheirUnit(t *testing.T) {
 // TestEveryMetricHasItsColumn reads the migrations, so that a metric without one fails here by its name.
 func TestEveryMetricHasItsColumn(t *testing.T) {
 	types := map[string]map[catalogue.Type]string{
-		"timescaledb": {catalogue.Float: "real", catalogue.Uint32: "integer", catalogue.Uint64: "bigint"},
-		"sqlite":      {catalogue.Float: "REAL", catalogue.Uint32: "INTEGER", catalogue.Uint64: "INTEGER"},
+		"timescaledb": {catalogue.Float: "real", catalogue.Uint32: "integer", catalogue.Uint64: "bigint", catalogue.Double: "double precision"},
+		"sqlite":      {catalogue.Float: "REAL", catalogue.Uint32: "INTEGER", catalogue.Uint64: "INTEGER", catalogue.Double: "REAL"},
 	}
 	for database, columnType := range types {
 		files, err := os.ReadDir("../../migrations/" + database)

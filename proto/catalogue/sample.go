@@ -55,6 +55,8 @@ type field struct {
 	index int
 	// mask cuts a value to the bits of its type, as protobuf does.
 	mask uint64
+	// check is that of the label.
+	check func(string) error
 	// unfit has bits that are never all set in a value that can be stored: those of a NaN's and an infinity's exponent, or
 	// the sign, for the databases' integers have one.
 	unfit uint64
@@ -62,6 +64,15 @@ type field struct {
 
 // MaxLabelBytes is how long a label's text may be, far longer than any device's or program's name.
 const MaxLabelBytes = 1024
+
+// DoubleFits tells whether a Double may be stored, by its bits: it is 0, or its size is from about 1e-140 to 1e140. Of larger ones
+// and smaller ones PostgreSQL can not make an average: it squares the differences, and refuses what is over or under a double's
+// range. One of them in a table would stop its rollups.
+func DoubleFits(bits uint64) bool {
+	const zero, most = 1023, 465 // 2^465 is about 1e140
+	exponent := bits >> 52 & 0x7ff
+	return bits<<1 == 0 || zero-most <= exponent && exponent <= zero+most
+}
 
 // words is the number of 64-bit words with a bit for each of the family's metrics.
 func (f *Family) words() int { return (len(f.Metrics) + 63) / 64 }
@@ -112,16 +123,20 @@ func (s *Sample) Forget() {
 }
 
 // Unfit says which value of the sample can not be stored and why, or nothing: a float that is not finite, a count over what
-// a signed integer holds, a label that is too long or has a NUL byte.
+// a signed integer holds, a label that is too long, has a NUL byte, or not the form that it must have.
 func (s *Sample) Unfit() string {
 	f := s.flaw
 	if f.family == nil {
 		return ""
 	}
 	if f.field.label {
-		name := f.family.Labels[f.field.index].Name
+		label := f.family.Labels[f.field.index]
+		name := label.Name
 		if len(f.text) > MaxLabelBytes {
 			return fmt.Sprintf("label %s of %s is %d bytes long, the limit is %d", name, f.family.Name, len(f.text), MaxLabelBytes)
+		}
+		if strings.IndexByte(f.text, 0) < 0 && label.Check != nil {
+			return fmt.Sprintf("label %s of %s: %v: %.70q", name, f.family.Name, label.Check(f.text), f.text)
 		}
 		return fmt.Sprintf("label %s of %s contains a NUL byte: %.70q", name, f.family.Name, f.text)
 	}
@@ -129,6 +144,8 @@ func (s *Sample) Unfit() string {
 	switch metric.Type {
 	case Float:
 		return fmt.Sprintf("%s is %v, not a finite number", metric.Name, math.Float32frombits(uint32(f.value)))
+	case Double:
+		return fmt.Sprintf("%s is %v, neither 0 nor a number from 1e-140 to 1e+140", metric.Name, math.Float64frombits(f.value))
 	case Uint32:
 		return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, f.value)
 	default:
@@ -193,6 +210,14 @@ func (s *Sample) add(family *Family, message string) error {
 					bytes := message[at+n : at+n+4]
 					value = uint64(bytes[0]) | uint64(bytes[1])<<8 | uint64(bytes[2])<<16 | uint64(bytes[3])<<24
 					n += 4
+				} else if field.wireType == protowire.Fixed64Type {
+					f, m := Next(message[at:])
+					if m == 0 {
+						return ErrMalformed
+					}
+					if value, n = f.Value, m; !DoubleFits(value) {
+						s.find(flaw{family: family, field: field, value: value})
+					}
 				} else {
 					var m int
 					if value, m = Varint(message[at+n:]); m == 0 {
@@ -226,7 +251,7 @@ func (s *Sample) add(family *Family, message string) error {
 			if !utf8.ValidString(f.Text) {
 				return fmt.Errorf("label %s is not UTF-8", family.Labels[field.index].Name)
 			}
-			if len(f.Text) > MaxLabelBytes || strings.IndexByte(f.Text, 0) >= 0 {
+			if len(f.Text) > MaxLabelBytes || strings.IndexByte(f.Text, 0) >= 0 || field.check != nil && field.check(f.Text) != nil {
 				s.find(flaw{family: family, field: field, text: f.Text})
 			}
 			t.labels[row*labels+field.index] = f.Text
@@ -235,7 +260,19 @@ func (s *Sample) add(family *Family, message string) error {
 	if words > 0 {
 		present[0] |= seen
 	}
+	if family.checked {
+		s.checkMissing(family, t.labels[row*labels:])
+	}
 	return nil
+}
+
+// checkMissing finds a label that the message did not have and that must not be empty.
+func (s *Sample) checkMissing(family *Family, labels []string) {
+	for i := range family.byNumber {
+		if field := &family.byNumber[i]; field.check != nil && labels[field.index] == "" && field.check("") != nil {
+			s.find(flaw{family: family, field: field})
+		}
+	}
 }
 
 // find keeps the first flaw.
@@ -381,7 +418,7 @@ func (f *Family) Rows(sample *Sample, yield func(Row) bool) {
 // Label returns the text of the family's i-th label. It is a part of the sample's message: clone it to keep it longer.
 func (r Row) Label(i int) string { return r.table.labels[r.row*len(r.family.Labels)+i] }
 
-// Bits returns the value of a metric as it is stored, the IEEE 754 single of a Float or a count, and whether there was a
+// Bits returns the value of a metric as it is stored, the IEEE 754 single of a Float, the double of a Double, or a count, and whether there was a
 // reading.
 func (r Row) Bits(m *Metric) (uint64, bool) {
 	present := r.table.present[r.row*r.family.words()+m.Index/64]&(1<<(m.Index%64)) != 0
@@ -393,6 +430,9 @@ func (r Row) Float(m *Metric) (float64, bool) {
 	value, ok := r.Bits(m)
 	if m.Type == Float {
 		return float64(math.Float32frombits(uint32(value))), ok
+	}
+	if m.Type == Double {
+		return math.Float64frombits(value), ok
 	}
 	return float64(value), ok
 }

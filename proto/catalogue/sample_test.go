@@ -64,6 +64,8 @@ func requireSame(t *testing.T, want *gohubv1.Sample, got *catalogue.Sample) {
 				readings++
 				if metric.Type == catalogue.Float {
 					require.Equal(t, uint64(math.Float32bits(float32(message.Get(descriptor).Float()))), bits, metric.Name)
+				} else if metric.Type == catalogue.Double {
+					require.Equal(t, math.Float64bits(message.Get(descriptor).Float()), bits, metric.Name)
 				} else {
 					require.Equal(t, message.Get(descriptor).Uint(), bits, metric.Name)
 				}
@@ -119,15 +121,27 @@ func used(t *testing.T) *catalogue.Sample {
 	return flat
 }
 
+func custom(name, labels string, value float64) []*gohubv1.CustomMetrics {
+	return []*gohubv1.CustomMetrics{{Name: "good", Labels: `{a="1"}`, Value: proto.Float64(1)}, {Name: name, Labels: labels, Value: &value}}
+}
+
 func TestUnfitNamesTheValue(t *testing.T) {
 	for want, spoil := range map[string]func(*gohubv1.Sample){
-		"":                            func(*gohubv1.Sample) {},
-		"load1 is NaN":                func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.NaN())) },
-		"load5 is -Inf":               func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.Inf(-1))) },
-		"processes is 2147483648":     func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(1 << 31) },
-		"memory_total_bytes is 9223":  func(s *gohubv1.Sample) { s.Host.MemoryTotalBytes = proto.Uint64(1 << 63) },
-		"label device of disk contai": func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{}, {Device: "a\x00"}} },
-		"label device of disk is 102": func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 1025)}} },
+		"":                             func(*gohubv1.Sample) {},
+		"load1 is NaN":                 func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.NaN())) },
+		"load5 is -Inf":                func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.Inf(-1))) },
+		"processes is 2147483648":      func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(1 << 31) },
+		"memory_total_bytes is 9223":   func(s *gohubv1.Sample) { s.Host.MemoryTotalBytes = proto.Uint64(1 << 63) },
+		"label device of disk contai":  func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{}, {Device: "a\x00"}} },
+		"custom_value is NaN":          func(s *gohubv1.Sample) { s.Customs = custom("up", "", math.NaN()) },
+		"custom_value is 1e+150":       func(s *gohubv1.Sample) { s.Customs = custom("up", "", 1e150) },
+		"custom_value is -1e-150":      func(s *gohubv1.Sample) { s.Customs = custom("up", "", -1e-150) },
+		"custom_value is +Inf":         func(s *gohubv1.Sample) { s.Customs = custom("up", "", math.Inf(1)) },
+		"label name of custom: the na": func(s *gohubv1.Sample) { s.Customs = custom("1up", "", 1) },
+		"label name of custom: the n":  func(s *gohubv1.Sample) { s.Customs = custom("", "", 1) },
+		"label labels of custom: the ": func(s *gohubv1.Sample) { s.Customs = custom("up", `{b="1",a="2"}`, 1) },
+		"label labels of custom conta": func(s *gohubv1.Sample) { s.Customs = custom("up", "\x00", 1) },
+		"label device of disk is 102":  func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 1025)}} },
 	} {
 		sample := hostSample()
 		sample.Host.Processes, sample.Host.MemoryTotalBytes = proto.Uint32(1<<31-1), proto.Uint64(1<<63-1)

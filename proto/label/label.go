@@ -22,7 +22,7 @@ const (
 var reserved = []string{
 	"host", "host_id", "agent_id", "status", "hostname", "os", "platform", "platform_version", "kernel_version", "arch",
 	"cpu_model", "cpu_cores", "agent_version",
-	"core", "mountpoint", "device", "fstype", "interface", "sensor", "pid", "name", "username",
+	"core", "mountpoint", "device", "fstype", "interface", "sensor", "pid", "name", "username", "labels",
 }
 
 // Reserved tells whether no label may have the name.

@@ -218,12 +218,35 @@ func (r *route) takes(method string) string {
 	return strings.Join(names, ", ")
 }
 
+// splitList cuts at commas, but not at those within braces, quotes or both: a metric may have matchers.
+func splitList(text string) []string {
+	var all []string
+	start, quoted, depth := 0, false, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"' && depth > 0:
+			quoted = !quoted
+		case quoted:
+		case c == '{':
+			depth++
+		case c == '}':
+			depth--
+		case c == ',' && depth <= 0:
+			all = append(all, text[start:i])
+			start = i + 1
+		}
+	}
+	return append(all, text[start:])
+}
+
 // read checks the values' type, and writes them as the gateway reads them.
 func (p *parameter) read(values []string) ([]string, error) {
 	if p.Type == "array" {
 		var split []string
 		for _, value := range values {
-			split = append(split, strings.Split(value, ",")...)
+			split = append(split, splitList(value)...)
 		}
 		return split, nil
 	}

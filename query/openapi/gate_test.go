@@ -29,6 +29,7 @@ func TestGatePassesOnWhatTheDescriptionAllows(t *testing.T) {
 		"/api/v1/hosts/7": {},
 		"/api/v1/range?hostId=1&metrics=a&metrics=b&step=60": {"hostId": {"1"}, "metrics": {"a", "b"}, "step": {"60"}},
 		"/api/v1/range?metrics=a,b&metrics=c":                {"metrics": {"a", "b", "c"}},
+		`/api/v1/range?metrics=a{x="1,}\",",y="2"},b{},{`:    {"metrics": {`a{x="1,}\",",y="2"}`, "b{}", "{"}},
 		"/api/v1/range?host_id=1&max_points=5":               {"hostId": {"1"}, "maxPoints": {"5"}},
 		"/api/v1/range?from=1779019200.5&to=-1":              {"from": {"1779019200.5"}, "to": {"-1"}},
 		"/api/v1/range?from=2026-05-17T12:00:00Z":            {"from": {"1779019200"}},

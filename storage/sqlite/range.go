@@ -33,13 +33,23 @@ var rangeDialect = storage.RangeDialect{
 	PairsTable: func(pairs []string) string {
 		return "(SELECT value ->> 0 AS host_id, value ->> 1 AS grp FROM json_each(" + pairs[0] + ")) AS groups"
 	},
+	Texts: func(texts []storage.Relabelling) []any {
+		pairs := make([][2]string, len(texts))
+		for i, text := range texts {
+			pairs[i] = [2]string{text.From, text.To}
+		}
+		return []any{encode(pairs)}
+	},
+	TextsTable: func(texts []string) string {
+		return "(SELECT value ->> 0 AS labels, value ->> 1 AS becomes FROM json_each(" + texts[0] + ")) AS texts"
+	},
 	Quantile: func(expression, quantile string) string {
 		return "gohub_quantile(" + expression + ", " + quantile + ")"
 	},
 	Collate: " COLLATE BINARY",
 }
 
-// encode writes numbers as JSON, which can not fail.
+// encode writes numbers or texts as JSON, which can not fail.
 func encode(numbers any) string {
 	text, err := json.Marshal(numbers)
 	if err != nil {
@@ -59,6 +69,19 @@ func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Seri
 		all = append(all, series...)
 	}
 	return all, nil
+}
+
+// CustomLabels implements storage.Store.
+func (s *Store) CustomLabels(ctx context.Context, q storage.RangeQuery) ([]string, error) {
+	selection := q.Selections()[0]
+	sql, args := selection.LabelsSQL(rangeDialect)
+	rows, err := s.read.QueryContext(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list the labels of %s: %w", q.Custom, classify(err))
+	}
+	defer rows.Close()
+	all, err := selection.CollectLabels(rows)
+	return all, classify(err)
 }
 
 func (s *Store) selectRange(ctx context.Context, selection storage.Selection) ([]storage.Series, error) {

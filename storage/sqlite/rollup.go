@@ -17,7 +17,7 @@ var dialect = storage.RollupDialect{
 	Last:   func(column string) string { return "gohub_last(" + column + ", time)" },
 	Time:   "INTEGER", Integer: "INTEGER", Text: "TEXT", Double: "REAL",
 	Metric: func(kind catalogue.Type) string {
-		if kind == catalogue.Float {
+		if kind == catalogue.Float || kind == catalogue.Double {
 			return "REAL"
 		}
 		return "INTEGER"

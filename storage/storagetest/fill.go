@@ -8,7 +8,7 @@ import (
 )
 
 // Fill gives the sample one instance of every family with a value of its own for every metric, and returns the values
-// by the metrics' names. Labels say "label of " and their name.
+// by the metrics' names. Labels are those of LabelText.
 func Fill(sample *gohubv1.Sample) map[string]float64 {
 	values := map[string]float64{}
 	message := sample.ProtoReflect()
@@ -29,7 +29,7 @@ func Fill(sample *gohubv1.Sample) map[string]float64 {
 		family := catalogue.Families()[families]
 		families++
 		for _, label := range family.Labels {
-			instance.Set(instance.Descriptor().Fields().ByName(protoreflect.Name(label.Name)), protoreflect.ValueOfString("label of "+label.Name))
+			instance.Set(instance.Descriptor().Fields().ByName(protoreflect.Name(label.Name)), protoreflect.ValueOfString(LabelText(label)))
 		}
 		for _, metric := range family.Metrics {
 			next++
@@ -44,9 +44,22 @@ func Fill(sample *gohubv1.Sample) map[string]float64 {
 			case catalogue.Uint64:
 				value = protoreflect.ValueOfUint64(uint64(next) << 40)
 				values[metric.Name] = float64(uint64(next) << 40)
+			case catalogue.Double:
+				value = protoreflect.ValueOfFloat64(-1.1 * float64(next))
+				values[metric.Name] = -1.1 * float64(next)
 			}
 			instance.Set(instance.Descriptor().Fields().ByName(protoreflect.Name(metric.Column)), value)
 		}
 	}
 	return values
+}
+
+// LabelText is "label of " and the label's name, or the like where its text must have a form.
+func LabelText(label catalogue.Label) string {
+	for _, text := range []string{"label of " + label.Name, "label_of_" + label.Name, `{label="of ` + label.Name + `"}`} {
+		if label.Check == nil || label.Check(text) == nil {
+			return text
+		}
+	}
+	panic("no text is a label " + label.Name)
 }

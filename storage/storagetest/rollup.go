@@ -43,6 +43,7 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"NothingIsThereBeforeThereAreSamples", rollsUpNothing},
 		{"RetentionDropsWhatIsRolledUp", retains},
 		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
+		{"CustomMetricsAreRolledUp", rollsUpCustom},
 		{"RandomSamplesRandomlyLate", rollsUpRandom},
 	}
 	for _, c := range cases {

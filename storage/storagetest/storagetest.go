@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AppendQuarantinesWithCursor", appendQuarantines},
 		{"GapsAreStoredOnce", gaps},
 		{"EveryMetricRoundTrips", everyMetric},
+		{"CustomSeriesAreFoundByNameAndLabels", custom},
 		{"MissingReadingIsNotZero", missingReading},
 		{"RangeBucketsAvgMinMax", rangeBuckets},
 		{"RangeExcludesEndAndOtherHosts", rangeBorders},
@@ -423,7 +424,7 @@ func everyMetric(t *testing.T, s storage.Store) {
 			require.Equal(t, family.Metrics[i], one.Metric)
 			require.Len(t, one.Labels, len(family.Labels))
 			for j, label := range one.Labels {
-				require.Equal(t, "label of "+family.Labels[j].Name, label)
+				require.Equal(t, LabelText(family.Labels[j]), label)
 			}
 			require.Equal(t, []time.Time{base}, one.Times)
 			require.Equal(t, []float64{want[one.Metric.Name]}, one.Avg, one.Metric.Name)

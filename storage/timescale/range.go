@@ -27,6 +27,16 @@ var rangeDialect = storage.RangeDialect{
 	PairsTable: func(pairs []string) string {
 		return "unnest(" + pairs[0] + "::integer[], " + pairs[1] + "::integer[]) AS groups (host_id, grp)"
 	},
+	Texts: func(texts []storage.Relabelling) []any {
+		from, to := make([]string, len(texts)), make([]string, len(texts))
+		for i, text := range texts {
+			from[i], to[i] = text.From, text.To
+		}
+		return []any{from, to}
+	},
+	TextsTable: func(texts []string) string {
+		return "unnest(" + texts[0] + "::text[], " + texts[1] + "::text[]) AS texts (labels, becomes)"
+	},
 	Quantile: func(expression, quantile string) string {
 		return "percentile_cont(" + quantile + "::float8) WITHIN GROUP (ORDER BY " + expression + ")"
 	},
@@ -52,6 +62,22 @@ func (s *Store) Range(ctx context.Context, q storage.RangeQuery) ([]storage.Seri
 		all = append(all, series...)
 	}
 	return all, nil
+}
+
+// CustomLabels implements storage.Store.
+func (s *Store) CustomLabels(ctx context.Context, q storage.RangeQuery) ([]string, error) {
+	selection := q.Selections()[0]
+	sql, args := selection.LabelsSQL(rangeDialect)
+	rows, err := s.reads.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list the labels of %s: %w", q.Custom, classify(err))
+	}
+	defer rows.Close()
+	all, err := selection.CollectLabels(rows)
+	if errors.Is(err, storage.ErrTooManySeries) {
+		return nil, err
+	}
+	return all, classify(err)
 }
 
 func (s *Store) selectRange(ctx context.Context, selection storage.Selection) ([]storage.Series, error) {

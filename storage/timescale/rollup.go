@@ -33,7 +33,7 @@ var dialect = storage.RollupDialect{
 	},
 	Time: "timestamptz", Integer: "integer", Text: "text", Double: "double precision",
 	Metric: func(kind catalogue.Type) string {
-		return [...]string{catalogue.Float: "real", catalogue.Uint32: "integer", catalogue.Uint64: "bigint"}[kind]
+		return [...]string{catalogue.Float: "real", catalogue.Uint32: "integer", catalogue.Uint64: "bigint", catalogue.Double: "double precision"}[kind]
 	},
 }
 

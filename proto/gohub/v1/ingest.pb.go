@@ -868,6 +868,7 @@ type Sample struct {
 	Networks       []*NetworkMetrics    `protobuf:"bytes,6,rep,name=networks,proto3" json:"networks,omitempty"`
 	Sensors        []*SensorMetrics     `protobuf:"bytes,7,rep,name=sensors,proto3" json:"sensors,omitempty"`
 	Processes      []*ProcessMetrics    `protobuf:"bytes,8,rep,name=processes,proto3" json:"processes,omitempty"`
+	Customs        []*CustomMetrics     `protobuf:"bytes,9,rep,name=customs,proto3" json:"customs,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -954,6 +955,13 @@ func (x *Sample) GetSensors() []*SensorMetrics {
 func (x *Sample) GetProcesses() []*ProcessMetrics {
 	if x != nil {
 		return x.Processes
+	}
+	return nil
+}
+
+func (x *Sample) GetCustoms() []*CustomMetrics {
+	if x != nil {
+		return x.Customs
 	}
 	return nil
 }
@@ -1155,7 +1163,7 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\asamples\x18\x04 \x01(\rR\asamples\"-\n" +
 	"\x03Ack\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\x97\x03\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\xca\x03\n" +
 	"\x06Sample\x12(\n" +
 	"\x10time_unix_millis\x18\x01 \x01(\x03R\x0etimeUnixMillis\x12)\n" +
 	"\x04host\x18\x02 \x01(\v2\x15.gohub.v1.HostMetricsR\x04host\x12+\n" +
@@ -1164,7 +1172,8 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x05disks\x18\x05 \x03(\v2\x15.gohub.v1.DiskMetricsR\x05disks\x124\n" +
 	"\bnetworks\x18\x06 \x03(\v2\x18.gohub.v1.NetworkMetricsR\bnetworks\x121\n" +
 	"\asensors\x18\a \x03(\v2\x17.gohub.v1.SensorMetricsR\asensors\x126\n" +
-	"\tprocesses\x18\b \x03(\v2\x18.gohub.v1.ProcessMetricsR\tprocesses\"\x8d\x04\n" +
+	"\tprocesses\x18\b \x03(\v2\x18.gohub.v1.ProcessMetricsR\tprocesses\x121\n" +
+	"\acustoms\x18\t \x03(\v2\x17.gohub.v1.CustomMetricsR\acustoms\"\x8d\x04\n" +
 	"\tHostFacts\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\tR\x02os\x12\x1a\n" +
@@ -1230,6 +1239,7 @@ var file_gohub_v1_ingest_proto_goTypes = []any{
 	(*NetworkMetrics)(nil),    // 20: gohub.v1.NetworkMetrics
 	(*SensorMetrics)(nil),     // 21: gohub.v1.SensorMetrics
 	(*ProcessMetrics)(nil),    // 22: gohub.v1.ProcessMetrics
+	(*CustomMetrics)(nil),     // 23: gohub.v1.CustomMetrics
 }
 var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: gohub.v1.StreamRequest.hello:type_name -> gohub.v1.Hello
@@ -1251,16 +1261,17 @@ var file_gohub_v1_ingest_proto_depIdxs = []int32{
 	20, // 16: gohub.v1.Sample.networks:type_name -> gohub.v1.NetworkMetrics
 	21, // 17: gohub.v1.Sample.sensors:type_name -> gohub.v1.SensorMetrics
 	22, // 18: gohub.v1.Sample.processes:type_name -> gohub.v1.ProcessMetrics
-	15, // 19: gohub.v1.HostFacts.labels:type_name -> gohub.v1.HostFacts.LabelsEntry
-	1,  // 20: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
-	9,  // 21: gohub.v1.IngestService.Preview:input_type -> gohub.v1.PreviewRequest
-	2,  // 22: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
-	10, // 23: gohub.v1.IngestService.Preview:output_type -> gohub.v1.PreviewResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 19: gohub.v1.Sample.customs:type_name -> gohub.v1.CustomMetrics
+	15, // 20: gohub.v1.HostFacts.labels:type_name -> gohub.v1.HostFacts.LabelsEntry
+	1,  // 21: gohub.v1.IngestService.Stream:input_type -> gohub.v1.StreamRequest
+	9,  // 22: gohub.v1.IngestService.Preview:input_type -> gohub.v1.PreviewRequest
+	2,  // 23: gohub.v1.IngestService.Stream:output_type -> gohub.v1.StreamResponse
+	10, // 24: gohub.v1.IngestService.Preview:output_type -> gohub.v1.PreviewResponse
+	23, // [23:25] is the sub-list for method output_type
+	21, // [21:23] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_ingest_proto_init() }

@@ -142,6 +142,59 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{1}
 }
 
+// LabelForm is what the text of a label may be.
+type LabelForm int32
+
+const (
+	// Any text.
+	LabelForm_LABEL_FORM_UNSPECIFIED LabelForm = 0
+	// The name of a custom metric, by the grammar of Prometheus.
+	LabelForm_LABEL_FORM_CUSTOM_NAME LabelForm = 1
+	// Labels of a custom metric, as {device="sda",side="left"}: names in order, each once; empty if there are none.
+	LabelForm_LABEL_FORM_CUSTOM_LABELS LabelForm = 2
+)
+
+// Enum value maps for LabelForm.
+var (
+	LabelForm_name = map[int32]string{
+		0: "LABEL_FORM_UNSPECIFIED",
+		1: "LABEL_FORM_CUSTOM_NAME",
+		2: "LABEL_FORM_CUSTOM_LABELS",
+	}
+	LabelForm_value = map[string]int32{
+		"LABEL_FORM_UNSPECIFIED":   0,
+		"LABEL_FORM_CUSTOM_NAME":   1,
+		"LABEL_FORM_CUSTOM_LABELS": 2,
+	}
+)
+
+func (x LabelForm) Enum() *LabelForm {
+	p := new(LabelForm)
+	*p = x
+	return p
+}
+
+func (x LabelForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LabelForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_gohub_v1_metric_proto_enumTypes[2].Descriptor()
+}
+
+func (LabelForm) Type() protoreflect.EnumType {
+	return &file_gohub_v1_metric_proto_enumTypes[2]
+}
+
+func (x LabelForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LabelForm.Descriptor instead.
+func (LabelForm) EnumDescriptor() ([]byte, []int) {
+	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{2}
+}
+
 type MetricOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Unit  Unit                   `protobuf:"varint,1,opt,name=unit,proto3,enum=gohub.v1.Unit" json:"unit,omitempty"`
@@ -206,7 +259,9 @@ func (x *MetricOptions) GetHelp() string {
 type LabelOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One sentence for people.
-	Help          string `protobuf:"bytes,1,opt,name=help,proto3" json:"help,omitempty"`
+	Help string `protobuf:"bytes,1,opt,name=help,proto3" json:"help,omitempty"`
+	// What its text may be.
+	Form          LabelForm `protobuf:"varint,2,opt,name=form,proto3,enum=gohub.v1.LabelForm" json:"form,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,6 +301,13 @@ func (x *LabelOptions) GetHelp() string {
 		return x.Help
 	}
 	return ""
+}
+
+func (x *LabelOptions) GetForm() LabelForm {
+	if x != nil {
+		return x.Form
+	}
+	return LabelForm_LABEL_FORM_UNSPECIFIED
 }
 
 type FamilyOptions struct {
@@ -375,9 +437,10 @@ const file_gohub_v1_metric_proto_rawDesc = "" +
 	"\rMetricOptions\x12\"\n" +
 	"\x04unit\x18\x01 \x01(\x0e2\x0e.gohub.v1.UnitR\x04unit\x12\"\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x0e.gohub.v1.KindR\x04kind\x12\x12\n" +
-	"\x04help\x18\x03 \x01(\tR\x04help\"\"\n" +
+	"\x04help\x18\x03 \x01(\tR\x04help\"K\n" +
 	"\fLabelOptions\x12\x12\n" +
-	"\x04help\x18\x01 \x01(\tR\x04help\"k\n" +
+	"\x04help\x18\x01 \x01(\tR\x04help\x12'\n" +
+	"\x04form\x18\x02 \x01(\x0e2\x13.gohub.v1.LabelFormR\x04form\"k\n" +
 	"\rFamilyOptions\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x12\n" +
@@ -397,7 +460,11 @@ const file_gohub_v1_metric_proto_rawDesc = "" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_GAUGE\x10\x01\x12\x10\n" +
-	"\fKIND_COUNTER\x10\x02:P\n" +
+	"\fKIND_COUNTER\x10\x02*a\n" +
+	"\tLabelForm\x12\x1a\n" +
+	"\x16LABEL_FORM_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16LABEL_FORM_CUSTOM_NAME\x10\x01\x12\x1c\n" +
+	"\x18LABEL_FORM_CUSTOM_LABELS\x10\x02:P\n" +
 	"\x06metric\x12\x1d.google.protobuf.FieldOptions\x18\xb9\x8e\x03 \x01(\v2\x17.gohub.v1.MetricOptionsR\x06metric:M\n" +
 	"\x05label\x12\x1d.google.protobuf.FieldOptions\x18\xba\x8e\x03 \x01(\v2\x16.gohub.v1.LabelOptionsR\x05label:R\n" +
 	"\x06family\x12\x1f.google.protobuf.MessageOptions\x18\xb9\x8e\x03 \x01(\v2\x17.gohub.v1.FamilyOptionsR\x06familyB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
@@ -414,31 +481,33 @@ func file_gohub_v1_metric_proto_rawDescGZIP() []byte {
 	return file_gohub_v1_metric_proto_rawDescData
 }
 
-var file_gohub_v1_metric_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_gohub_v1_metric_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_gohub_v1_metric_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_gohub_v1_metric_proto_goTypes = []any{
 	(Unit)(0),                           // 0: gohub.v1.Unit
 	(Kind)(0),                           // 1: gohub.v1.Kind
-	(*MetricOptions)(nil),               // 2: gohub.v1.MetricOptions
-	(*LabelOptions)(nil),                // 3: gohub.v1.LabelOptions
-	(*FamilyOptions)(nil),               // 4: gohub.v1.FamilyOptions
-	(*descriptorpb.FieldOptions)(nil),   // 5: google.protobuf.FieldOptions
-	(*descriptorpb.MessageOptions)(nil), // 6: google.protobuf.MessageOptions
+	(LabelForm)(0),                      // 2: gohub.v1.LabelForm
+	(*MetricOptions)(nil),               // 3: gohub.v1.MetricOptions
+	(*LabelOptions)(nil),                // 4: gohub.v1.LabelOptions
+	(*FamilyOptions)(nil),               // 5: gohub.v1.FamilyOptions
+	(*descriptorpb.FieldOptions)(nil),   // 6: google.protobuf.FieldOptions
+	(*descriptorpb.MessageOptions)(nil), // 7: google.protobuf.MessageOptions
 }
 var file_gohub_v1_metric_proto_depIdxs = []int32{
 	0, // 0: gohub.v1.MetricOptions.unit:type_name -> gohub.v1.Unit
 	1, // 1: gohub.v1.MetricOptions.kind:type_name -> gohub.v1.Kind
-	5, // 2: gohub.v1.metric:extendee -> google.protobuf.FieldOptions
-	5, // 3: gohub.v1.label:extendee -> google.protobuf.FieldOptions
-	6, // 4: gohub.v1.family:extendee -> google.protobuf.MessageOptions
-	2, // 5: gohub.v1.metric:type_name -> gohub.v1.MetricOptions
-	3, // 6: gohub.v1.label:type_name -> gohub.v1.LabelOptions
-	4, // 7: gohub.v1.family:type_name -> gohub.v1.FamilyOptions
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	5, // [5:8] is the sub-list for extension type_name
-	2, // [2:5] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 2: gohub.v1.LabelOptions.form:type_name -> gohub.v1.LabelForm
+	6, // 3: gohub.v1.metric:extendee -> google.protobuf.FieldOptions
+	6, // 4: gohub.v1.label:extendee -> google.protobuf.FieldOptions
+	7, // 5: gohub.v1.family:extendee -> google.protobuf.MessageOptions
+	3, // 6: gohub.v1.metric:type_name -> gohub.v1.MetricOptions
+	4, // 7: gohub.v1.label:type_name -> gohub.v1.LabelOptions
+	5, // 8: gohub.v1.family:type_name -> gohub.v1.FamilyOptions
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	6, // [6:9] is the sub-list for extension type_name
+	3, // [3:6] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_metric_proto_init() }
@@ -451,7 +520,7 @@ func file_gohub_v1_metric_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_metric_proto_rawDesc), len(file_gohub_v1_metric_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   3,
 			NumExtensions: 3,
 			NumServices:   0,

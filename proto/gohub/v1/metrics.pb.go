@@ -819,6 +819,67 @@ func (x *ProcessMetrics) GetResidentBytes() uint64 {
 	return 0
 }
 
+// CustomMetrics: One series of what programs on the machine tell the agent.
+type CustomMetrics struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Labels        string                 `protobuf:"bytes,2,opt,name=labels,proto3" json:"labels,omitempty"`
+	Value         *float64               `protobuf:"fixed64,10,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomMetrics) Reset() {
+	*x = CustomMetrics{}
+	mi := &file_gohub_v1_metrics_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomMetrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomMetrics) ProtoMessage() {}
+
+func (x *CustomMetrics) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_metrics_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomMetrics.ProtoReflect.Descriptor instead.
+func (*CustomMetrics) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_metrics_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CustomMetrics) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CustomMetrics) GetLabels() string {
+	if x != nil {
+		return x.Labels
+	}
+	return ""
+}
+
+func (x *CustomMetrics) GetValue() float64 {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return 0
+}
+
 var File_gohub_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_metrics_proto_rawDesc = "" +
@@ -989,7 +1050,16 @@ const file_gohub_v1_metrics_proto_rawDesc = "" +
 	"\x0eresident_bytes\x18\v \x01(\x04B!\xca\xf3\x18\x1d\b\x03\x10\x01\x1a\x17Physical memory in use.H\x01R\rresidentBytes\x88\x01\x01:S\xca\xf3\x18O\n" +
 	"\aprocess\x12\x0fprocess_samples\x1a1One of the processes that use most CPU or memory. \x01B\x0e\n" +
 	"\f_cpu_percentB\x11\n" +
-	"\x0f_resident_bytesB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
+	"\x0f_resident_bytes\"\xe4\x02\n" +
+	"\rCustomMetrics\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xd2\xf3\x18\x1e\n" +
+	"\x1aName of the custom metric.\x10\x01R\x04name\x12e\n" +
+	"\x06labels\x18\x02 \x01(\tBM\xd2\xf3\x18I\n" +
+	"ELabels of the series, as {device=\"sda\"}, in the order of their names.\x10\x02R\x06labels\x12P\n" +
+	"\x05value\x18\n" +
+	" \x01(\x01B5\xca\xf3\x181\b\x01\x10\x01\x1a+Newest value of the series, as it was told.H\x00R\x05value\x88\x01\x01:X\xca\xf3\x18T\n" +
+	"\x06custom\x12\x0ecustom_samples\x1a:One series of what programs on the machine tell the agent.B\b\n" +
+	"\x06_valueB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
 	file_gohub_v1_metrics_proto_rawDescOnce sync.Once
@@ -1003,7 +1073,7 @@ func file_gohub_v1_metrics_proto_rawDescGZIP() []byte {
 	return file_gohub_v1_metrics_proto_rawDescData
 }
 
-var file_gohub_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_gohub_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_gohub_v1_metrics_proto_goTypes = []any{
 	(*HostMetrics)(nil),       // 0: gohub.v1.HostMetrics
 	(*CoreMetrics)(nil),       // 1: gohub.v1.CoreMetrics
@@ -1012,6 +1082,7 @@ var file_gohub_v1_metrics_proto_goTypes = []any{
 	(*NetworkMetrics)(nil),    // 4: gohub.v1.NetworkMetrics
 	(*SensorMetrics)(nil),     // 5: gohub.v1.SensorMetrics
 	(*ProcessMetrics)(nil),    // 6: gohub.v1.ProcessMetrics
+	(*CustomMetrics)(nil),     // 7: gohub.v1.CustomMetrics
 }
 var file_gohub_v1_metrics_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -1034,13 +1105,14 @@ func file_gohub_v1_metrics_proto_init() {
 	file_gohub_v1_metrics_proto_msgTypes[4].OneofWrappers = []any{}
 	file_gohub_v1_metrics_proto_msgTypes[5].OneofWrappers = []any{}
 	file_gohub_v1_metrics_proto_msgTypes[6].OneofWrappers = []any{}
+	file_gohub_v1_metrics_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_metrics_proto_rawDesc), len(file_gohub_v1_metrics_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

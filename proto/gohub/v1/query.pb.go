@@ -614,7 +614,8 @@ type QueryRangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One host, of those that ListHosts tells. One of host_id, host_ids and selector must be given.
 	HostId uint32 `protobuf:"varint,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
-	// Metric names as ListMetrics tells, at least one.
+	// Metric names as ListMetrics tells, at least one. A custom metric is named custom:NAME, or with matchers of its series' labels, as
+	// those of selector, custom:NAME{device="sda"}.
 	Metrics []string `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	// Start (included) and end (excluded), Unix seconds. An end of 0 is now; a start of 0 is an hour before the end.
 	From float64 `protobuf:"fixed64,3,opt,name=from,proto3" json:"from,omitempty"`
@@ -631,7 +632,8 @@ type QueryRangeRequest struct {
 	// facts are hostname, os, platform, platform_version, kernel_version, arch, cpu_model, cpu_cores and agent_version; host_id,
 	// agent_id and status (up, late, down or unknown) can be matched too. * is all hosts.
 	Selector string `protobuf:"bytes,8,opt,name=selector,proto3" json:"selector,omitempty"`
-	// What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+	// What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances and of custom metrics'
+	// series, or "host". With
 	// aggregate and without group_by, all series of a metric make one.
 	GroupBy []string `protobuf:"bytes,9,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// How series are combined, in each bucket: avg, min, max, sum or quantile of their averages. Empty leaves every series by

@@ -9,7 +9,7 @@ export const BINARY_PROTOCOL = "gohub.v1.binary";
 type Family = {
   name: string;
   labels: string[];
-  metrics: { name: string; float: boolean }[];
+  metrics: { name: string; kind: number }[];
 };
 
 const SNAPSHOT = 1;
@@ -27,6 +27,10 @@ const HAS_SINCE = 0x10;
 const HAS_SAMPLE = 0x20;
 
 const statuses: HostStatusJson[] = ["HOST_STATUS_UNSPECIFIED", "HOST_STATUS_UP", "HOST_STATUS_DOWN", "HOST_STATUS_LATE"];
+
+// The kinds of a metric's readings; the others are counts.
+const FLOAT = 0;
+const DOUBLE = 2;
 
 // A single has seven decimal digits; the others are noise of its binary form.
 const FLOAT_DIGITS = 7;
@@ -50,6 +54,12 @@ class Reader {
     const value = this.view.getFloat32(this.at, true);
     this.at += 4;
     return Number(value.toPrecision(FLOAT_DIGITS));
+  }
+
+  double(): number {
+    const value = this.view.getFloat64(this.at, true);
+    this.at += 8;
+    return value;
   }
 
   /** Seven bits a byte, the lowest first; over 2^53 it is as exact as a number can be. */
@@ -107,6 +117,17 @@ function time(millis: number): string {
   return new Date(millis).toISOString().replace(".000Z", "Z");
 }
 
+function reading(reader: Reader, kind: number): number {
+  switch (kind) {
+    case FLOAT:
+      return reader.float();
+    case DOUBLE:
+      return reader.double();
+    default:
+      return reader.count();
+  }
+}
+
 export class LiveDecoder {
   private families: Family[] = [];
   /** What a host's entry has only when it is new: its ids, facts and first_seen. */
@@ -137,7 +158,7 @@ export class LiveDecoder {
     return {
       name: reader.text(),
       labels: reader.list(() => reader.text()),
-      metrics: reader.list(() => ({ name: reader.text(), float: reader.byte() === 0 })),
+      metrics: reader.list(() => ({ name: reader.text(), kind: reader.byte() })),
     };
   }
 
@@ -197,8 +218,8 @@ export class LiveDecoder {
   private values(reader: Reader, family: Family): Record<string, number> {
     const present = reader.bytes(Math.ceil(family.metrics.length / 8));
     const values: Record<string, number> = {};
-    family.metrics.forEach(({ name, float }, place) => {
-      if (((present[place >> 3] ?? 0) >> (place & 7)) & 1) values[name] = float ? reader.float() : reader.count();
+    family.metrics.forEach(({ name, kind }, place) => {
+      if (((present[place >> 3] ?? 0) >> (place & 7)) & 1) values[name] = reading(reader, kind);
     });
     return values;
   }

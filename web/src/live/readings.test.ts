@@ -27,6 +27,14 @@ describe("ReadingLog", () => {
     expect(log.of("load1", {})).toHaveLength(1);
   });
 
+  it("names custom metrics as queries do", () => {
+    const log = new ReadingLog();
+    const labels = { name: "queue", labels: '{q="a"}' };
+    log.add({ time: new Date(100_000).toISOString(), instances: [{ family: "custom", labels, values: { custom_value: 3 } }] });
+    expect(log.of("custom:queue", { q: "a" })).toEqual([{ time: 100, value: 3 }]);
+    expect(log.instancesOf("custom_value")).toEqual([]);
+  });
+
   it("forgets what stored ranges hold by now, and instances that are gone", () => {
     const log = new ReadingLog();
     log.add(reading(100, 1, 10));

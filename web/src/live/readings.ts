@@ -1,5 +1,6 @@
 // The live readings of the one host whose page is open, as series that can be appended to a chart.
 import type { ReadingJson } from "@/gen/gohub/v1/query_pb";
+import { CUSTOM_FAMILY, CUSTOM_VALUE, customMetric, parseLabels } from "@/lib/custom";
 import { toNumber, toUnixSeconds } from "@/lib/json";
 import { seriesKey, type LiveValue } from "@/lib/series";
 
@@ -17,7 +18,11 @@ export class ReadingLog {
     if (!reading || time === undefined || time <= this.newest) return;
     this.newest = time;
     this.append(time, reading.values, {});
-    for (const instance of reading.instances ?? []) this.append(time, instance.values, instance.labels ?? {});
+    for (const instance of reading.instances ?? []) {
+      const labels = instance.labels ?? {};
+      if (instance.family === CUSTOM_FAMILY) this.appendCustom(time, instance.values, labels);
+      else this.append(time, instance.values, labels);
+    }
     this.trim(time - KEEP_SECONDS);
     this.changed();
   }
@@ -59,6 +64,12 @@ export class ReadingLog {
       if (log) log.values.push({ time, value });
       else this.series.set(key, { metric, labels, values: [{ time, value }] });
     }
+  }
+
+  /** As queries name them and their labels. */
+  private appendCustom(time: number, values: ReadingJson["values"], labels: Record<string, string>): void {
+    const value = values?.[CUSTOM_VALUE];
+    if (value !== undefined) this.append(time, { [customMetric(labels.name ?? "")]: value }, parseLabels(labels.labels ?? ""));
   }
 
   private trim(oldest: number): void {

@@ -16,6 +16,7 @@ import { LossNotes } from "@/components/host/LossNotes";
 import { SourceNote } from "@/components/host/SourceNote";
 import { hostMetrics } from "@/components/host/hostMetrics";
 import { useHostSeries } from "@/components/host/useHostSeries";
+import { CustomMetricsPanel } from "@/components/host/CustomMetricsPanel";
 import { messageOf } from "@/api/client";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
 import type { TimeRange } from "@/lib/timerange";
@@ -61,6 +62,7 @@ export function HostCharts({ host, hostId, range, bounds, onZoom, onReset }: Hos
         <ConnectionsChart frame={frame} series={series} />
         <ProcessesChart frame={frame} series={series} />
       </div>
+      <CustomMetricsPanel host={host} frame={frame} />
     </section>
   );
 }

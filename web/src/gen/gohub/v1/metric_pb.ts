@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/metric.proto.
  */
 export const file_gohub_v1_metric: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9tZXRyaWMucHJvdG8SCGdvaHViLnYxIlkKDU1ldHJpY09wdGlvbnMSHAoEdW5pdBgBIAEoDjIOLmdvaHViLnYxLlVuaXQSHAoEa2luZBgCIAEoDjIOLmdvaHViLnYxLktpbmQSDAoEaGVscBgDIAEoCSIcCgxMYWJlbE9wdGlvbnMSDAoEaGVscBgBIAEoCSJNCg1GYW1pbHlPcHRpb25zEgwKBG5hbWUYASABKAkSDQoFdGFibGUYAiABKAkSDAoEaGVscBgDIAEoCRIRCgllcGhlbWVyYWwYBCABKAgqoQEKBFVuaXQSFAoQVU5JVF9VTlNQRUNJRklFRBAAEg0KCVVOSVRfTk9ORRABEhAKDFVOSVRfUEVSQ0VOVBACEg4KClVOSVRfQllURVMQAxIQCgxVTklUX1NFQ09ORFMQBBIQCgxVTklUX0NFTFNJVVMQBRIZChVVTklUX0JZVEVTX1BFUl9TRUNPTkQQBhITCg9VTklUX1BFUl9TRUNPTkQQByo+CgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIOCgpLSU5EX0dBVUdFEAESEAoMS0lORF9DT1VOVEVSEAI6UAoGbWV0cmljEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi5jgMgASgLMhcuZ29odWIudjEuTWV0cmljT3B0aW9uc1IGbWV0cmljOk0KBWxhYmVsEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi6jgMgASgLMhYuZ29odWIudjEuTGFiZWxPcHRpb25zUgVsYWJlbDpSCgZmYW1pbHkSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYuY4DIAEoCzIXLmdvaHViLnYxLkZhbWlseU9wdGlvbnNSBmZhbWlseUIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChVnb2h1Yi92MS9tZXRyaWMucHJvdG8SCGdvaHViLnYxIlkKDU1ldHJpY09wdGlvbnMSHAoEdW5pdBgBIAEoDjIOLmdvaHViLnYxLlVuaXQSHAoEa2luZBgCIAEoDjIOLmdvaHViLnYxLktpbmQSDAoEaGVscBgDIAEoCSI/CgxMYWJlbE9wdGlvbnMSDAoEaGVscBgBIAEoCRIhCgRmb3JtGAIgASgOMhMuZ29odWIudjEuTGFiZWxGb3JtIk0KDUZhbWlseU9wdGlvbnMSDAoEbmFtZRgBIAEoCRINCgV0YWJsZRgCIAEoCRIMCgRoZWxwGAMgASgJEhEKCWVwaGVtZXJhbBgEIAEoCCqhAQoEVW5pdBIUChBVTklUX1VOU1BFQ0lGSUVEEAASDQoJVU5JVF9OT05FEAESEAoMVU5JVF9QRVJDRU5UEAISDgoKVU5JVF9CWVRFUxADEhAKDFVOSVRfU0VDT05EUxAEEhAKDFVOSVRfQ0VMU0lVUxAFEhkKFVVOSVRfQllURVNfUEVSX1NFQ09ORBAGEhMKD1VOSVRfUEVSX1NFQ09ORBAHKj4KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfR0FVR0UQARIQCgxLSU5EX0NPVU5URVIQAiphCglMYWJlbEZvcm0SGgoWTEFCRUxfRk9STV9VTlNQRUNJRklFRBAAEhoKFkxBQkVMX0ZPUk1fQ1VTVE9NX05BTUUQARIcChhMQUJFTF9GT1JNX0NVU1RPTV9MQUJFTFMQAjpQCgZtZXRyaWMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLmOAyABKAsyFy5nb2h1Yi52MS5NZXRyaWNPcHRpb25zUgZtZXRyaWM6TQoFbGFiZWwSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLqOAyABKAsyFi5nb2h1Yi52MS5MYWJlbE9wdGlvbnNSBWxhYmVsOlIKBmZhbWlseRIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi5jgMgASgLMhcuZ29odWIudjEuRmFtaWx5T3B0aW9uc1IGZmFtaWx5QjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * @generated from message gohub.v1.MetricOptions
@@ -78,6 +78,13 @@ export type LabelOptions = Message<"gohub.v1.LabelOptions"> & {
    * @generated from field: string help = 1;
    */
   help: string;
+
+  /**
+   * What its text may be.
+   *
+   * @generated from field: gohub.v1.LabelForm form = 2;
+   */
+  form: LabelForm;
 };
 
 /**
@@ -90,6 +97,13 @@ export type LabelOptionsJson = {
    * @generated from field: string help = 1;
    */
   help?: string;
+
+  /**
+   * What its text may be.
+   *
+   * @generated from field: gohub.v1.LabelForm form = 2;
+   */
+  form?: LabelFormJson;
 };
 
 /**
@@ -270,6 +284,47 @@ export type KindJson = "KIND_UNSPECIFIED" | "KIND_GAUGE" | "KIND_COUNTER";
  */
 export const KindSchema: GenEnum<Kind, KindJson> = /*@__PURE__*/
   enumDesc(file_gohub_v1_metric, 1);
+
+/**
+ * LabelForm is what the text of a label may be.
+ *
+ * @generated from enum gohub.v1.LabelForm
+ */
+export enum LabelForm {
+  /**
+   * Any text.
+   *
+   * @generated from enum value: LABEL_FORM_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The name of a custom metric, by the grammar of Prometheus.
+   *
+   * @generated from enum value: LABEL_FORM_CUSTOM_NAME = 1;
+   */
+  CUSTOM_NAME = 1,
+
+  /**
+   * Labels of a custom metric, as {device="sda",side="left"}: names in order, each once; empty if there are none.
+   *
+   * @generated from enum value: LABEL_FORM_CUSTOM_LABELS = 2;
+   */
+  CUSTOM_LABELS = 2,
+}
+
+/**
+ * LabelForm is what the text of a label may be.
+ *
+ * @generated from enum gohub.v1.LabelForm
+ */
+export type LabelFormJson = "LABEL_FORM_UNSPECIFIED" | "LABEL_FORM_CUSTOM_NAME" | "LABEL_FORM_CUSTOM_LABELS";
+
+/**
+ * Describes the enum gohub.v1.LabelForm.
+ */
+export const LabelFormSchema: GenEnum<LabelForm, LabelFormJson> = /*@__PURE__*/
+  enumDesc(file_gohub_v1_metric, 2);
 
 /**
  * Marks a field as a metric.

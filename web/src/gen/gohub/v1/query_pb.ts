@@ -483,7 +483,8 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
   hostId: number;
 
   /**
-   * Metric names as ListMetrics tells, at least one.
+   * Metric names as ListMetrics tells, at least one. A custom metric is named custom:NAME, or with matchers of its series' labels, as
+   * those of selector, custom:NAME{device="sda"}.
    *
    * @generated from field: repeated string metrics = 2;
    */
@@ -534,7 +535,8 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
   selector: string;
 
   /**
-   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances and of custom metrics'
+   * series, or "host". With
    * aggregate and without group_by, all series of a metric make one.
    *
    * @generated from field: repeated string group_by = 9;
@@ -620,7 +622,8 @@ export type QueryRangeRequestJson = {
   hostId?: number;
 
   /**
-   * Metric names as ListMetrics tells, at least one.
+   * Metric names as ListMetrics tells, at least one. A custom metric is named custom:NAME, or with matchers of its series' labels, as
+   * those of selector, custom:NAME{device="sda"}.
    *
    * @generated from field: repeated string metrics = 2;
    */
@@ -671,7 +674,8 @@ export type QueryRangeRequestJson = {
   selector?: string;
 
   /**
-   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances, or "host". With
+   * What the series are combined by: names of labels or facts of hosts, of labels of the metrics' instances and of custom metrics'
+   * series, or "host". With
    * aggregate and without group_by, all series of a metric make one.
    *
    * @generated from field: repeated string group_by = 9;

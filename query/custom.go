@@ -1,0 +1,124 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	"github.com/gohub-io/gohub/proto/custom"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// customPrefix begins the names of custom metrics where metrics are asked for, so that none can be taken for one of the
+// catalogue, nor a misspelt one of the catalogue for one of them.
+const customPrefix = "custom:"
+
+// customMetric is a custom metric that a query asks for.
+type customMetric struct {
+	// metric is that of the family custom, with the name that the query gives it.
+	metric *catalogue.Metric
+	name   string
+	// series are the matchers of its series' labels, none for all.
+	series selector
+}
+
+// findCustom reads what follows the prefix: a name, and perhaps matchers in braces, as queue_length{queue=~"in.*"}.
+func findCustom(text string) (customMetric, error) {
+	rest := strings.TrimPrefix(text, customPrefix)
+	one := customMetric{name: rest}
+	var err error
+	if brace := strings.IndexByte(rest, '{'); brace >= 0 {
+		one.name = rest[:brace]
+		if one.series, err = parseSelector(rest[brace:]); err != nil {
+			return one, fmt.Errorf("custom metric %q: %w", clip(text), err)
+		}
+	}
+	if err := custom.CheckName(one.name); err != nil {
+		return one, fmt.Errorf("custom metric %q: %w", clip(text), err)
+	}
+	metric := *catalogue.Custom().Metrics[0]
+	metric.Name = text
+	one.metric = &metric
+	return one, nil
+}
+
+// customQuery makes of the query for all metrics the one for a custom metric, and tells the values of the groups of hosts.
+//
+// A series can be grouped by labels of its own and by those of its host. Which have a name is known from the series: what one of
+// them has as a label is that, anything else the host's.
+func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
+	query.Metrics, query.Custom = []*catalogue.Metric{one.metric}, one.name
+	names := slices.DeleteFunc(slices.Clone(q.groupBy), label.Reserved)
+	if len(names) == 0 && len(one.series) == 0 {
+		return query, q.groups, nil
+	}
+	texts, err := s.options.Store.CustomLabels(ctx, query)
+	if err != nil {
+		return query, nil, err
+	}
+	var series [][]custom.Label
+	query.Known = []storage.Relabelling{}
+	own := map[string]bool{}
+	for _, text := range texts {
+		labels, err := custom.Parse(text)
+		if err != nil {
+			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
+		}
+		if !one.series.matches(valuesOf(labels)) {
+			continue
+		}
+		query.Known = append(query.Known, storage.Relabelling{From: text, To: text})
+		series = append(series, labels)
+		for _, l := range labels {
+			own[l.Name] = own[l.Name] || slices.Contains(names, l.Name)
+		}
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return own[name] }) {
+		return query, q.groups, nil
+	}
+	for i, labels := range series {
+		kept := slices.DeleteFunc(labels, func(l custom.Label) bool { return !own[l.Name] })
+		if query.Known[i].To, err = custom.Format(kept); err != nil {
+			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
+		}
+	}
+	across := *q.across
+	across.By = append(slices.Clone(across.By), catalogue.Custom().Labels[1].Name)
+	query.Across = &across
+	ofHosts := slices.DeleteFunc(slices.Clone(q.groupBy), func(name string) bool { return own[name] || q.isInstanceLabel(name) })
+	if across.Groups = nil; len(ofHosts) == 0 {
+		return query, nil, nil
+	}
+	var groups []map[string]string
+	across.Groups, groups, err = q.hosts.groups(ofHosts)
+	return query, groups, err
+}
+
+func valuesOf(labels []custom.Label) attributes {
+	return func(name string) string {
+		for _, l := range labels {
+			if l.Name == name {
+				return l.Value
+			}
+		}
+		return ""
+	}
+}
+
+// showLabels puts the labels of a custom series in the place of their text.
+func showLabels(series *gohubv1.Series) error {
+	text := series.Labels[catalogue.Custom().Labels[1].Name]
+	labels, err := custom.Parse(text)
+	if err != nil {
+		return fmt.Errorf("labels of %s in the database: %w", series.Metric, err)
+	}
+	series.Labels = make(map[string]string, len(labels))
+	for _, l := range labels {
+		series.Labels[l.Name] = l.Value
+	}
+	return nil
+}
