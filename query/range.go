@@ -292,6 +292,9 @@ func (s *Service) answer(ctx context.Context, q *rangeQuery) (*gohubv1.QueryRang
 	if response.Series, err = s.readSeries(ctx, q, budget); err != nil {
 		return nil, err
 	}
+	if budget.fromMemory {
+		response.Source = strings.TrimPrefix(plan{parts: budget.parts}.source()+"+"+memory, "+")
+	}
 	if q.offset > 0 {
 		earlier := *q
 		earlier.plan = q.earlier
@@ -315,8 +318,20 @@ func (s *Service) answer(ctx context.Context, q *rangeQuery) (*gohubv1.QueryRang
 	return response, nil
 }
 
-// budget is what is left of an answer's limits.
-type budget struct{ values, series int }
+// budget is what is left of an answer's limits, and where the answer came from so far.
+type budget struct {
+	values, series int
+	parts          []storage.Part
+	fromMemory     bool
+}
+
+// note remembers what was read for a family: of the parts, which are those of the plan or less, the most.
+func (b *budget) note(parts []storage.Part, fromMemory bool) {
+	if len(parts) > len(b.parts) {
+		b.parts = parts
+	}
+	b.fromMemory = b.fromMemory || fromMemory
+}
 
 // readSeries reads the query's series, and fails with storage.ErrTooManyRows or ErrTooManySeries as soon as there is more
 // than an answer may have. It asks one family at a time, as a row of each makes another number of values.
@@ -330,10 +345,11 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 	}
 	var all []*gohubv1.Series
 	read := func(query storage.RangeQuery, groups []map[string]string) error {
-		series, err := s.options.Store.Range(ctx, query)
+		series, parts, fromMemory, err := s.readFamily(ctx, query)
 		if err != nil {
 			return err
 		}
+		left.note(parts, fromMemory)
 		for _, one := range series {
 			encoded := encodeSeries(one)
 			if query.Custom != "" {

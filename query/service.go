@@ -48,8 +48,10 @@ type Fleet interface {
 
 // Options of a Service.
 type Options struct {
-	Store   Store
-	Fleet   Fleet
+	Store Store
+	Fleet Fleet
+	// Recent is nil where all ranges are read from storage.
+	Recent  Recent
 	Version string
 	Limits  Limits
 	Now     func() time.Time

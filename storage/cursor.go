@@ -1,5 +1,7 @@
 package storage
 
+import "fmt"
+
 // Spool names one numbering of one host's batches.
 type Spool struct {
 	Host  HostID
@@ -66,4 +68,26 @@ func Chosen(batches []*Batch, outcomes []Outcome) []*Batch {
 		}
 	}
 	return chosen
+}
+
+// CollectPositions sums rows of host_id and seq, in order of the hosts, up to Positions.
+func CollectPositions(rows ResultRows) ([]Position, error) {
+	var (
+		all  []Position
+		host HostID
+		seq  int64
+	)
+	for rows.Next() {
+		if err := rows.Scan(&host, &seq); err != nil {
+			return nil, fmt.Errorf("scan a cursor: %w", err)
+		}
+		if last := len(all) - 1; last < 0 || all[last].Host != host {
+			all = append(all, Position{Host: host})
+		}
+		all[len(all)-1].Seqs += uint64(seq)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read cursors: %w", err)
+	}
+	return all, nil
 }

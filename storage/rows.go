@@ -250,6 +250,25 @@ func (t *Tuple) Time() time.Time {
 // Text reads a text.
 func (t *Tuple) Text() string { return string(t.next()) }
 
+// Skip reads past fields.
+func (t *Tuple) Skip(fields int) {
+	for range fields {
+		t.next()
+	}
+}
+
+// Bits reads the value of a metric as its bits, those of a single for a float, and whether there is one.
+func (t *Tuple) Bits() (uint64, bool) {
+	switch field := t.next(); len(field) {
+	case 4:
+		return uint64(binary.BigEndian.Uint32(field)), true
+	case 8:
+		return binary.BigEndian.Uint64(field), true
+	default:
+		return 0, false
+	}
+}
+
 // Number reads the value of a metric, or the id of a host: an int64, a float64, or nil where there was no reading.
 func (t *Tuple) Number(kind catalogue.Type) any {
 	field := t.next()

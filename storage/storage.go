@@ -118,6 +118,13 @@ type Latest struct {
 	Values []float64
 }
 
+// Position says how far the batches of a host are stored, over all its spools.
+type Position struct {
+	Host HostID
+	// Seqs is the sum of the cursors, modulo 2^64: a batch that is stored adds Seq less Prev to it.
+	Seqs uint64
+}
+
 // Session is a user's login in a browser.
 type Session struct {
 	// TokenHash is derived from the cookie's value by SHA-256; the value itself is never stored.
@@ -158,6 +165,9 @@ type Store interface {
 	Quarantine(ctx context.Context, host HostID, limit int) ([]Quarantined, error)
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
+
+	// Positions tells how far the batches of hosts are stored; no hosts stand for all. Hosts without a cursor are left out.
+	Positions(ctx context.Context, hosts []HostID) ([]Position, error)
 
 	// RollUp rolls samples up as far as they are complete, makes anew what came late, and drops what retention does not keep. A
 	// store does so by itself every minute; where another server is at it on the same database, it does nothing.

@@ -125,14 +125,18 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, fmt.Errorf("alerts: %w", err)
 	}
+	sink, recent, err := openRecent(ctx, config, app.store, registry)
+	if err != nil {
+		return nil, err
+	}
 	app.ingest = ingest.NewServer(ingest.Options{
-		Sink: app.store, Observer: state, Version: version,
+		Sink: sink, Observer: state, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
-		MaxAge: config.oldestSample(),
+		MaxAge: config.oldestSample(), MaxFuture: maxFuture,
 		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
-	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Version: version, Logger: log.With("part", "query")})
+	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Recent: recent, Version: version, Logger: log.With("part", "query")})
 
 	app.grpcServer = newGRPCServer(authoriser, tlsConfig)
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)

@@ -55,8 +55,11 @@ type Config struct {
 	FlushRows int           `yaml:"flush_rows" env:"FLUSH_ROWS" help:"rows that are stored together at most, 1 to 1000000"`
 	RingSlots int           `yaml:"ring_slots" env:"RING_SLOTS" help:"batches that each ring buffer holds, 16 to 1048576"`
 	// IngestBufferBytes bounds what is on its way to storage.
-	IngestBufferBytes     int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
-	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
+	IngestBufferBytes int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
+	// RecentWindow and RecentMemoryBytes bound the samples that ranges are answered from without the database.
+	RecentWindow          time.Duration `yaml:"recent_window" env:"RECENT_WINDOW" help:"how far back the hosts' own metrics are kept in memory too, up to 24h; 0 keeps none"`
+	RecentMemoryBytes     int           `yaml:"recent_memory_bytes" env:"RECENT_MEMORY_BYTES" help:"memory for the recent window, over which the oldest go first, up to 68719476736; 0 keeps none"`
+	ConnectionsPerAddress int           `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 
 	RetentionRaw    string `yaml:"retention_raw" env:"RETENTION_RAW" help:"how long samples are kept, as 48h, 7d, 2y or forever"`
 	RetentionMinute string `yaml:"retention_minute" env:"RETENTION_MINUTE" help:"how long the rollups of a minute are kept"`
@@ -84,6 +87,7 @@ func defaultConfig() Config {
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
 		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192,
+		RecentWindow: time.Hour + 5*time.Minute, RecentMemoryBytes: 256 << 20, // an hour, in whole buckets and with what comes meanwhile
 		RetentionRaw: "7d", RetentionMinute: "90d", RetentionHour: "2y", RetentionDay: forever,
 		MetricsHosts: metricsTogether,
 		LogLevel:     "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
@@ -285,6 +289,12 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := between("ingest_buffer_bytes", c.IngestBufferBytes, 16<<20, 64<<30); err != nil {
+		return err
+	}
+	if err := between("recent_window", c.RecentWindow, 0, 24*time.Hour); err != nil {
+		return err
+	}
+	if err := between("recent_memory_bytes", c.RecentMemoryBytes, 0, 64<<30); err != nil {
 		return err
 	}
 	if err := between("connections_per_address", c.ConnectionsPerAddress, 1, 1_000_000); err != nil {

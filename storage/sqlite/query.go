@@ -43,6 +43,21 @@ func (s *Store) Quarantine(ctx context.Context, host storage.HostID, limit int) 
 	return all, classify(err)
 }
 
+// Positions implements storage.Store.
+func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storage.Position, error) {
+	query, args := "SELECT host_id, seq FROM cursors ORDER BY host_id", []any(nil)
+	if len(hosts) > 0 {
+		query, args = "SELECT host_id, seq FROM cursors WHERE host_id IN (SELECT value FROM json_each($1)) ORDER BY host_id", []any{encode(hosts)}
+	}
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read positions: %w", classify(err))
+	}
+	defer rows.Close()
+	positions, err := storage.CollectPositions(rows)
+	return positions, classify(err)
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

@@ -54,6 +54,21 @@ func (s *Store) pruneQuarantine(ctx context.Context) error {
 	return nil
 }
 
+// Positions implements storage.Store.
+func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storage.Position, error) {
+	sql, args := "SELECT host_id, seq FROM cursors ORDER BY host_id", []any(nil)
+	if len(hosts) > 0 {
+		sql, args = "SELECT host_id, seq FROM cursors WHERE host_id = ANY ($1::integer[]) ORDER BY host_id", []any{integers(hosts)}
+	}
+	rows, err := s.reads.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read positions: %w", classify(err))
+	}
+	defer rows.Close()
+	positions, err := storage.CollectPositions(rows)
+	return positions, classify(err)
+}
+
 // LatestSamples implements storage.Store.
 func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.Latest, error) {
 	metrics := catalogue.Host().Metrics

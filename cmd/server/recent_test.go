@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gohub-io/gohub/ingest"
+	"github.com/gohub-io/gohub/live"
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/query"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/sqlite"
+	"github.com/gohub-io/gohub/storage/storagetest"
+	"github.com/gohub-io/gohub/storage/timescale"
+)
+
+// recentWorld is a store into which this server and another write, and the services of one with and one without a recent
+// window.
+type recentWorld struct {
+	now           time.Time
+	store         storage.Store
+	recent        *live.Recent
+	mine          recording
+	with, without *query.Service
+	hosts         []*recentHost
+}
+
+type recentHost struct {
+	storage.Host
+	seqs [2]uint64 // by epoch
+	sent *storage.Batch
+}
+
+const recentAhead = 2 * time.Minute
+
+func newRecentWorld(t *testing.T, open func(storage.Options) (storage.Store, error), bytes int64) *recentWorld {
+	w := &recentWorld{now: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)}
+	clock := func() time.Time { return w.now }
+	store, err := open(storage.Options{Idle: true, Now: clock})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	w.store = store
+	state := live.NewState(clock)
+	for i := range 5 {
+		h := &recentHost{}
+		facts := &gohubv1.HostFacts{Hostname: fmt.Sprintf("web-%d", i), IntervalMillis: 1000}
+		for epoch := range h.seqs {
+			h.Host, _ = storagetest.Register(t, store, storage.Registration{AgentID: uuid.NewSHA1(uuid.Nil, []byte{byte(i)}), Epoch: uint64(epoch + 1), Facts: facts, At: w.now})
+		}
+		state.SetHost(h.Host)
+		w.hosts = append(w.hosts, h)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for _, h := range w.hosts[:3] { // these had samples before the server started, the others are new
+		w.append(t, store, w.batch(random, h))
+	}
+	w.recent, err = live.NewRecent(t.Context(), live.RecentOptions{Store: store, Window: 20 * time.Minute, Bytes: bytes, Ahead: recentAhead, Now: clock})
+	require.NoError(t, err)
+	w.mine = recording{store, w.recent}
+	options := query.Options{Store: store, Fleet: state, Now: clock, Logger: slog.New(slog.DiscardHandler)}
+	w.without = query.NewService(options)
+	options.Recent = w.recent
+	w.with = query.NewService(options)
+	return w
+}
+
+// append stores batches that are new.
+func (w *recentWorld) append(t *testing.T, by ingest.Sink, batches ...*storage.Batch) {
+	outcomes, err := by.Append(t.Context(), batches)
+	require.NoError(t, err)
+	for _, outcome := range outcomes {
+		require.Equal(t, storage.Stored, outcome)
+	}
+}
+
+// batch is the next of a host: most samples are of about now, some late, some from a clock that is ahead.
+func (w *recentWorld) batch(random *rand.Rand, h *recentHost) *storage.Batch {
+	var samples []*gohubv1.Sample
+	for range random.IntN(8) {
+		at := w.now.Add(-time.Duration(random.IntN(10_000)) * time.Millisecond)
+		switch random.IntN(12) {
+		case 0:
+			at = w.now.Add(-time.Duration(random.IntN(1800)) * time.Second)
+		case 1:
+			at = w.now.Add(time.Duration(random.IntN(int(recentAhead/time.Second)+1)) * time.Second)
+		}
+		sample := &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{}}
+		if random.IntN(8) > 0 {
+			sample.Host.CpuUsagePercent = proto.Float32(float32(random.NormFloat64() * 100))
+		}
+		if random.IntN(8) > 0 {
+			sample.Host.MemoryUsedBytes = proto.Uint64(random.Uint64N(1 << 45))
+		}
+		sample.Networks = append(sample.Networks, &gohubv1.NetworkMetrics{Interface: "eth0", ReceiveBytesTotal: proto.Uint64(random.Uint64N(1 << 45))})
+		samples = append(samples, sample)
+	}
+	epoch := random.IntN(len(h.seqs))
+	batch := &storage.Batch{Host: h.ID, Epoch: uint64(epoch + 1), Prev: h.seqs[epoch], Seq: h.seqs[epoch] + 1 + random.Uint64N(3), ReceivedAt: w.now, Rows: storagetest.Rows(h.ID, w.now, samples...)}
+	h.seqs[epoch], h.sent = batch.Seq, batch
+	return batch
+}
+
+func (w *recentWorld) request(random *rand.Rand) *gohubv1.QueryRangeRequest {
+	from := w.now.Add(-time.Duration(random.IntN(40*60)) * time.Second)
+	request := &gohubv1.QueryRangeRequest{
+		Metrics: [][]string{{"cpu_usage_percent"}, {"memory_used_bytes"}, {"memory_used_bytes", "cpu_usage_percent"}, {"network_receive_bytes_total", "cpu_usage_percent"}}[random.IntN(4)],
+		From:    float64(from.UnixMilli()) / 1000, To: float64(from.UnixMilli())/1000 + float64(1+random.IntN(45*60)),
+		Step: []float64{1, 7, 10, 10, 30, 60, 90, 300, 0}[random.IntN(9)],
+	}
+	switch random.IntN(3) {
+	case 0:
+		request.HostId = uint32(w.hosts[random.IntN(len(w.hosts))].ID)
+	case 1:
+		request.Selector = `hostname=~"web-[1-3]"`
+	default:
+		request.Selector = "*"
+	}
+	if random.IntN(6) == 0 {
+		request.Aggregate = []string{"avg", "max", "sum"}[random.IntN(3)]
+	}
+	if random.IntN(8) == 0 {
+		request.Fill = "null"
+	}
+	return request
+}
+
+// TestRecentWindowChangesNoAnswer holds the answers of a server with a recent window against those of one without, while
+// samples come in time, late, twice, and by another server. GOHUB_TEST_CASES sets the number of queries on each database.
+func TestRecentWindowChangesNoAnswer(t *testing.T) {
+	cases := 120
+	if text := os.Getenv("GOHUB_TEST_CASES"); text != "" {
+		var err error
+		cases, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	drivers := map[string]func(storage.Options) (storage.Store, error){
+		"sqlite": func(o storage.Options) (storage.Store, error) { return sqlite.Open(t.TempDir(), o) },
+		"timescaledb": func(o storage.Options) (storage.Store, error) {
+			return timescale.Open(t.Context(), storagetest.DatabaseURL(t), o)
+		},
+	}
+	for name, open := range drivers {
+		for memory, bytes := range map[string]int64{"enough": 64 << 20, "short": 150 << 10} {
+			t.Run(name+"/"+memory, func(t *testing.T) {
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				random := rand.New(rand.NewPCG(seed, 0))
+				w := newRecentWorld(t, open, bytes)
+				sources := map[string]int{}
+				for range cases {
+					for range 1 + random.IntN(4) {
+						w.step(t, random)
+					}
+					request := w.request(random)
+					got, err := w.with.QueryRange(t.Context(), request)
+					require.NoError(t, err, "%v", request)
+					want, err := w.without.QueryRange(t.Context(), request)
+					require.NoError(t, err, "%v", request)
+					sources[got.GetSource()]++
+					if strings.HasSuffix(got.GetSource(), "memory") {
+						got.Source = want.GetSource()
+					}
+					require.Empty(t, differences(want, got), "%v", request)
+				}
+				t.Logf("sources: %v", sources)
+				require.Positive(t, sources["memory"])
+				require.Positive(t, sources["raw"])
+				require.Positive(t, sources["raw+memory"])
+			})
+		}
+	}
+}
+
+// step lets time pass, and hosts send.
+func (w *recentWorld) step(t *testing.T, random *rand.Rand) {
+	w.now = w.now.Add(time.Duration(random.IntN(20_000)) * time.Millisecond)
+	var mine []*storage.Batch
+	for _, h := range w.hosts {
+		switch random.IntN(400) {
+		case 0: // by another server
+			w.append(t, w.store, w.batch(random, h))
+		case 1, 2, 3:
+			if h.sent != nil { // again
+				outcomes, err := w.mine.Append(t.Context(), []*storage.Batch{h.sent})
+				require.NoError(t, err)
+				require.NotContains(t, outcomes, storage.Stored)
+			}
+		default:
+			mine = append(mine, w.batch(random, h))
+		}
+	}
+	if len(mine) > 0 {
+		w.append(t, w.mine, mine...)
+	}
+	if random.IntN(100) == 0 {
+		require.NoError(t, w.store.RollUp(t.Context()))
+	}
+}
+
+// differences tells where two answers differ, as texts, in which NaN is NaN.
+func differences(want, got *gohubv1.QueryRangeResponse) string {
+	if proto.Equal(want, got) {
+		return ""
+	}
+	for i, series := range want.GetSeries() {
+		if i >= len(got.GetSeries()) || !proto.Equal(series, got.GetSeries()[i]) {
+			return fmt.Sprintf("series %d of %d, %d:\n%v", i, len(want.GetSeries()), len(got.GetSeries()), series)
+		}
+	}
+	return "beside the series"
+}
