@@ -29,6 +29,7 @@ func TestExportAndImport(t *testing.T) {
 
 	output.Reset()
 	require.NoError(t, importData(t.Context(), []string{directory}, []string{"GOHUB_DATA_DIR=" + target, "GOHUB_RETENTION_RAW=8d"}, &output, &progress))
+	require.Contains(t, progress.String(), "rolling up")
 	require.Regexp(t, `^imported 6 rows of 1 hosts from \d+ files\n`, output.String(), "two families of three samples that are kept")
 	require.Contains(t, output.String(), "older than the retention settings keep")
 	store, err := sqlite.Open(target, storage.Options{Idle: true})
