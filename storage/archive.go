@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,6 +225,20 @@ func (t Table) SpanOf(rows [][]Cell) Span {
 	}
 	width := max(t.Resolution.Step(), time.Millisecond)
 	return Span{time.UnixMicro(oldest).UTC(), time.UnixMicro(newest).Add(width).UTC()}
+}
+
+// SpansOf is SpanOf for each host of rows that are in order of hosts.
+func (t Table) SpansOf(rows [][]Cell) (hosts []HostID, spans []Span) {
+	for len(rows) > 0 {
+		host := rows[0][HostColumn].Int
+		end := slices.IndexFunc(rows, func(row []Cell) bool { return row[HostColumn].Int != host })
+		if end < 0 {
+			end = len(rows)
+		}
+		hosts, spans = append(hosts, HostID(host)), append(spans, t.SpanOf(rows[:end]))
+		rows = rows[end:]
+	}
+	return hosts, spans
 }
 
 // Incoming is the temporary table that a part's rows are in, with the columns of the table that they go to.

@@ -15,8 +15,9 @@ import (
 type bar struct {
 	output   io.Writer
 	terminal bool
-	// percent is what was shown last, width how wide that was.
+	// percent and settling are what was shown last, width how wide that was.
 	percent, width int
+	settling       bool
 }
 
 func newBar(output io.Writer) *bar {
@@ -37,16 +38,20 @@ func (b *bar) show(p archive.Progress) {
 	if b.terminal {
 		step = 1
 	}
-	if b.percent >= 0 && percent/step == b.percent/step {
+	if b.percent >= 0 && percent/step == b.percent/step && b.settling == p.Settling {
 		return
 	}
-	b.percent = percent
+	b.percent, b.settling = percent, p.Settling
+	what := p.File
+	if p.Settling {
+		what = "rolling up"
+	}
 	if !b.terminal {
-		fmt.Fprintf(b.output, "%3d %%  %s rows  %s\n", percent, humanize.Comma(p.Rows), p.File)
+		fmt.Fprintf(b.output, "%3d %%  %s rows  %s\n", percent, humanize.Comma(p.Rows), what)
 		return
 	}
 	const cells = 30
-	line := fmt.Sprintf("[%-*s] %3d %%  %s rows  %s", cells, strings.Repeat("=", percent*cells/100), percent, humanize.Comma(p.Rows), p.File)
+	line := fmt.Sprintf("[%-*s] %3d %%  %s rows  %s", cells, strings.Repeat("=", percent*cells/100), percent, humanize.Comma(p.Rows), what)
 	fmt.Fprintf(b.output, "\r%-*s", b.width, line)
 	b.width = len(line)
 }

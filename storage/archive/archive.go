@@ -17,6 +17,8 @@ type Progress struct {
 	Rows int64
 	// File is what is worked on.
 	File string
+	// Settling says that nothing is read: what was imported is rolled up.
+	Settling bool
 }
 
 // period is the stretch of time that one file of a resolution has: of a fleet, some hundred million values at most.

@@ -68,7 +68,7 @@ func options() storage.Options {
 // agents are the hosts of fill.
 var agents = []uuid.UUID{uuid.MustParse("11111111-1111-4111-8111-111111111111"), uuid.MustParse("22222222-2222-4222-8222-222222222222")}
 
-const every = 10 * time.Minute
+const every = time.Hour
 
 // sampleAt has every family, and NULLs in every other.
 func sampleAt(at time.Time, n int) *gohubv1.Sample {
@@ -233,7 +233,7 @@ func TestMoveToAnotherDatabaseAndBack(t *testing.T) {
 	t.Parallel() // most of the time is waiting for disks
 	source := filled
 	want := content(t, source)
-	require.Equal(t, 3*len(want["core_samples"]), len(want["network_samples"]), "there are NULLs")
+	require.Greater(t, len(want["network_samples"]), 2*len(want["core_samples"]), "there are NULLs")
 	require.Equal(t, begin.UnixMicro(), want["host_samples_1m"][0][storage.TimeColumn].Int)
 	require.Greater(t, want["host_samples"][0][storage.TimeColumn].Int, begin.AddDate(0, 0, 3).UnixMicro(), "old samples are gone")
 
@@ -453,7 +453,7 @@ func TestExportOfChosenHostsAndTimes(t *testing.T) {
 	require.Len(t, hosts, 1)
 	require.Equal(t, agents[1], hosts[0].AgentID)
 	rows := content(t, target)["host_samples"]
-	require.Equal(t, 23*6, len(rows))
+	require.Equal(t, 23*int(time.Hour/every), len(rows))
 	require.Equal(t, begin.AddDate(0, 0, 8).Add(time.Hour).UnixMicro(), rows[0][storage.TimeColumn].Int)
 }
 

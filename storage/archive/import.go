@@ -34,7 +34,7 @@ func Import(ctx context.Context, store storage.Archive, directory string, progre
 			continue
 		}
 		if r != storage.Raw {
-			if err := store.Settle(ctx); err != nil {
+			if err := i.settle(ctx); err != nil {
 				return i.done, err
 			}
 		}
@@ -45,7 +45,16 @@ func Import(ctx context.Context, store storage.Archive, directory string, progre
 			i.done.Files++
 		}
 	}
-	return i.done, store.Settle(ctx)
+	return i.done, i.settle(ctx)
+}
+
+func (i *importer) settle(ctx context.Context) error {
+	if i.tell != nil {
+		progress := i.progress
+		progress.Settling = true
+		i.tell(progress)
+	}
+	return i.store.Settle(ctx)
 }
 
 // importer is one run.

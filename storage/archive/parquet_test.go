@@ -24,7 +24,7 @@ func TestOthersReadTheFiles(t *testing.T) {
 	day := begin.AddDate(0, 0, 8)
 	samples, err := parquet.ReadFile[sample](filepath.Join(exported, "host_samples", day.Format(time.DateOnly)+".parquet"))
 	require.NoError(t, err)
-	require.Equal(t, 24*6+23*6, len(samples))
+	require.Equal(t, (24+23)*int(time.Hour/every), len(samples))
 	for i, one := range samples {
 		n := int(one.Time.Sub(begin)/every) + int(one.Host) - 1
 		require.InDelta(t, float64(n%101)+0.1, *one.CPU, 1e-4, "row %d", i)

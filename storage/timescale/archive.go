@@ -188,14 +188,52 @@ func advanceImport(ctx context.Context, tx pgxv5.Tx, part storage.ImportPart) er
 }
 
 func importRows(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
+	// Each row is looked up by the index: any other plan reads whole chunks, for a part of some hosts.
+	if _, err := tx.Exec(ctx, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"); err != nil {
+		return 0, err
+	}
+	spans := newHostSpans(table.SpansOf(rows))
+	var there bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+table.Name()+" AS r, "+hostSpansSQL+" WHERE "+inHostSpan+")", spans.arguments()...).Scan(&there); err != nil {
+		return 0, fmt.Errorf("look for what is there already in %s: %w", table.Name(), err)
+	}
+	if there {
+		stored, err = importMissing(ctx, tx, table, rows)
+	} else {
+		stored, err = int64(len(rows)), copyBinary(ctx, tx.Conn().PgConn(), table.Name(), table.ColumnNames(), cellTuples(table, rows))
+	}
+	if err != nil || stored == 0 || !storage.RolledUp(table.Family) || table.Resolution == storage.Day {
+		return stored, err
+	}
+	return stored, noteLateImport(ctx, tx, table.Resolution+1, spans)
+}
+
+// hostSpans are stretches of hosts' time, as arrays for the database.
+type hostSpans struct {
+	hosts       []int32
+	since, till []time.Time
+}
+
+func newHostSpans(hosts []storage.HostID, spans []storage.Span) (h hostSpans) {
+	for i, host := range hosts {
+		h.hosts, h.since, h.till = append(h.hosts, int32(host)), append(h.since, spans[i].From), append(h.till, spans[i].To)
+	}
+	return h
+}
+
+func (h hostSpans) arguments() []any { return []any{h.hosts, h.since, h.till} }
+
+const (
+	hostSpansSQL = "unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS part (host, since, till)"
+	inHostSpan   = "r.host_id = part.host AND r.time >= part.since AND r.time < part.till"
+)
+
+// importMissing stores those rows that are not there, and those rollups that have more readings than what is there.
+func importMissing(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
 	if _, err := tx.Exec(ctx, "CREATE TEMP TABLE "+storage.Incoming+" ON COMMIT DROP AS "+table.IncomingSQL()); err != nil {
 		return 0, fmt.Errorf("make room for what is incoming: %w", err)
 	}
 	if err := copyBinary(ctx, tx.Conn().PgConn(), storage.Incoming, table.ColumnNames(), cellTuples(table, rows)); err != nil {
-		return 0, err
-	}
-	// Each row is looked up by the index: any other plan reads whole chunks, for a part of some hosts.
-	if _, err := tx.Exec(ctx, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"); err != nil {
 		return 0, err
 	}
 	span := table.SpanOf(rows)
@@ -210,24 +248,19 @@ func importRows(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]
 	if err != nil {
 		return 0, fmt.Errorf("insert into %s: %w", table.Name(), err)
 	}
-	if tag.RowsAffected() == 0 || !storage.RolledUp(table.Family) || table.Resolution == storage.Day {
-		return tag.RowsAffected(), nil
-	}
-	return tag.RowsAffected(), noteLateImport(ctx, tx, table.Resolution+1, max(table.Resolution.Step(), time.Millisecond))
+	return tag.RowsAffected(), nil
 }
 
-// noteLateImport notes what of the incoming rows, each of which is of a time so wide, is of a time that is rolled up to a
-// resolution already. The lock is held to the commit, as by a flush (migration 3).
-func noteLateImport(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, width time.Duration) error {
+// noteLateImport notes what of the hosts' spans is rolled up to a resolution already. The lock is held to the commit, as by a
+// flush (migration 3).
+func noteLateImport(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, spans hostSpans) error {
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock_shared($1, $2)", locks, lockClaim); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-		SELECT resolution, host_id, min(time), max(time) + $2::interval
-		FROM `+storage.Incoming+`, rollup_progress
-		WHERE resolution = $1 AND isfinite(greatest(claimed, until))
-		GROUP BY resolution, host_id, greatest(claimed, until) HAVING min(time) < greatest(claimed, until)`, resolution, width)
+		SELECT resolution, host, since, till FROM `+hostSpansSQL+`, rollup_progress
+		WHERE resolution = $4 AND isfinite(greatest(claimed, until)) AND since < greatest(claimed, until)`, append(spans.arguments(), resolution)...)
 	if err != nil {
 		return fmt.Errorf("note what is late: %w", err)
 	}
