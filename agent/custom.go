@@ -58,7 +58,12 @@ func (c *customCollector) collect(_ context.Context, sample *gohubv1.Sample) err
 	if c.files == nil && c.pushed == nil {
 		return nil
 	}
-	c.taken, c.bytes = make(map[string]int, len(c.taken)), 0
+	if c.taken == nil {
+		c.taken = map[string]int{}
+	}
+	clear(c.taken)
+	c.bytes = 0
+	var room customRoom
 	refused := 0
 	take := func(from int, series *customSeries) {
 		size := len(series.name) + len(series.labels)
@@ -66,9 +71,9 @@ func (c *customCollector) collect(_ context.Context, sample *gohubv1.Sample) err
 			refused++
 			return
 		}
-		c.taken[series.key()] = from
+		c.taken[series.key] = from
 		c.bytes += size
-		sample.Customs = append(sample.Customs, &gohubv1.CustomMetrics{Name: series.name, Labels: series.labels, Value: pointer(series.value)})
+		sample.Customs = append(sample.Customs, room.make(series.name, series.labels, series.value))
 	}
 	var err error
 	if c.files != nil {
@@ -83,7 +88,7 @@ func (c *customCollector) collect(_ context.Context, sample *gohubv1.Sample) err
 	}
 	if c.pushed != nil {
 		for _, series := range c.pushed.fresh() {
-			if _, known := c.taken[series.key()]; known {
+			if _, known := c.taken[series.key]; known {
 				refused++ // that of a file
 				continue
 			}
@@ -98,7 +103,7 @@ func (c *customCollector) collect(_ context.Context, sample *gohubv1.Sample) err
 				return // a name that is no text; its file is refused for it
 			}
 		}
-		sample.Customs = append(sample.Customs, &gohubv1.CustomMetrics{Name: name, Labels: labels, Value: &value})
+		sample.Customs = append(sample.Customs, room.make(name, labels, value))
 	}
 	if c.files != nil {
 		for _, file := range c.files.all {
@@ -117,11 +122,29 @@ func (c *customCollector) collect(_ context.Context, sample *gohubv1.Sample) err
 	return err
 }
 
+// customRoom makes messages some at a time: a thousand by themselves would be as many objects more at every sample.
+type customRoom struct {
+	messages []gohubv1.CustomMetrics
+	values   []float64
+}
+
+func (r *customRoom) make(name, labels string, value float64) *gohubv1.CustomMetrics {
+	const some = 64
+	if len(r.messages) == 0 {
+		r.messages, r.values = make([]gohubv1.CustomMetrics, some), make([]float64, some)
+	}
+	message := &r.messages[0]
+	r.values[0] = value
+	message.Name, message.Labels, message.Value = name, labels, &r.values[0]
+	r.messages, r.values = r.messages[1:], r.values[1:]
+	return message
+}
+
 // takeFile takes a file's series, or none if another file has one of them: which is right can not be told.
 func (c *customCollector) takeFile(place int, file *textfile, take func(int, *customSeries)) error {
 	for i := range file.series {
-		if from, known := c.taken[file.series[i].key()]; known && from != place {
-			return &duplicateError{series: file.series[i].key(), other: c.files.all[from].name}
+		if from, known := c.taken[file.series[i].key]; known && from != place {
+			return &duplicateError{series: file.series[i].key, other: c.files.all[from].name}
 		}
 	}
 	for i := range file.series {

@@ -222,7 +222,7 @@ func TestSentSeriesLiveUntilTheyAreSentAgainTakenBackOrOld(t *testing.T) {
 		t.Helper()
 		var got []string
 		for _, series := range p.fresh() {
-			got = append(got, fmt.Sprint(series.key(), "=", series.value))
+			got = append(got, fmt.Sprint(series.key, "=", series.value))
 		}
 		if !slices.Equal(got, want) {
 			t.Fatalf("got %v", got)

@@ -18,11 +18,10 @@ type customSeries struct {
 	name string
 	// labels is as custom.Format writes them.
 	labels string
-	value  float64
+	// key is both, of which name and labels are parts: it tells series apart, for no name has the brace that labels begin with.
+	key   string
+	value float64
 }
-
-// key tells series apart. No name has the brace that labels begin with.
-func (s *customSeries) key() string { return s.name + s.labels }
 
 // parseSeries reads Prometheus' text format 0.0.4 and calls with each series, until the text ends or is wrong. A histogram or a summary
 // is its series: NAME_bucket, NAME_sum and so on.
@@ -56,6 +55,7 @@ func parseSeries(text []byte, take func(customSeries) error) error {
 
 func parseLine(line string) (customSeries, error) {
 	var series customSeries
+	var labels string
 	if !utf8.ValidString(line) {
 		return series, errors.New("it is not UTF-8")
 	}
@@ -63,20 +63,20 @@ func parseLine(line string) (customSeries, error) {
 	if end < 0 {
 		return series, errors.New("it has no value")
 	}
-	series.name = strings.Clone(line[:end])
-	if err := custom.CheckName(series.name); err != nil {
+	name := line[:end]
+	if err := custom.CheckName(name); err != nil {
 		return series, err
 	}
-	if strings.HasPrefix(series.name, custom.Reserved) {
+	if strings.HasPrefix(name, custom.Reserved) {
 		return series, fmt.Errorf("names that begin with %s are the agent's own", custom.Reserved)
 	}
 	rest := trimBlanks(line[end:])
 	if strings.HasPrefix(rest, "{") {
-		labels, after, err := parseLabels(rest[1:])
+		list, after, err := parseLabels(rest[1:])
 		if err != nil {
 			return series, err
 		}
-		if series.labels, err = custom.Format(labels); err != nil {
+		if labels, err = custom.Format(list); err != nil {
 			return series, err
 		}
 		rest = trimBlanks(after)
@@ -87,6 +87,9 @@ func parseLine(line string) (customSeries, error) {
 	if strings.ContainsAny(rest, " \t") {
 		return series, errors.New("something follows the value; a timestamp is not taken, for the agent dates the values itself")
 	}
+	// Not a part of the line, which is forgotten.
+	series.key = string(append([]byte(name), labels...))
+	series.name, series.labels = series.key[:len(name)], series.key[len(name):]
 	var err error
 	series.value, err = parseValue(rest)
 	return series, err

@@ -21,7 +21,7 @@ import (
 func seriesOf(text string) (map[string]float64, error) {
 	values := map[string]float64{}
 	err := parseSeries([]byte(text), func(s customSeries) error {
-		values[s.key()] = s.value
+		values[s.key] = s.value
 		return nil
 	})
 	return values, err

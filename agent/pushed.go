@@ -37,10 +37,10 @@ func (p *pushedSeries) push(text []byte) error {
 		if len(sent) == p.most {
 			return fmt.Errorf("there are over %d series, the limit", p.most)
 		}
-		if known[series.key()] {
-			return fmt.Errorf("the series %.200s is there twice", series.key())
+		if known[series.key] {
+			return fmt.Errorf("the series %.200s is there twice", series.key)
 		}
-		known[series.key()] = true
+		known[series.key] = true
 		sent = append(sent, series)
 		return nil
 	})
@@ -52,12 +52,12 @@ func (p *pushedSeries) push(text []byte) error {
 	p.expire()
 	count, bytes := len(p.byKey), p.bytes
 	for _, series := range sent {
-		_, has := p.byKey[series.key()]
+		_, has := p.byKey[series.key]
 		switch gone := math.IsNaN(series.value); {
 		case has && gone:
-			count, bytes = count-1, bytes-len(series.key())
+			count, bytes = count-1, bytes-len(series.key)
 		case !has && !gone:
-			count, bytes = count+1, bytes+len(series.key())
+			count, bytes = count+1, bytes+len(series.key)
 		}
 	}
 	if count > p.most || bytes > maxCustomBytes {
@@ -68,10 +68,10 @@ func (p *pushedSeries) push(text []byte) error {
 	at := p.now()
 	for _, series := range sent {
 		if math.IsNaN(series.value) {
-			delete(p.byKey, series.key())
+			delete(p.byKey, series.key)
 			continue
 		}
-		p.byKey[series.key()] = pushedValue{series, at}
+		p.byKey[series.key] = pushedValue{series, at}
 	}
 	return nil
 }

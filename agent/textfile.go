@@ -191,10 +191,10 @@ func (f *textfile) parse(text []byte, most int) error {
 		case math.IsNaN(series.value): // no reading
 		case len(f.series) == most:
 			f.left++
-		case known[series.key()]:
-			return fmt.Errorf("the series %.200s is there twice", series.key())
+		case known[series.key]:
+			return fmt.Errorf("the series %.200s is there twice", series.key)
 		default:
-			known[series.key()] = true
+			known[series.key] = true
 			f.series = append(f.series, series)
 		}
 		return nil

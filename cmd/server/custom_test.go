@@ -105,7 +105,9 @@ func TestCustomMetricsFromAFileAndASocketToEveryFace(t *testing.T) {
 			require.Equal(t, 200, status)
 			require.Contains(t, text, "-2.5")
 			_, _, text = ask(t, "GET", base+"/api/v1/metrics")
-			var catalogue struct{ Metrics []struct{ Name, Family string } }
+			var catalogue struct {
+				Metrics []struct{ Name, Family string }
+			}
 			require.NoError(t, json.Unmarshal([]byte(text), &catalogue))
 			require.Contains(t, catalogue.Metrics, struct{ Name, Family string }{"custom_value", "custom"})
 		})
