@@ -98,6 +98,10 @@ bench: bench-program ## run the micro-benchmarks, then measure a server; figures
 bench-outage: bench-program ## take the database away for 10 minutes under 1,000 agents, and see it drain
 	$(BIN)/gohub-bench outage --json $(BIN)/bench-outage.json $(BENCH_FLAGS)
 
+.PHONY: bench-query
+bench-query: bench-program ## fill a database with 4,000 hosts, and ask it what people and TSBS ask
+	$(BIN)/gohub-bench query --json $(BIN)/bench-query.json $(BENCH_FLAGS)
+
 .PHONY: bench-soak
 bench-soak: bench-program ## stream from 5,000 agents for 15 minutes, and see what grows
 	$(BIN)/gohub-bench soak --json $(BIN)/bench-soak.json $(BENCH_FLAGS)

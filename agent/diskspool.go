@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
 // Bounds and default of DiskSpoolOptions.MaxBytes. The default holds about a week of samples of an ordinary machine at
@@ -257,8 +259,26 @@ func (s *DiskSpool) remove() {
 	s.st.relabels = slices.DeleteFunc(s.st.relabels, func(r relabel) bool { return r.Through <= oldest.id })
 }
 
-// Discard implements Spool. A batch that is discarded takes the gaps it carries with it: they may be what is refused.
+// Discard implements Spool. The gaps that the batch carries are told with a later one: a server leaves out what it does not
+// like of gaps, so they are not what it refused.
 func (s *DiskSpool) Discard(seq uint64) error {
+	var batch *gohubv1.Batch
+	if seq > 0 {
+		var err error
+		if batch, err = s.Next(seq - 1); err != nil && !errors.Is(err, ErrEpochDone) {
+			return fmt.Errorf("read batch %d to discard it: %w", seq, err)
+		}
+	}
+	if batch.GetSeq() != seq {
+		return nil // it is gone already
+	}
+	told := lostIn(batch.GetGaps())
+	told.Refused.add(spanOf(batch.GetSamples()))
+	return s.discard(seq, told)
+}
+
+// discard has a batch never be sent again, and a later one tell what is lost with it.
+func (s *DiskSpool) discard(seq uint64, told lost) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -267,8 +287,19 @@ func (s *DiskSpool) Discard(seq uint64) error {
 	if _, twice := s.refused[seq]; seq > s.st.Acked && seq <= s.st.Newest && !twice {
 		s.refused[seq] = struct{}{}
 		s.dropped++
+		s.st.Pending.add(told)
+		s.writeState()
 	}
 	return nil
+}
+
+// spanOf is when samples were taken, and how many they are.
+func spanOf(samples []*gohubv1.Sample) (l lostSpan) {
+	for _, sample := range samples {
+		taken := sample.GetTimeUnixMillis()
+		l.add(lostSpan{From: taken, To: taken, Samples: 1})
+	}
+	return l
 }
 
 // Stats implements Spool. Batches counts numbers that were dropped or lost between held ones too; it is 0 when and only

@@ -245,6 +245,33 @@ func TestFullDiskSpoolDropsTheOldestAndTellsOneGrowingGap(t *testing.T) {
 	}
 }
 
+// TestDiscardedBatchIsToldInAGap: what a server will never take is missing for ever, and must be seen to be. The gap that the
+// batch carried is told again.
+func TestDiscardedBatchIsToldInAGap(t *testing.T) {
+	s := openDisk(t, diskOptions(t.TempDir()))
+	mustAppend(t, s, 0)
+	s.st.Pending.Full.add(lostSpan{From: 1000, To: 3000, Samples: 3})
+	refused := mustAppend(t, s, 1)
+	mustAppend(t, s, 2)
+	for range 2 { // the second time it is gone already
+		if err := errors.Join(s.Discard(refused), s.Discard(99), s.Discard(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, s, 3)
+	d := drainAll(t, s)
+	if !slices.Equal(d.numbers, []int{0, 2, 3}) {
+		t.Errorf("delivered %v", d.numbers)
+	}
+	full, gaveUp := d.lostSamples(gohubv1.GapReason_GAP_REASON_SPOOL_FULL), d.lostSamples(gohubv1.GapReason_GAP_REASON_REFUSED)
+	if full != 3 || gaveUp != 1 || s.Stats().Dropped != 1 {
+		t.Errorf("told %d lost of a full spool and %d refused in %v, dropped %d", full, gaveUp, d.gaps, s.Stats().Dropped)
+	}
+	if taken := content(1).GetTimeUnixMillis(); d.gaps[1].GetFromUnixMillis() != taken || d.gaps[1].GetToUnixMillis() != taken {
+		t.Errorf("the gap is %v, the sample was taken at %d", d.gaps[1], taken)
+	}
+}
+
 func directorySize(t testing.TB, directory string) (size int64) {
 	t.Helper()
 	entries, err := os.ReadDir(directory)

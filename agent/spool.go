@@ -44,7 +44,8 @@ type Spool interface {
 	Newest() uint64
 	// Trim forgets the batches up to and with the number: the server has stored them.
 	Trim(through uint64) error
-	// Discard forgets one batch that the server will never take.
+	// Discard forgets one batch that the server will never take. A spool that outlives the process tells the server of it
+	// with a gap.
 	Discard(seq uint64) error
 	// Appended has a value after an Append. One receiver.
 	Appended() <-chan struct{}

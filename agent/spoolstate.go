@@ -15,7 +15,7 @@ import (
 // not be lost at all is written to both.
 const (
 	stateMagic    = "GOHUBSST"
-	stateVersion  = 1
+	stateVersion  = 2
 	stateSlotSize = 8 << 10
 	// maxDamaged and maxRelabels keep a state within its slot. There are 64 segments at the default bound.
 	maxDamaged  = 256
@@ -40,18 +40,18 @@ func (l *lostSpan) add(o lostSpan) {
 	}
 }
 
-// lost is one lostSpan a reason: however often the spool loses something, it is told in two gaps.
-type lost struct{ Full, Damaged lostSpan }
+// lost is one lostSpan a reason: however often the spool loses something, it is told in three gaps.
+type lost struct{ Full, Damaged, Refused lostSpan }
 
-func (l *lost) add(o lost) { l.Full.add(o.Full); l.Damaged.add(o.Damaged) }
-func (l lost) empty() bool { return l.Full.empty() && l.Damaged.empty() }
+func (l *lost) add(o lost)  { l.Full.add(o.Full); l.Damaged.add(o.Damaged); l.Refused.add(o.Refused) }
+func (l lost) empty() bool { return l == lost{} }
 
 func (l lost) gaps() []*gohubv1.Gap {
 	var gaps []*gohubv1.Gap
 	for _, one := range []struct {
 		lostSpan
 		reason gohubv1.GapReason
-	}{{l.Full, gohubv1.GapReason_GAP_REASON_SPOOL_FULL}, {l.Damaged, gohubv1.GapReason_GAP_REASON_SPOOL_DAMAGED}} {
+	}{{l.Full, gohubv1.GapReason_GAP_REASON_SPOOL_FULL}, {l.Damaged, gohubv1.GapReason_GAP_REASON_SPOOL_DAMAGED}, {l.Refused, gohubv1.GapReason_GAP_REASON_REFUSED}} {
 		if !one.empty() {
 			from := max(one.From, 0) // of a clock before 1970, which no server takes
 			gaps = append(gaps, &gohubv1.Gap{
@@ -66,9 +66,12 @@ func (l lost) gaps() []*gohubv1.Gap {
 func lostIn(gaps []*gohubv1.Gap) (l lost) {
 	for _, gap := range gaps {
 		span := lostSpan{From: gap.GetFromUnixMillis(), To: gap.GetToUnixMillis(), Samples: uint64(gap.GetSamples())}
-		if gap.GetReason() == gohubv1.GapReason_GAP_REASON_SPOOL_DAMAGED {
+		switch gap.GetReason() {
+		case gohubv1.GapReason_GAP_REASON_SPOOL_DAMAGED:
 			l.Damaged.add(span)
-		} else {
+		case gohubv1.GapReason_GAP_REASON_REFUSED:
+			l.Refused.add(span)
+		default:
 			l.Full.add(span)
 		}
 	}

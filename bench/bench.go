@@ -59,6 +59,8 @@ type Options struct {
 	Topic   string
 	// Duration is how long a mode that goes by the clock measures.
 	Duration time.Duration
+	// Query is for that mode.
+	Query QueryOptions
 	// Settle is how long idle waits before it reads memory.
 	Settle time.Duration
 	// Limit ends a run that takes too long.
@@ -81,6 +83,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"broadcast": runBroadcast,
 	"scrape":    runScrape,
 	"recent":    runRecent,
+	"query":     runQuery,
 }
 
 // Modes returns the names of the modes.

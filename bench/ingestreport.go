@@ -70,8 +70,6 @@ func (o *Options) reportIngest(report *measure.Report, runs []run, loads []workl
 	target("ingest_single_ratio", ratio("single", rate, sideCopy), ">=", 0.3)
 	target("ingest_batched_cpu_ratio_moonshot", ratio("batched", run.rowsPerCPUSecond, sideCopy), ">=", 0.9)
 	target("ingest_single_cpu_ratio_moonshot", ratio("single", run.rowsPerCPUSecond, sideCopy), ">=", 0.9)
-	target("server_cpu_per_row_us", measure.Median(pick("batched", sideGoHub, serverCPU)), "<=", 1)
-	target("server_cpu_per_row_us_moonshot", measure.Median(pick("batched", sideGoHub, serverCPU)), "<=", 0.1)
 	target("values_vs_victoriametrics", ratio("values", valuesRate, sideVictoria), ">=", 1)
 	target("values_vs_victoriametrics_moonshot", ratio("values", valuesRate, sideVictoria), ">=", 2)
 }

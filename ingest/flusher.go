@@ -34,6 +34,8 @@ type flusher struct {
 
 	entries []*entry
 	batches []*storage.Batch
+	// stored are the sessions that have batches among those of a try that are stored.
+	stored []*session
 }
 
 // The first and the longest pause between two tries of a flush that the database could not take, and the bound of a try.
@@ -119,10 +121,9 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
 	f.metrics.flushRows.Observe(float64(countRows(entries)))
 	f.count(entries, outcomes)
+	f.acknowledge(entries, outcomes)
 	for i, e := range entries {
 		switch outcomes[i] {
-		case storage.Stored, storage.Duplicate:
-			e.from.ack(e.batch.Seq)
 		case storage.Passed:
 			// What is at the cursor tells whether this is stored, or another of its number: if it follows here, it is
 			// acknowledged together with this. Else a new welcome tells.
@@ -134,6 +135,26 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 		}
 	}
 	return nil
+}
+
+// acknowledge tells each session of the newest of its batches that is stored, once: an acknowledgement stands for all before it,
+// and each wakes a goroutine here and one at the agent.
+func (f *flusher) acknowledge(entries []*entry, outcomes []storage.Outcome) {
+	for i, e := range entries {
+		if outcomes[i] != storage.Stored && outcomes[i] != storage.Duplicate {
+			continue
+		}
+		if e.from.stored == 0 {
+			f.stored = append(f.stored, e.from)
+		}
+		e.from.stored = e.batch.Seq
+	}
+	for _, s := range f.stored {
+		s.ack(s.stored)
+		s.stored = 0
+	}
+	clear(f.stored) // they may end before the next flush
+	f.stored = f.stored[:0]
 }
 
 // confirmed says whether a later batch of the stream was stored, or is what is at its cursor.

@@ -40,6 +40,8 @@ type session struct {
 	// budget bounds what this agent has on its way to storage, so that it can not fill its shard's ring.
 	budget budget
 	voice  voice
+	// stored is the newest batch that is stored and not acknowledged yet, 0 for none. Owned by the flusher.
+	stored uint64
 
 	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
 	// below.

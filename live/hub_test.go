@@ -470,6 +470,7 @@ func TestBusyMachineConflates(t *testing.T) {
 		start = time.Now()
 		quick.delta(4, 1)
 		require.Equal(t, r.hub.options.PushInterval, time.Since(start), "all have written")
+		synctest.Wait() // until all are at it: what was not begun is not sent any more
 		stop()
 		for _, c := range r.clients[1:] {
 			c.delta(4, 1)

@@ -26,6 +26,8 @@ type Store interface {
 	Gaps(ctx context.Context, host storage.HostID, from, to time.Time, limit int) ([]*gohubv1.Gap, error)
 	Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error)
 	Describe(ctx context.Context) (storage.Description, error)
+	// Usage tells what the database takes on disk.
+	Usage(ctx context.Context) (storage.Usage, error)
 	SetHostLabels(ctx context.Context, host storage.HostID, labels map[string]string) error
 }
 
@@ -92,6 +94,7 @@ type Service struct {
 	gohubv1.UnimplementedQueryServiceServer
 	options Options
 	slots   *slots
+	usage   usage
 	started time.Time
 }
 

@@ -265,3 +265,24 @@ func TestListQuarantineShowsWhatWasRefusedAndWhy(t *testing.T) {
 	_, err = service.ListQuarantine(t.Context(), &gohubv1.ListQuarantineRequest{HostId: 99})
 	require.Equal(t, codes.NotFound, status.Code(err))
 }
+
+func TestGetStorageUsage(t *testing.T) {
+	service, _ := start(t)
+	found, err := service.GetStorageUsage(t.Context(), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, found.GetRelations())
+	sum := uint64(0)
+	for i, one := range found.GetRelations() {
+		sum += one.GetBytes()
+		if i > 0 {
+			require.LessOrEqual(t, one.GetBytes(), found.GetRelations()[i-1].GetBytes(), "the largest first")
+		}
+	}
+	require.Less(t, sum, found.GetTotalBytes())
+	require.Positive(t, found.GetDiskFreeBytes())
+	require.Len(t, found.GetForecast(), 3)
+	require.Equal(t, found.GetTotalBytes(), found.GetForecast()[0].GetTotalBytes(), "a minute's samples tell nothing")
+	again, err := service.GetStorageUsage(t.Context(), nil)
+	require.NoError(t, err)
+	require.Same(t, found, again, "it is not looked up for each who asks")
+}

@@ -173,6 +173,9 @@ type Store interface {
 	// Coverage tells what each resolution has, the finest first.
 	Coverage(ctx context.Context) ([]Coverage, error)
 
+	// Usage tells what the database takes on disk. It may take seconds: a file of SQLite is read for it.
+	Usage(ctx context.Context) (Usage, error)
+
 	// SaveAlerts inserts or replaces alerts by their id, and removes those ids that are in gone.
 	SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error
 	// Alerts returns the saved alerts.

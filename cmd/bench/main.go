@@ -34,6 +34,7 @@ Usage:
   gohub-bench latency [flags]   sample taken until it is stored, and until it is on a viewer's WebSocket
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
   gohub-bench soak    [flags]   stream for long: what grows in the server
+  gohub-bench query   [flags]   questions to a filled database, each against plain SQL on the samples
   gohub-bench live    [flags]   viewers on the live WebSocket: latency, what they cost, and whether ingest notices
   gohub-bench broadcast [flags] live deltas flat out, against a plain broadcaster and a bare write loop
   gohub-bench scrape  [flags]   /metrics/hosts of a streaming fleet, against client_golang with the same series
@@ -81,16 +82,16 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent 4000, latency 200, broadcast 20)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
-	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family")
+	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10, socket and scrape 20)")
 	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it; soak 4)")
 	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
 	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
-	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency, outage and live 1s)")
+	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency, outage and live 1s; query 1m of what it fills)")
 	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; broadcast: turns of each side; storm: kills")
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
 	flags.IntVar(&o.CopyRows, "copy-rows", 20_000, "ingest: rows a transaction of the raw COPY; the server's flush_rows")
@@ -104,6 +105,11 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.DurationVar(&o.Duration, "duration", 0, "latency, live and scrape: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
 	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
 	flags.DurationVar(&o.Limit, "limit", 0, "end a mode that takes longer (30m, or twice the duration)")
+	flags.IntVar(&o.Query.Hours, "query-hours", 13, "query: hours of samples that every host has")
+	flags.IntVar(&o.Query.DeepHosts, "query-deep-hosts", 8, "query: hosts that have more")
+	flags.IntVar(&o.Query.DeepDays, "query-deep-days", 90, "query: days of samples that those have")
+	flags.DurationVar(&o.Query.DeepInterval, "query-deep-interval", 30*time.Second, "query: time between the samples of those days")
+	flags.IntVar(&o.Query.Asks, "query-asks", 20, "query: questions of a kind in each of the rounds, of which there are as many as pairs")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
@@ -197,8 +203,8 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000}
-	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)
@@ -208,7 +214,9 @@ func (s *settings) optionsOf(mode string) bench.Options {
 	}
 	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
 	switch mode {
-	case "scrape":
+	case "query":
+		o.Columns = cmp.Or(o.Columns, 10)
+	case "socket", "scrape": // as the rows that the figures of raw COPY were taken with
 		o.Columns = cmp.Or(o.Columns, 20)
 	case "recent":
 		o.Ticks = int(time.Hour / o.Interval)

@@ -199,8 +199,10 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
 		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
-		// of every idle agent. An agent may ping. A connection without a stream is of no use to it.
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
+		// of every idle agent. The timeout bounds how long the kernel waits for an answer (TCP_USER_TIMEOUT). It probes every 15 s:
+		// with gRPC's 20 s a single lost probe would end a connection. An agent may ping. A connection without a stream is of no
+		// use to it.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute, Timeout: time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ConnectionTimeout(20 * time.Second),
 		// Thousands of agents are silent most of the time. What they are sent is a few bytes, for which gRPC would borrow a

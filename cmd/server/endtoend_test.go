@@ -183,6 +183,19 @@ func burn() (stop func()) {
 	})
 }
 
+// TestEndToEndForeignWebSocket follows the live values with somebody else's client, which knows docs/live.md only.
+func TestEndToEndForeignWebSocket(t *testing.T) {
+	p := startProduct(t, "")
+	p.waitForHost()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	client := exec.CommandContext(ctx, "node", "e2e/foreign.mjs", "http://"+p.http, apiToken)
+	client.Dir = "../../web"
+	said, err := client.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.Contains(t, string(said), "refusals:")
+}
+
 // TestEndToEndDashboard looks at the product through a browser: this machine is listed, its CPU value changes, the
 // graph has points and still has them after a reload; under real load an alert fires, is shown, and is sent by e-mail,
 // Telegram and webhook; when the load ends it resolves.

@@ -26,6 +26,7 @@ Usage:
   gohub-server [serve] [flags]     run the server
   gohub-server healthcheck [flags] exit 0 if the server with these settings answers
   gohub-server hash-password       read a password from standard input, print its hash
+  gohub-server sql-user NAME       make a database role that may read the views for analysts (--password-file, --drop)
   gohub-server version             print the version
 `
 
@@ -47,6 +48,10 @@ func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 		return nil
 	case "hash-password":
 		return hashPassword(stdin, stdout)
+	case "sql-user":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return sqlUser(ctx, args, environ, stdout)
 	case "serve", "healthcheck":
 	case "help":
 		args = []string{"--help"}

@@ -18,8 +18,8 @@ const (
 	// busyLooks is how many looks in a row may find the server busy.
 	busyLooks = 4
 	// unusedShare and unusedLeast: at least so much, and more than this share of what is used, must be there to gain.
-	unusedShare = 0.1
-	unusedLeast = 16 << 20
+	unusedShare = 0.05
+	unusedLeast = 8 << 20
 )
 
 // returnMemory gives unused memory back until ctx ends.

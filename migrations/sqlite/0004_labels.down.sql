@@ -1,1 +1,28 @@
+-- The views for analysts, which the server makes of the catalogue: SQLite alters no table while a view is broken.
+DROP VIEW IF EXISTS analysis_hosts_raw;
+DROP VIEW IF EXISTS analysis_cores_raw;
+DROP VIEW IF EXISTS analysis_filesystems_raw;
+DROP VIEW IF EXISTS analysis_disks_raw;
+DROP VIEW IF EXISTS analysis_networks_raw;
+DROP VIEW IF EXISTS analysis_sensors_raw;
+DROP VIEW IF EXISTS analysis_processes_raw;
+DROP VIEW IF EXISTS analysis_hosts_1m;
+DROP VIEW IF EXISTS analysis_cores_1m;
+DROP VIEW IF EXISTS analysis_filesystems_1m;
+DROP VIEW IF EXISTS analysis_disks_1m;
+DROP VIEW IF EXISTS analysis_networks_1m;
+DROP VIEW IF EXISTS analysis_sensors_1m;
+DROP VIEW IF EXISTS analysis_hosts_1h;
+DROP VIEW IF EXISTS analysis_cores_1h;
+DROP VIEW IF EXISTS analysis_filesystems_1h;
+DROP VIEW IF EXISTS analysis_disks_1h;
+DROP VIEW IF EXISTS analysis_networks_1h;
+DROP VIEW IF EXISTS analysis_sensors_1h;
+DROP VIEW IF EXISTS analysis_hosts_1d;
+DROP VIEW IF EXISTS analysis_cores_1d;
+DROP VIEW IF EXISTS analysis_filesystems_1d;
+DROP VIEW IF EXISTS analysis_disks_1d;
+DROP VIEW IF EXISTS analysis_networks_1d;
+DROP VIEW IF EXISTS analysis_sensors_1d;
+DROP VIEW IF EXISTS analysis_hosts;
 DROP TABLE host_labels;

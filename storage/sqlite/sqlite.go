@@ -31,6 +31,7 @@ const FileName = "gohub.db"
 type Store struct {
 	write   *sql.DB
 	read    *sql.DB
+	path    string
 	options storage.Options
 	// rolling is held by who rolls up.
 	rolling sync.Mutex
@@ -61,7 +62,7 @@ func Open(directory string, options storage.Options) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	background, stop := context.WithCancel(context.Background())
-	store := &Store{options: options.WithDefaults(), stop: stop}
+	store := &Store{path: path, options: options.WithDefaults(), stop: stop}
 	if store.write, err = openFile(path, 1); err != nil {
 		stop()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
@@ -74,6 +75,9 @@ func Open(directory string, options storage.Options) (*Store, error) {
 	}
 	if err := store.inTx(background, func(tx *sql.Tx) error { return makeRollups(background, tx) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the rollups in %s: %w", path, err), store.Close())
+	}
+	if err := store.inTx(background, func(tx *sql.Tx) error { return makeViews(background, tx) }); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the views for analysts in %s: %w", path, err), store.Close())
 	}
 	if !options.Idle {
 		store.running.Go(func() { storage.KeepRolledUp(background, store, store.options.Logger) })

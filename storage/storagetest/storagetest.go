@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SessionsExpire", sessions},
 		{"ConcurrentAppendsOfTheSameBatchesStoreOnce", concurrentAppends},
 		{"DescribeAndPing", describe},
+		{"UsageTellsWhatSamplesTake", usage},
 		{"CancelledContextIsReturned", cancelled},
 	}
 	var count tally
@@ -661,4 +662,38 @@ func cancelled(t *testing.T, s storage.Store) {
 	_, err := s.Append(ctx, []*storage.Batch{batch(host.ID, 0, 1, 1)})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, storedCPU(t, s, host.ID))
+}
+
+func usage(t *testing.T, s storage.Store) {
+	host := register(t, s)
+	now := time.Now().UTC().Truncate(time.Second)
+	var samples []*gohubv1.Sample
+	for i := range 500 {
+		sample := &gohubv1.Sample{TimeUnixMillis: now.Add(time.Duration(i-500) * 10 * time.Second).UnixMilli()}
+		Fill(sample)
+		samples = append(samples, sample)
+	}
+	outcomes, err := s.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 7, Seq: 1, ReceivedAt: now, Rows: Rows(host.ID, now, samples...)}})
+	require.NoError(t, err)
+	require.Equal(t, []storage.Outcome{storage.Stored}, outcomes)
+	found, err := s.Usage(t.Context())
+	require.NoError(t, err)
+	sum, raw := int64(0), 0
+	for _, one := range found.Relations {
+		sum += one.Bytes
+		require.Equal(t, storage.DefaultRetention.Of(one.Resolution), one.Keep)
+		if one.Resolution == storage.Raw {
+			raw++
+			require.Greater(t, one.Bytes, int64(500*30), one.Family.Name)
+			require.False(t, one.Newest.Before(now.Add(-time.Minute)), one.Family.Name)
+			require.True(t, one.Oldest.Before(now), one.Family.Name)
+			require.False(t, one.Newest.After(now.Add(time.Minute)), one.Family.Name)
+		}
+	}
+	require.Len(t, catalogue.Families(), raw)
+	require.Less(t, sum, found.TotalBytes)
+	if found.Disk != nil {
+		require.Greater(t, found.Disk.Size, found.Disk.Free)
+		require.Positive(t, found.Disk.Free)
+	}
 }

@@ -67,6 +67,9 @@ func Open(ctx context.Context, url string, options storage.Options) (*Store, err
 	reading := config.Copy()
 	// Who asks gives up after 30 s and cancels. This ends what is left of a server that was frozen or cut off.
 	reading.ConnConfig.RuntimeParams["statement_timeout"] = "45s"
+	// After five runs PostgreSQL may keep a plan for any times and hosts, which knows neither the chunks nor how many rows
+	// there are.
+	reading.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	if store.reads, err = pgxpool.NewWithConfig(ctx, reading); err != nil {
 		stop()
 		store.writes.Close()
@@ -100,6 +103,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	if err := s.makeRollups(ctx); err != nil {
 		return fmt.Errorf("prepare the rollups: %w", classify(err))
+	}
+	// Samples are stored and shown without the views, so they must not keep the server from starting.
+	if err := s.makeViews(ctx); err != nil {
+		s.options.Logger.Warn("can not make the views for analysts; they stay as they were", "error", err)
 	}
 	return nil
 }
@@ -222,7 +229,7 @@ func classify(err error) error {
 	switch failure.Code[:2] {
 	case "08", "40", "53", "55", "57", "58":
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-	case "22", "23":
+	case "22", "23", "54": // 54: a row that is too large
 		return fmt.Errorf("%w: %w", storage.ErrBadData, err)
 	default:
 		return err

@@ -88,6 +88,7 @@ for (const [size, viewport] of Object.entries(sizes)) {
     const host = await firstHost(page);
     if (host) await shoot(page, `/host/?id=${host}&range=15m`, `host-${suffix}`, true);
     await shoot(page, "/alerts/", `alerts-${suffix}`, true);
+    await shoot(page, "/storage/", `storage-${suffix}`, true);
     await shoot(page, "/docs/api/", `api-${suffix}`, false);
     await context.close();
   }

@@ -29,6 +29,8 @@ const (
 	GapReason_GAP_REASON_SPOOL_FULL GapReason = 1
 	// A part of the spool could not be read back from disk.
 	GapReason_GAP_REASON_SPOOL_DAMAGED GapReason = 2
+	// The server refused a batch again and again, and the agent gave it up.
+	GapReason_GAP_REASON_REFUSED GapReason = 3
 )
 
 // Enum value maps for GapReason.
@@ -37,11 +39,13 @@ var (
 		0: "GAP_REASON_UNSPECIFIED",
 		1: "GAP_REASON_SPOOL_FULL",
 		2: "GAP_REASON_SPOOL_DAMAGED",
+		3: "GAP_REASON_REFUSED",
 	}
 	GapReason_value = map[string]int32{
 		"GAP_REASON_UNSPECIFIED":   0,
 		"GAP_REASON_SPOOL_FULL":    1,
 		"GAP_REASON_SPOOL_DAMAGED": 2,
+		"GAP_REASON_REFUSED":       3,
 	}
 )
 
@@ -1178,11 +1182,12 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\x06labels\x18\r \x03(\v2\x1f.gohub.v1.HostFacts.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*`\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*x\n" +
 	"\tGapReason\x12\x1a\n" +
 	"\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15GAP_REASON_SPOOL_FULL\x10\x01\x12\x1c\n" +
-	"\x18GAP_REASON_SPOOL_DAMAGED\x10\x022\x90\x01\n" +
+	"\x18GAP_REASON_SPOOL_DAMAGED\x10\x02\x12\x16\n" +
+	"\x12GAP_REASON_REFUSED\x10\x032\x90\x01\n" +
 	"\rIngestService\x12?\n" +
 	"\x06Stream\x12\x17.gohub.v1.StreamRequest\x1a\x18.gohub.v1.StreamResponse(\x010\x01\x12>\n" +
 	"\aPreview\x12\x18.gohub.v1.PreviewRequest\x1a\x19.gohub.v1.PreviewResponseB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"

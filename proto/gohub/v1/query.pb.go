@@ -1566,6 +1566,298 @@ func (x *QuarantinedSample) GetSample() *Sample {
 	return nil
 }
 
+type GetStorageUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStorageUsageRequest) Reset() {
+	*x = GetStorageUsageRequest{}
+	mi := &file_gohub_v1_query_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStorageUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStorageUsageRequest) ProtoMessage() {}
+
+func (x *GetStorageUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStorageUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetStorageUsageRequest) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{21}
+}
+
+type GetStorageUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole database, with indexes.
+	TotalBytes uint64 `protobuf:"varint,1,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Samples and their rollups, the largest first.
+	Relations []*RelationUsage `protobuf:"bytes,2,rep,name=relations,proto3" json:"relations,omitempty"`
+	// Of the file system that the database is on, where the server sees it: with SQLite.
+	DiskFreeBytes *uint64 `protobuf:"varint,3,opt,name=disk_free_bytes,json=diskFreeBytes,proto3,oneof" json:"disk_free_bytes,omitempty"`
+	DiskSizeBytes *uint64 `protobuf:"varint,4,opt,name=disk_size_bytes,json=diskSizeBytes,proto3,oneof" json:"disk_size_bytes,omitempty"`
+	// By how much samples and rollups grow a day, before retention takes anything away.
+	GrowthBytesPerDay uint64 `protobuf:"varint,5,opt,name=growth_bytes_per_day,json=growthBytesPerDay,proto3" json:"growth_bytes_per_day,omitempty"`
+	// What the database will take if as many hosts go on sending as much as they have.
+	Forecast []*StorageForecast `protobuf:"bytes,6,rep,name=forecast,proto3" json:"forecast,omitempty"`
+	// When the disk is full if it goes on so; absent where the server does not see the disk, or it will not be within ten years.
+	DiskFullAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=disk_full_at,json=diskFullAt,proto3" json:"disk_full_at,omitempty"`
+	// When this was looked up.
+	At            *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStorageUsageResponse) Reset() {
+	*x = GetStorageUsageResponse{}
+	mi := &file_gohub_v1_query_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStorageUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStorageUsageResponse) ProtoMessage() {}
+
+func (x *GetStorageUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStorageUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetStorageUsageResponse) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetStorageUsageResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *GetStorageUsageResponse) GetRelations() []*RelationUsage {
+	if x != nil {
+		return x.Relations
+	}
+	return nil
+}
+
+func (x *GetStorageUsageResponse) GetDiskFreeBytes() uint64 {
+	if x != nil && x.DiskFreeBytes != nil {
+		return *x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *GetStorageUsageResponse) GetDiskSizeBytes() uint64 {
+	if x != nil && x.DiskSizeBytes != nil {
+		return *x.DiskSizeBytes
+	}
+	return 0
+}
+
+func (x *GetStorageUsageResponse) GetGrowthBytesPerDay() uint64 {
+	if x != nil {
+		return x.GrowthBytesPerDay
+	}
+	return 0
+}
+
+func (x *GetStorageUsageResponse) GetForecast() []*StorageForecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
+func (x *GetStorageUsageResponse) GetDiskFullAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DiskFullAt
+	}
+	return nil
+}
+
+func (x *GetStorageUsageResponse) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// RelationUsage is what the samples of a family take, or its rollups of one resolution.
+type RelationUsage struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Family string                 `protobuf:"bytes,1,opt,name=family,proto3" json:"family,omitempty"`
+	// raw, 1m, 1h or 1d.
+	Resolution string `protobuf:"bytes,2,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	Bytes      uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// About the oldest and the newest time that it has; absent if it is empty.
+	Oldest            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Newest            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=newest,proto3" json:"newest,omitempty"`
+	GrowthBytesPerDay uint64                 `protobuf:"varint,6,opt,name=growth_bytes_per_day,json=growthBytesPerDay,proto3" json:"growth_bytes_per_day,omitempty"`
+	// How long it is kept; 0 is for ever.
+	RetentionSeconds uint64 `protobuf:"varint,7,opt,name=retention_seconds,json=retentionSeconds,proto3" json:"retention_seconds,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RelationUsage) Reset() {
+	*x = RelationUsage{}
+	mi := &file_gohub_v1_query_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelationUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelationUsage) ProtoMessage() {}
+
+func (x *RelationUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelationUsage.ProtoReflect.Descriptor instead.
+func (*RelationUsage) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RelationUsage) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *RelationUsage) GetResolution() string {
+	if x != nil {
+		return x.Resolution
+	}
+	return ""
+}
+
+func (x *RelationUsage) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *RelationUsage) GetOldest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *RelationUsage) GetNewest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Newest
+	}
+	return nil
+}
+
+func (x *RelationUsage) GetGrowthBytesPerDay() uint64 {
+	if x != nil {
+		return x.GrowthBytesPerDay
+	}
+	return 0
+}
+
+func (x *RelationUsage) GetRetentionSeconds() uint64 {
+	if x != nil {
+		return x.RetentionSeconds
+	}
+	return 0
+}
+
+type StorageForecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From now.
+	Days          uint32 `protobuf:"varint,1,opt,name=days,proto3" json:"days,omitempty"`
+	TotalBytes    uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageForecast) Reset() {
+	*x = StorageForecast{}
+	mi := &file_gohub_v1_query_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageForecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageForecast) ProtoMessage() {}
+
+func (x *StorageForecast) ProtoReflect() protoreflect.Message {
+	mi := &file_gohub_v1_query_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageForecast.ProtoReflect.Descriptor instead.
+func (*StorageForecast) Descriptor() ([]byte, []int) {
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StorageForecast) GetDays() uint32 {
+	if x != nil {
+		return x.Days
+	}
+	return 0
+}
+
+func (x *StorageForecast) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1574,7 +1866,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_gohub_v1_query_proto_msgTypes[21]
+	mi := &file_gohub_v1_query_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1878,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[21]
+	mi := &file_gohub_v1_query_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1891,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{21}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{25}
 }
 
 type GetServerInfoResponse struct {
@@ -1616,7 +1908,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_gohub_v1_query_proto_msgTypes[22]
+	mi := &file_gohub_v1_query_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1920,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gohub_v1_query_proto_msgTypes[22]
+	mi := &file_gohub_v1_query_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1933,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_gohub_v1_query_proto_rawDescGZIP(), []int{22}
+	return file_gohub_v1_query_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -1814,7 +2106,35 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12(\n" +
-	"\x06sample\x18\x06 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x16\n" +
+	"\x06sample\x18\x06 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x18\n" +
+	"\x16GetStorageUsageRequest\"\xc5\x03\n" +
+	"\x17GetStorageUsageResponse\x12\x1f\n" +
+	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
+	"totalBytes\x125\n" +
+	"\trelations\x18\x02 \x03(\v2\x17.gohub.v1.RelationUsageR\trelations\x12+\n" +
+	"\x0fdisk_free_bytes\x18\x03 \x01(\x04H\x00R\rdiskFreeBytes\x88\x01\x01\x12+\n" +
+	"\x0fdisk_size_bytes\x18\x04 \x01(\x04H\x01R\rdiskSizeBytes\x88\x01\x01\x12/\n" +
+	"\x14growth_bytes_per_day\x18\x05 \x01(\x04R\x11growthBytesPerDay\x125\n" +
+	"\bforecast\x18\x06 \x03(\v2\x19.gohub.v1.StorageForecastR\bforecast\x12<\n" +
+	"\fdisk_full_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"diskFullAt\x12*\n" +
+	"\x02at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x02atB\x12\n" +
+	"\x10_disk_free_bytesB\x12\n" +
+	"\x10_disk_size_bytes\"\xa3\x02\n" +
+	"\rRelationUsage\x12\x16\n" +
+	"\x06family\x18\x01 \x01(\tR\x06family\x12\x1e\n" +
+	"\n" +
+	"resolution\x18\x02 \x01(\tR\n" +
+	"resolution\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x122\n" +
+	"\x06oldest\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06oldest\x122\n" +
+	"\x06newest\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06newest\x12/\n" +
+	"\x14growth_bytes_per_day\x18\x06 \x01(\x04R\x11growthBytesPerDay\x12+\n" +
+	"\x11retention_seconds\x18\a \x01(\x04R\x10retentionSeconds\"F\n" +
+	"\x0fStorageForecast\x12\x12\n" +
+	"\x04days\x18\x01 \x01(\rR\x04days\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\"\x16\n" +
 	"\x14GetServerInfoRequest\"\xb7\x01\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -1826,7 +2146,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x17HOST_STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eHOST_STATUS_UP\x10\x01\x12\x14\n" +
 	"\x10HOST_STATUS_DOWN\x10\x02\x12\x14\n" +
-	"\x10HOST_STATUS_LATE\x10\x032\xff\x04\n" +
+	"\x10HOST_STATUS_LATE\x10\x032\xd7\x05\n" +
 	"\fQueryService\x12D\n" +
 	"\tListHosts\x12\x1a.gohub.v1.ListHostsRequest\x1a\x1b.gohub.v1.ListHostsResponse\x12>\n" +
 	"\aGetHost\x12\x18.gohub.v1.GetHostRequest\x1a\x19.gohub.v1.GetHostResponse\x12P\n" +
@@ -1835,7 +2155,8 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"QueryRange\x12\x1b.gohub.v1.QueryRangeRequest\x1a\x1c.gohub.v1.QueryRangeResponse\x12[\n" +
 	"\x10QueryRangeStream\x12!.gohub.v1.QueryRangeStreamRequest\x1a\".gohub.v1.QueryRangeStreamResponse0\x01\x12J\n" +
 	"\vListMetrics\x12\x1c.gohub.v1.ListMetricsRequest\x1a\x1d.gohub.v1.ListMetricsResponse\x12S\n" +
-	"\x0eListQuarantine\x12\x1f.gohub.v1.ListQuarantineRequest\x1a .gohub.v1.ListQuarantineResponse\x12P\n" +
+	"\x0eListQuarantine\x12\x1f.gohub.v1.ListQuarantineRequest\x1a .gohub.v1.ListQuarantineResponse\x12V\n" +
+	"\x0fGetStorageUsage\x12 .gohub.v1.GetStorageUsageRequest\x1a!.gohub.v1.GetStorageUsageResponse\x12P\n" +
 	"\rGetServerInfo\x12\x1e.gohub.v1.GetServerInfoRequest\x1a\x1f.gohub.v1.GetServerInfoResponseB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
@@ -1851,7 +2172,7 @@ func file_gohub_v1_query_proto_rawDescGZIP() []byte {
 }
 
 var file_gohub_v1_query_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_gohub_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_gohub_v1_query_proto_goTypes = []any{
 	(HostStatus)(0),                  // 0: gohub.v1.HostStatus
 	(*ListHostsRequest)(nil),         // 1: gohub.v1.ListHostsRequest
@@ -1875,75 +2196,87 @@ var file_gohub_v1_query_proto_goTypes = []any{
 	(*ListQuarantineRequest)(nil),    // 19: gohub.v1.ListQuarantineRequest
 	(*ListQuarantineResponse)(nil),   // 20: gohub.v1.ListQuarantineResponse
 	(*QuarantinedSample)(nil),        // 21: gohub.v1.QuarantinedSample
-	(*GetServerInfoRequest)(nil),     // 22: gohub.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),    // 23: gohub.v1.GetServerInfoResponse
-	nil,                              // 24: gohub.v1.Host.LabelsEntry
-	nil,                              // 25: gohub.v1.Host.ServerLabelsEntry
-	nil,                              // 26: gohub.v1.SetHostLabelsRequest.LabelsEntry
-	nil,                              // 27: gohub.v1.Reading.ValuesEntry
-	nil,                              // 28: gohub.v1.Instance.LabelsEntry
-	nil,                              // 29: gohub.v1.Instance.ValuesEntry
-	nil,                              // 30: gohub.v1.Series.LabelsEntry
-	nil,                              // 31: gohub.v1.Series.GroupEntry
-	(*HostFacts)(nil),                // 32: gohub.v1.HostFacts
-	(*timestamppb.Timestamp)(nil),    // 33: google.protobuf.Timestamp
-	(*Gap)(nil),                      // 34: gohub.v1.Gap
-	(Unit)(0),                        // 35: gohub.v1.Unit
-	(Kind)(0),                        // 36: gohub.v1.Kind
-	(*Sample)(nil),                   // 37: gohub.v1.Sample
+	(*GetStorageUsageRequest)(nil),   // 22: gohub.v1.GetStorageUsageRequest
+	(*GetStorageUsageResponse)(nil),  // 23: gohub.v1.GetStorageUsageResponse
+	(*RelationUsage)(nil),            // 24: gohub.v1.RelationUsage
+	(*StorageForecast)(nil),          // 25: gohub.v1.StorageForecast
+	(*GetServerInfoRequest)(nil),     // 26: gohub.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),    // 27: gohub.v1.GetServerInfoResponse
+	nil,                              // 28: gohub.v1.Host.LabelsEntry
+	nil,                              // 29: gohub.v1.Host.ServerLabelsEntry
+	nil,                              // 30: gohub.v1.SetHostLabelsRequest.LabelsEntry
+	nil,                              // 31: gohub.v1.Reading.ValuesEntry
+	nil,                              // 32: gohub.v1.Instance.LabelsEntry
+	nil,                              // 33: gohub.v1.Instance.ValuesEntry
+	nil,                              // 34: gohub.v1.Series.LabelsEntry
+	nil,                              // 35: gohub.v1.Series.GroupEntry
+	(*HostFacts)(nil),                // 36: gohub.v1.HostFacts
+	(*timestamppb.Timestamp)(nil),    // 37: google.protobuf.Timestamp
+	(*Gap)(nil),                      // 38: gohub.v1.Gap
+	(Unit)(0),                        // 39: gohub.v1.Unit
+	(Kind)(0),                        // 40: gohub.v1.Kind
+	(*Sample)(nil),                   // 41: gohub.v1.Sample
 }
 var file_gohub_v1_query_proto_depIdxs = []int32{
 	5,  // 0: gohub.v1.ListHostsResponse.hosts:type_name -> gohub.v1.Host
 	5,  // 1: gohub.v1.GetHostResponse.host:type_name -> gohub.v1.Host
-	32, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
-	33, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
+	36, // 2: gohub.v1.Host.facts:type_name -> gohub.v1.HostFacts
+	37, // 3: gohub.v1.Host.first_seen:type_name -> google.protobuf.Timestamp
 	0,  // 4: gohub.v1.Host.status:type_name -> gohub.v1.HostStatus
 	8,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
-	24, // 6: gohub.v1.Host.labels:type_name -> gohub.v1.Host.LabelsEntry
-	25, // 7: gohub.v1.Host.server_labels:type_name -> gohub.v1.Host.ServerLabelsEntry
-	33, // 8: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
-	26, // 9: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
+	28, // 6: gohub.v1.Host.labels:type_name -> gohub.v1.Host.LabelsEntry
+	29, // 7: gohub.v1.Host.server_labels:type_name -> gohub.v1.Host.ServerLabelsEntry
+	37, // 8: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
+	30, // 9: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
 	5,  // 10: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
-	33, // 11: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	27, // 12: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	37, // 11: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	31, // 12: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
 	9,  // 13: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	28, // 14: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	29, // 15: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	32, // 14: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	33, // 15: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
 	15, // 16: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	34, // 17: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	38, // 17: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
 	12, // 18: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
 	10, // 19: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
 	11, // 20: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
-	30, // 21: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	31, // 22: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
+	34, // 21: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	35, // 22: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
 	18, // 23: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	35, // 24: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	36, // 25: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	39, // 24: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	40, // 25: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
 	21, // 26: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
-	33, // 27: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
-	37, // 28: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
-	33, // 29: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 30: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 31: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	6,  // 32: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
-	10, // 33: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	13, // 34: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
-	16, // 35: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	19, // 36: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
-	22, // 37: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 38: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 39: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	7,  // 40: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
-	11, // 41: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	14, // 42: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
-	17, // 43: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	20, // 44: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
-	23, // 45: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	38, // [38:46] is the sub-list for method output_type
-	30, // [30:38] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	37, // 27: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	41, // 28: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	24, // 29: gohub.v1.GetStorageUsageResponse.relations:type_name -> gohub.v1.RelationUsage
+	25, // 30: gohub.v1.GetStorageUsageResponse.forecast:type_name -> gohub.v1.StorageForecast
+	37, // 31: gohub.v1.GetStorageUsageResponse.disk_full_at:type_name -> google.protobuf.Timestamp
+	37, // 32: gohub.v1.GetStorageUsageResponse.at:type_name -> google.protobuf.Timestamp
+	37, // 33: gohub.v1.RelationUsage.oldest:type_name -> google.protobuf.Timestamp
+	37, // 34: gohub.v1.RelationUsage.newest:type_name -> google.protobuf.Timestamp
+	37, // 35: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 36: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 37: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	6,  // 38: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
+	10, // 39: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	13, // 40: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
+	16, // 41: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	19, // 42: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	22, // 43: gohub.v1.QueryService.GetStorageUsage:input_type -> gohub.v1.GetStorageUsageRequest
+	26, // 44: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 45: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 46: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	7,  // 47: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
+	11, // 48: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	14, // 49: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
+	17, // 50: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	20, // 51: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	23, // 52: gohub.v1.QueryService.GetStorageUsage:output_type -> gohub.v1.GetStorageUsageResponse
+	27, // 53: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	45, // [45:54] is the sub-list for method output_type
+	36, // [36:45] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }
@@ -1953,13 +2286,14 @@ func file_gohub_v1_query_proto_init() {
 	}
 	file_gohub_v1_ingest_proto_init()
 	file_gohub_v1_metric_proto_init()
+	file_gohub_v1_query_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_query_proto_rawDesc), len(file_gohub_v1_query_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	QueryService_QueryRangeStream_FullMethodName = "/gohub.v1.QueryService/QueryRangeStream"
 	QueryService_ListMetrics_FullMethodName      = "/gohub.v1.QueryService/ListMetrics"
 	QueryService_ListQuarantine_FullMethodName   = "/gohub.v1.QueryService/ListQuarantine"
+	QueryService_GetStorageUsage_FullMethodName  = "/gohub.v1.QueryService/GetStorageUsage"
 	QueryService_GetServerInfo_FullMethodName    = "/gohub.v1.QueryService/GetServerInfo"
 )
 
@@ -49,6 +50,8 @@ type QueryServiceClient interface {
 	ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error)
 	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
 	ListQuarantine(ctx context.Context, in *ListQuarantineRequest, opts ...grpc.CallOption) (*ListQuarantineResponse, error)
+	// How much the database takes on disk, what of, and how much it will take. The server looks at most once a minute.
+	GetStorageUsage(ctx context.Context, in *GetStorageUsageRequest, opts ...grpc.CallOption) (*GetStorageUsageResponse, error)
 	// What server this is.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -140,6 +143,16 @@ func (c *queryServiceClient) ListQuarantine(ctx context.Context, in *ListQuarant
 	return out, nil
 }
 
+func (c *queryServiceClient) GetStorageUsage(ctx context.Context, in *GetStorageUsageRequest, opts ...grpc.CallOption) (*GetStorageUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetStorageUsageResponse)
+	err := c.cc.Invoke(ctx, QueryService_GetStorageUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queryServiceClient) GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
@@ -170,6 +183,8 @@ type QueryServiceServer interface {
 	ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error)
 	// Samples that were refused, newest first, with the reason. The server keeps the newest 100,000.
 	ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error)
+	// How much the database takes on disk, what of, and how much it will take. The server looks at most once a minute.
+	GetStorageUsage(context.Context, *GetStorageUsageRequest) (*GetStorageUsageResponse, error)
 	// What server this is.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedQueryServiceServer()
@@ -202,6 +217,9 @@ func (UnimplementedQueryServiceServer) ListMetrics(context.Context, *ListMetrics
 }
 func (UnimplementedQueryServiceServer) ListQuarantine(context.Context, *ListQuarantineRequest) (*ListQuarantineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuarantine not implemented")
+}
+func (UnimplementedQueryServiceServer) GetStorageUsage(context.Context, *GetStorageUsageRequest) (*GetStorageUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStorageUsage not implemented")
 }
 func (UnimplementedQueryServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
@@ -346,6 +364,24 @@ func _QueryService_ListQuarantine_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueryService_GetStorageUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStorageUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServiceServer).GetStorageUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueryService_GetStorageUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServiceServer).GetStorageUsage(ctx, req.(*GetStorageUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _QueryService_GetServerInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetServerInfoRequest)
 	if err := dec(in); err != nil {
@@ -394,6 +430,10 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQuarantine",
 			Handler:    _QueryService_ListQuarantine_Handler,
+		},
+		{
+			MethodName: "GetStorageUsage",
+			Handler:    _QueryService_GetStorageUsage_Handler,
 		},
 		{
 			MethodName: "GetServerInfo",

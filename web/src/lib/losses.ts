@@ -16,6 +16,7 @@ const reasons: Record<GapReasonJson, string> = {
   GAP_REASON_UNSPECIFIED: "for a reason that is not known",
   GAP_REASON_SPOOL_FULL: "because the agent's spool was full while the server was away",
   GAP_REASON_SPOOL_DAMAGED: "because a part of the agent's spool could not be read back",
+  GAP_REASON_REFUSED: "because the server refused them, and the agent gave them up",
 };
 
 export function readLoss(gap: GapJson): Loss {

@@ -12,6 +12,7 @@ import styles from "./Header.module.css";
 const links = [
   { href: "/", label: "Hosts", icon: "hosts", covers: ["/", "/host/"] },
   { href: "/alerts/", label: "Alerts", icon: "bell", covers: ["/alerts/"] },
+  { href: "/storage/", label: "Storage", icon: "database", covers: ["/storage/"] },
   { href: "/docs/api/", label: "API", icon: "book", covers: ["/docs/api/"] },
 ] as const;
 

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/query.proto.
  */
 export const file_gohub_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiJAoQTGlzdEhvc3RzUmVxdWVzdBIQCghzZWxlY3RvchgBIAEoCSIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3Qi+QMKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSKgoGbGFiZWxzGAcgAygLMhouZ29odWIudjEuSG9zdC5MYWJlbHNFbnRyeRI3Cg1zZXJ2ZXJfbGFiZWxzGAggAygLMiAuZ29odWIudjEuSG9zdC5TZXJ2ZXJMYWJlbHNFbnRyeRIwCgxzdGF0dXNfc2luY2UYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKEmNsb2NrX3NrZXdfc2Vjb25kcxgVIAEoARIaChJpbmdlc3RfbGFnX3NlY29uZHMYFiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFTZXJ2ZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBChRTZXRIb3N0TGFiZWxzUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEjoKBmxhYmVscxgCIAMoCzIqLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoVU2V0SG9zdExhYmVsc1Jlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5nb2h1Yi52MS5Ib3N0IrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASK7AgoRUXVlcnlSYW5nZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRIPCgdtZXRyaWNzGAIgAygJEgwKBGZyb20YAyABKAESCgoCdG8YBCABKAESDAoEc3RlcBgFIAEoARISCgptYXhfcG9pbnRzGAYgASgNEhAKCGhvc3RfaWRzGAcgAygNEhAKCHNlbGVjdG9yGAggASgJEhAKCGdyb3VwX2J5GAkgAygJEhEKCWFnZ3JlZ2F0ZRgKIAEoCRIQCghxdWFudGlsZRgLIAEoARILCgN0b3AYDCABKA0SDgoGdG9wX2J5GA0gASgJEg4KBm9mZnNldBgOIAEoARIMCgRmaWxsGA8gASgJEhAKCHRpbWV6b25lGBAgASgJEhAKCGNhbGVuZGFyGBEgASgJEg4KBmZvcm1hdBgSIAEoCSLSAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXASEgoKcmVzb2x1dGlvbhgHIAEoCRIiCgVwYXJ0cxgIIAMoCzITLmdvaHViLnYxLlJhbmdlUGFydBINCgVub3RlcxgJIAMoCSI5CglSYW5nZVBhcnQSEgoKcmVzb2x1dGlvbhgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBIkUKF1F1ZXJ5UmFuZ2VTdHJlYW1SZXF1ZXN0EioKBXF1ZXJ5GAEgASgLMhsuZ29odWIudjEuUXVlcnlSYW5nZVJlcXVlc3QiRgoYUXVlcnlSYW5nZVN0cmVhbVJlc3BvbnNlEioKBHBhcnQYASABKAsyHC5nb2h1Yi52MS5RdWVyeVJhbmdlUmVzcG9uc2UiuAIKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBEg8KB2hvc3RfaWQYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSKgoFZ3JvdXAYCSADKAsyGy5nb2h1Yi52MS5TZXJpZXMuR3JvdXBFbnRyeRIOCgZvZmZzZXQYCiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARosCgpHcm91cEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QihgEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnN0b3JhZ2VfZHJpdmVyGAIgASgJEhcKD3N0b3JhZ2VfdmVyc2lvbhgDIAEoCRIrCgdzdGFydGVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCppCgpIb3N0U3RhdHVzEhsKF0hPU1RfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOSE9TVF9TVEFUVVNfVVAQARIUChBIT1NUX1NUQVRVU19ET1dOEAISFAoQSE9TVF9TVEFUVVNfTEFURRADMv8ECgxRdWVyeVNlcnZpY2USRAoJTGlzdEhvc3RzEhouZ29odWIudjEuTGlzdEhvc3RzUmVxdWVzdBobLmdvaHViLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEj4KB0dldEhvc3QSGC5nb2h1Yi52MS5HZXRIb3N0UmVxdWVzdBoZLmdvaHViLnYxLkdldEhvc3RSZXNwb25zZRJQCg1TZXRIb3N0TGFiZWxzEh4uZ29odWIudjEuU2V0SG9zdExhYmVsc1JlcXVlc3QaHy5nb2h1Yi52MS5TZXRIb3N0TGFiZWxzUmVzcG9uc2USRwoKUXVlcnlSYW5nZRIbLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GhwuZ29odWIudjEuUXVlcnlSYW5nZVJlc3BvbnNlElsKEFF1ZXJ5UmFuZ2VTdHJlYW0SIS5nb2h1Yi52MS5RdWVyeVJhbmdlU3RyZWFtUmVxdWVzdBoiLmdvaHViLnYxLlF1ZXJ5UmFuZ2VTdHJlYW1SZXNwb25zZTABEkoKC0xpc3RNZXRyaWNzEhwuZ29odWIudjEuTGlzdE1ldHJpY3NSZXF1ZXN0Gh0uZ29odWIudjEuTGlzdE1ldHJpY3NSZXNwb25zZRJTCg5MaXN0UXVhcmFudGluZRIfLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVxdWVzdBogLmdvaHViLnYxLkxpc3RRdWFyYW50aW5lUmVzcG9uc2USUAoNR2V0U2VydmVySW5mbxIeLmdvaHViLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0Gh8uZ29odWIudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
+  fileDesc("ChRnb2h1Yi92MS9xdWVyeS5wcm90bxIIZ29odWIudjEiJAoQTGlzdEhvc3RzUmVxdWVzdBIQCghzZWxlY3RvchgBIAEoCSIyChFMaXN0SG9zdHNSZXNwb25zZRIdCgVob3N0cxgBIAMoCzIOLmdvaHViLnYxLkhvc3QiIQoOR2V0SG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDSIvCg9HZXRIb3N0UmVzcG9uc2USHAoEaG9zdBgBIAEoCzIOLmdvaHViLnYxLkhvc3Qi+QMKBEhvc3QSDwoHaG9zdF9pZBgBIAEoDRIQCghhZ2VudF9pZBgCIAEoCRIiCgVmYWN0cxgDIAEoCzITLmdvaHViLnYxLkhvc3RGYWN0cxIuCgpmaXJzdF9zZWVuGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzdGF0dXMYBSABKA4yFC5nb2h1Yi52MS5Ib3N0U3RhdHVzEiEKBmxhdGVzdBgGIAEoCzIRLmdvaHViLnYxLlJlYWRpbmcSKgoGbGFiZWxzGAcgAygLMhouZ29odWIudjEuSG9zdC5MYWJlbHNFbnRyeRI3Cg1zZXJ2ZXJfbGFiZWxzGAggAygLMiAuZ29odWIudjEuSG9zdC5TZXJ2ZXJMYWJlbHNFbnRyeRIwCgxzdGF0dXNfc2luY2UYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKEmNsb2NrX3NrZXdfc2Vjb25kcxgVIAEoARIaChJpbmdlc3RfbGFnX3NlY29uZHMYFiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARozChFTZXJ2ZXJMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBChRTZXRIb3N0TGFiZWxzUmVxdWVzdBIPCgdob3N0X2lkGAEgASgNEjoKBmxhYmVscxgCIAMoCzIqLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0LkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoVU2V0SG9zdExhYmVsc1Jlc3BvbnNlEhwKBGhvc3QYASABKAsyDi5nb2h1Yi52MS5Ib3N0IrgBCgdSZWFkaW5nEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBnZhbHVlcxgCIAMoCzIdLmdvaHViLnYxLlJlYWRpbmcuVmFsdWVzRW50cnkSJQoJaW5zdGFuY2VzGAMgAygLMhIuZ29odWIudjEuSW5zdGFuY2UaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASLYAQoISW5zdGFuY2USDgoGZmFtaWx5GAEgASgJEi4KBmxhYmVscxgCIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLkxhYmVsc0VudHJ5Ei4KBnZhbHVlcxgDIAMoCzIeLmdvaHViLnYxLkluc3RhbmNlLlZhbHVlc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASK7AgoRUXVlcnlSYW5nZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRIPCgdtZXRyaWNzGAIgAygJEgwKBGZyb20YAyABKAESCgoCdG8YBCABKAESDAoEc3RlcBgFIAEoARISCgptYXhfcG9pbnRzGAYgASgNEhAKCGhvc3RfaWRzGAcgAygNEhAKCHNlbGVjdG9yGAggASgJEhAKCGdyb3VwX2J5GAkgAygJEhEKCWFnZ3JlZ2F0ZRgKIAEoCRIQCghxdWFudGlsZRgLIAEoARILCgN0b3AYDCABKA0SDgoGdG9wX2J5GA0gASgJEg4KBm9mZnNldBgOIAEoARIMCgRmaWxsGA8gASgJEhAKCHRpbWV6b25lGBAgASgJEhAKCGNhbGVuZGFyGBEgASgJEg4KBmZvcm1hdBgSIAEoCSLSAQoSUXVlcnlSYW5nZVJlc3BvbnNlEgwKBGZyb20YASABKAESCgoCdG8YAiABKAESDAoEc3RlcBgDIAEoARIOCgZzb3VyY2UYBCABKAkSIAoGc2VyaWVzGAUgAygLMhAuZ29odWIudjEuU2VyaWVzEhsKBGdhcHMYBiADKAsyDS5nb2h1Yi52MS5HYXASEgoKcmVzb2x1dGlvbhgHIAEoCRIiCgVwYXJ0cxgIIAMoCzITLmdvaHViLnYxLlJhbmdlUGFydBINCgVub3RlcxgJIAMoCSI5CglSYW5nZVBhcnQSEgoKcmVzb2x1dGlvbhgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBIkUKF1F1ZXJ5UmFuZ2VTdHJlYW1SZXF1ZXN0EioKBXF1ZXJ5GAEgASgLMhsuZ29odWIudjEuUXVlcnlSYW5nZVJlcXVlc3QiRgoYUXVlcnlSYW5nZVN0cmVhbVJlc3BvbnNlEioKBHBhcnQYASABKAsyHC5nb2h1Yi52MS5RdWVyeVJhbmdlUmVzcG9uc2UiuAIKBlNlcmllcxIOCgZtZXRyaWMYASABKAkSLAoGbGFiZWxzGAIgAygLMhwuZ29odWIudjEuU2VyaWVzLkxhYmVsc0VudHJ5Eg0KBXRpbWVzGAMgAygBEgsKA2F2ZxgEIAMoARILCgNtaW4YBSADKAESCwoDbWF4GAYgAygBEg8KB2hvc3RfaWQYByABKA0SEAoIaG9zdG5hbWUYCCABKAkSKgoFZ3JvdXAYCSADKAsyGy5nb2h1Yi52MS5TZXJpZXMuR3JvdXBFbnRyeRIOCgZvZmZzZXQYCiABKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARosCgpHcm91cEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFAoSTGlzdE1ldHJpY3NSZXF1ZXN0IjgKE0xpc3RNZXRyaWNzUmVzcG9uc2USIQoHbWV0cmljcxgBIAMoCzIQLmdvaHViLnYxLk1ldHJpYyKZAQoGTWV0cmljEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhwKBHVuaXQYAyABKA4yDi5nb2h1Yi52MS5Vbml0EhwKBGtpbmQYBCABKA4yDi5nb2h1Yi52MS5LaW5kEgwKBGhlbHAYBSABKAkSDgoGbGFiZWxzGAYgAygJEhcKD3Byb21ldGhldXNfbmFtZRgHIAEoCSI3ChVMaXN0UXVhcmFudGluZVJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoDRINCgVsaW1pdBgCIAEoDSJGChZMaXN0UXVhcmFudGluZVJlc3BvbnNlEiwKB3NhbXBsZXMYASADKAsyGy5nb2h1Yi52MS5RdWFyYW50aW5lZFNhbXBsZSKjAQoRUXVhcmFudGluZWRTYW1wbGUSDwoHaG9zdF9pZBgBIAEoDRIvCgtyZWNlaXZlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZXBvY2gYAyABKAQSCwoDc2VxGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIgCgZzYW1wbGUYBiABKAsyEC5nb2h1Yi52MS5TYW1wbGUiGAoWR2V0U3RvcmFnZVVzYWdlUmVxdWVzdCLjAgoXR2V0U3RvcmFnZVVzYWdlUmVzcG9uc2USEwoLdG90YWxfYnl0ZXMYASABKAQSKgoJcmVsYXRpb25zGAIgAygLMhcuZ29odWIudjEuUmVsYXRpb25Vc2FnZRIcCg9kaXNrX2ZyZWVfYnl0ZXMYAyABKARIAIgBARIcCg9kaXNrX3NpemVfYnl0ZXMYBCABKARIAYgBARIcChRncm93dGhfYnl0ZXNfcGVyX2RheRgFIAEoBBIrCghmb3JlY2FzdBgGIAMoCzIZLmdvaHViLnYxLlN0b3JhZ2VGb3JlY2FzdBIwCgxkaXNrX2Z1bGxfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAmF0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEISChBfZGlza19mcmVlX2J5dGVzQhIKEF9kaXNrX3NpemVfYnl0ZXMi0wEKDVJlbGF0aW9uVXNhZ2USDgoGZmFtaWx5GAEgASgJEhIKCnJlc29sdXRpb24YAiABKAkSDQoFYnl0ZXMYAyABKAQSKgoGb2xkZXN0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZuZXdlc3QYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFGdyb3d0aF9ieXRlc19wZXJfZGF5GAYgASgEEhkKEXJldGVudGlvbl9zZWNvbmRzGAcgASgEIjQKD1N0b3JhZ2VGb3JlY2FzdBIMCgRkYXlzGAEgASgNEhMKC3RvdGFsX2J5dGVzGAIgASgEIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0IoYBChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIWCg5zdG9yYWdlX2RyaXZlchgCIAEoCRIXCg9zdG9yYWdlX3ZlcnNpb24YAyABKAkSKwoHc3RhcnRlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqaQoKSG9zdFN0YXR1cxIbChdIT1NUX1NUQVRVU19VTlNQRUNJRklFRBAAEhIKDkhPU1RfU1RBVFVTX1VQEAESFAoQSE9TVF9TVEFUVVNfRE9XThACEhQKEEhPU1RfU1RBVFVTX0xBVEUQAzLXBQoMUXVlcnlTZXJ2aWNlEkQKCUxpc3RIb3N0cxIaLmdvaHViLnYxLkxpc3RIb3N0c1JlcXVlc3QaGy5nb2h1Yi52MS5MaXN0SG9zdHNSZXNwb25zZRI+CgdHZXRIb3N0EhguZ29odWIudjEuR2V0SG9zdFJlcXVlc3QaGS5nb2h1Yi52MS5HZXRIb3N0UmVzcG9uc2USUAoNU2V0SG9zdExhYmVscxIeLmdvaHViLnYxLlNldEhvc3RMYWJlbHNSZXF1ZXN0Gh8uZ29odWIudjEuU2V0SG9zdExhYmVsc1Jlc3BvbnNlEkcKClF1ZXJ5UmFuZ2USGy5nb2h1Yi52MS5RdWVyeVJhbmdlUmVxdWVzdBocLmdvaHViLnYxLlF1ZXJ5UmFuZ2VSZXNwb25zZRJbChBRdWVyeVJhbmdlU3RyZWFtEiEuZ29odWIudjEuUXVlcnlSYW5nZVN0cmVhbVJlcXVlc3QaIi5nb2h1Yi52MS5RdWVyeVJhbmdlU3RyZWFtUmVzcG9uc2UwARJKCgtMaXN0TWV0cmljcxIcLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBodLmdvaHViLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USUwoOTGlzdFF1YXJhbnRpbmUSHy5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlcXVlc3QaIC5nb2h1Yi52MS5MaXN0UXVhcmFudGluZVJlc3BvbnNlElYKD0dldFN0b3JhZ2VVc2FnZRIgLmdvaHViLnYxLkdldFN0b3JhZ2VVc2FnZVJlcXVlc3QaIS5nb2h1Yi52MS5HZXRTdG9yYWdlVXNhZ2VSZXNwb25zZRJQCg1HZXRTZXJ2ZXJJbmZvEh4uZ29odWIudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaHy5nb2h1Yi52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2VCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_ingest, file_gohub_v1_metric, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message gohub.v1.ListHostsRequest
@@ -1452,6 +1452,294 @@ export const QuarantinedSampleSchema: GenMessage<QuarantinedSample, {jsonType: Q
   messageDesc(file_gohub_v1_query, 20);
 
 /**
+ * @generated from message gohub.v1.GetStorageUsageRequest
+ */
+export type GetStorageUsageRequest = Message<"gohub.v1.GetStorageUsageRequest"> & {
+};
+
+/**
+ * @generated from message gohub.v1.GetStorageUsageRequest
+ */
+export type GetStorageUsageRequestJson = {
+};
+
+/**
+ * Describes the message gohub.v1.GetStorageUsageRequest.
+ * Use `create(GetStorageUsageRequestSchema)` to create a new message.
+ */
+export const GetStorageUsageRequestSchema: GenMessage<GetStorageUsageRequest, {jsonType: GetStorageUsageRequestJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 21);
+
+/**
+ * @generated from message gohub.v1.GetStorageUsageResponse
+ */
+export type GetStorageUsageResponse = Message<"gohub.v1.GetStorageUsageResponse"> & {
+  /**
+   * The whole database, with indexes.
+   *
+   * @generated from field: uint64 total_bytes = 1;
+   */
+  totalBytes: bigint;
+
+  /**
+   * Samples and their rollups, the largest first.
+   *
+   * @generated from field: repeated gohub.v1.RelationUsage relations = 2;
+   */
+  relations: RelationUsage[];
+
+  /**
+   * Of the file system that the database is on, where the server sees it: with SQLite.
+   *
+   * @generated from field: optional uint64 disk_free_bytes = 3;
+   */
+  diskFreeBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 disk_size_bytes = 4;
+   */
+  diskSizeBytes?: bigint | undefined;
+
+  /**
+   * By how much samples and rollups grow a day, before retention takes anything away.
+   *
+   * @generated from field: uint64 growth_bytes_per_day = 5;
+   */
+  growthBytesPerDay: bigint;
+
+  /**
+   * What the database will take if as many hosts go on sending as much as they have.
+   *
+   * @generated from field: repeated gohub.v1.StorageForecast forecast = 6;
+   */
+  forecast: StorageForecast[];
+
+  /**
+   * When the disk is full if it goes on so; absent where the server does not see the disk, or it will not be within ten years.
+   *
+   * @generated from field: google.protobuf.Timestamp disk_full_at = 7;
+   */
+  diskFullAt?: Timestamp | undefined;
+
+  /**
+   * When this was looked up.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 8;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * @generated from message gohub.v1.GetStorageUsageResponse
+ */
+export type GetStorageUsageResponseJson = {
+  /**
+   * The whole database, with indexes.
+   *
+   * @generated from field: uint64 total_bytes = 1;
+   */
+  totalBytes?: string;
+
+  /**
+   * Samples and their rollups, the largest first.
+   *
+   * @generated from field: repeated gohub.v1.RelationUsage relations = 2;
+   */
+  relations?: RelationUsageJson[];
+
+  /**
+   * Of the file system that the database is on, where the server sees it: with SQLite.
+   *
+   * @generated from field: optional uint64 disk_free_bytes = 3;
+   */
+  diskFreeBytes?: string;
+
+  /**
+   * @generated from field: optional uint64 disk_size_bytes = 4;
+   */
+  diskSizeBytes?: string;
+
+  /**
+   * By how much samples and rollups grow a day, before retention takes anything away.
+   *
+   * @generated from field: uint64 growth_bytes_per_day = 5;
+   */
+  growthBytesPerDay?: string;
+
+  /**
+   * What the database will take if as many hosts go on sending as much as they have.
+   *
+   * @generated from field: repeated gohub.v1.StorageForecast forecast = 6;
+   */
+  forecast?: StorageForecastJson[];
+
+  /**
+   * When the disk is full if it goes on so; absent where the server does not see the disk, or it will not be within ten years.
+   *
+   * @generated from field: google.protobuf.Timestamp disk_full_at = 7;
+   */
+  diskFullAt?: TimestampJson;
+
+  /**
+   * When this was looked up.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 8;
+   */
+  at?: TimestampJson;
+};
+
+/**
+ * Describes the message gohub.v1.GetStorageUsageResponse.
+ * Use `create(GetStorageUsageResponseSchema)` to create a new message.
+ */
+export const GetStorageUsageResponseSchema: GenMessage<GetStorageUsageResponse, {jsonType: GetStorageUsageResponseJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 22);
+
+/**
+ * RelationUsage is what the samples of a family take, or its rollups of one resolution.
+ *
+ * @generated from message gohub.v1.RelationUsage
+ */
+export type RelationUsage = Message<"gohub.v1.RelationUsage"> & {
+  /**
+   * @generated from field: string family = 1;
+   */
+  family: string;
+
+  /**
+   * raw, 1m, 1h or 1d.
+   *
+   * @generated from field: string resolution = 2;
+   */
+  resolution: string;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes: bigint;
+
+  /**
+   * About the oldest and the newest time that it has; absent if it is empty.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest = 4;
+   */
+  oldest?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp newest = 5;
+   */
+  newest?: Timestamp | undefined;
+
+  /**
+   * @generated from field: uint64 growth_bytes_per_day = 6;
+   */
+  growthBytesPerDay: bigint;
+
+  /**
+   * How long it is kept; 0 is for ever.
+   *
+   * @generated from field: uint64 retention_seconds = 7;
+   */
+  retentionSeconds: bigint;
+};
+
+/**
+ * RelationUsage is what the samples of a family take, or its rollups of one resolution.
+ *
+ * @generated from message gohub.v1.RelationUsage
+ */
+export type RelationUsageJson = {
+  /**
+   * @generated from field: string family = 1;
+   */
+  family?: string;
+
+  /**
+   * raw, 1m, 1h or 1d.
+   *
+   * @generated from field: string resolution = 2;
+   */
+  resolution?: string;
+
+  /**
+   * @generated from field: uint64 bytes = 3;
+   */
+  bytes?: string;
+
+  /**
+   * About the oldest and the newest time that it has; absent if it is empty.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest = 4;
+   */
+  oldest?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp newest = 5;
+   */
+  newest?: TimestampJson;
+
+  /**
+   * @generated from field: uint64 growth_bytes_per_day = 6;
+   */
+  growthBytesPerDay?: string;
+
+  /**
+   * How long it is kept; 0 is for ever.
+   *
+   * @generated from field: uint64 retention_seconds = 7;
+   */
+  retentionSeconds?: string;
+};
+
+/**
+ * Describes the message gohub.v1.RelationUsage.
+ * Use `create(RelationUsageSchema)` to create a new message.
+ */
+export const RelationUsageSchema: GenMessage<RelationUsage, {jsonType: RelationUsageJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 23);
+
+/**
+ * @generated from message gohub.v1.StorageForecast
+ */
+export type StorageForecast = Message<"gohub.v1.StorageForecast"> & {
+  /**
+   * From now.
+   *
+   * @generated from field: uint32 days = 1;
+   */
+  days: number;
+
+  /**
+   * @generated from field: uint64 total_bytes = 2;
+   */
+  totalBytes: bigint;
+};
+
+/**
+ * @generated from message gohub.v1.StorageForecast
+ */
+export type StorageForecastJson = {
+  /**
+   * From now.
+   *
+   * @generated from field: uint32 days = 1;
+   */
+  days?: number;
+
+  /**
+   * @generated from field: uint64 total_bytes = 2;
+   */
+  totalBytes?: string;
+};
+
+/**
+ * Describes the message gohub.v1.StorageForecast.
+ * Use `create(StorageForecastSchema)` to create a new message.
+ */
+export const StorageForecastSchema: GenMessage<StorageForecast, {jsonType: StorageForecastJson}> = /*@__PURE__*/
+  messageDesc(file_gohub_v1_query, 24);
+
+/**
  * @generated from message gohub.v1.GetServerInfoRequest
  */
 export type GetServerInfoRequest = Message<"gohub.v1.GetServerInfoRequest"> & {
@@ -1468,7 +1756,7 @@ export type GetServerInfoRequestJson = {
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest, {jsonType: GetServerInfoRequestJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 21);
+  messageDesc(file_gohub_v1_query, 25);
 
 /**
  * @generated from message gohub.v1.GetServerInfoResponse
@@ -1533,7 +1821,7 @@ export type GetServerInfoResponseJson = {
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse, {jsonType: GetServerInfoResponseJson}> = /*@__PURE__*/
-  messageDesc(file_gohub_v1_query, 22);
+  messageDesc(file_gohub_v1_query, 26);
 
 /**
  * HostStatus tells whether a host's samples arrive.
@@ -1656,6 +1944,16 @@ export const QueryService: GenService<{
     methodKind: "unary";
     input: typeof ListQuarantineRequestSchema;
     output: typeof ListQuarantineResponseSchema;
+  },
+  /**
+   * How much the database takes on disk, what of, and how much it will take. The server looks at most once a minute.
+   *
+   * @generated from rpc gohub.v1.QueryService.GetStorageUsage
+   */
+  getStorageUsage: {
+    methodKind: "unary";
+    input: typeof GetStorageUsageRequestSchema;
+    output: typeof GetStorageUsageResponseSchema;
   },
   /**
    * What server this is.

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/gohub-io/gohub/storage/timescale"
+)
+
+// sqlUser makes or drops a database role for an analyst. Its settings are those of the server: the environment and the
+// configuration file.
+func sqlUser(ctx context.Context, args, environ []string, stdout io.Writer) error {
+	flags := pflag.NewFlagSet("gohub-server sql-user", pflag.ContinueOnError)
+	flags.SetOutput(stdout)
+	passwordFile := flags.String("password-file", "", "file that holds the password; without it one is generated")
+	drop := flags.Bool("drop", false, "drop the role")
+	file := flags.String("config", "", "configuration file (YAML)")
+	if err := flags.Parse(args); errors.Is(err, pflag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return errors.New("sql-user takes the name of one role: gohub-server sql-user NAME")
+	}
+	name := flags.Arg(0)
+	var settings []string
+	if *file != "" {
+		settings = []string{"--config", *file}
+	}
+	config, err := loadConfig(settings, environ, stdout)
+	if err != nil {
+		return err
+	}
+	if config.DatabaseURL == "" {
+		return errors.New("SQLite has no roles: sql-user needs a TimescaleDB, named by GOHUB_DATABASE_URL; of SQLite, give analysts a copy of the file")
+	}
+	if *drop {
+		if err := timescale.DropAnalyst(ctx, config.DatabaseURL, name); err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "dropped %q\n", name)
+		return nil
+	}
+	password := rand.Text()
+	if *passwordFile != "" {
+		content, err := os.ReadFile(*passwordFile)
+		if err != nil {
+			return fmt.Errorf("read the password: %w", err)
+		}
+		password = strings.TrimRight(string(content), "\r\n")
+	}
+	address, err := timescale.SetAnalyst(ctx, config.DatabaseURL, name, password)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, address)
+	if *passwordFile == "" {
+		fmt.Fprintln(stdout, "password, shown this once:", password)
+	}
+	return nil
+}

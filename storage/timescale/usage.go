@@ -1,0 +1,72 @@
+package timescale
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	pgxv5 "github.com/jackc/pgx/v5"
+
+	"github.com/gohub-io/gohub/proto/catalogue"
+	"github.com/gohub-io/gohub/storage"
+)
+
+// Usage implements storage.Store. The times are those of chunks, which begin before what is in them and end after it, but for the
+// first host's beginning and the clock.
+func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
+	describe := func(err error) error { return fmt.Errorf("tell what the database takes: %w", classify(err)) }
+	var begin *time.Time
+	err = s.reads.QueryRow(ctx, "SELECT pg_database_size(current_database()), (SELECT min(first_seen) FROM hosts)").Scan(&usage.TotalBytes, &begin)
+	if err != nil {
+		return usage, describe(err)
+	}
+	type place struct {
+		family     *catalogue.Family
+		resolution storage.Resolution
+	}
+	places := map[string]place{}
+	var names []string
+	for _, family := range catalogue.Families() {
+		for _, r := range storage.Resolutions {
+			if r == storage.Raw || storage.RolledUp(family) {
+				names = append(names, r.Relation(family))
+				places[r.Relation(family)] = place{family, r}
+			}
+		}
+	}
+	rows, err := s.reads.Query(ctx, `
+		SELECT hypertable_name, coalesce(hypertable_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass), 0), oldest, newest
+		FROM timescaledb_information.hypertables LEFT JOIN (
+			SELECT hypertable_schema, hypertable_name, min(range_start) AS oldest, max(range_end) AS newest
+			FROM timescaledb_information.chunks GROUP BY 1, 2) AS chunks USING (hypertable_schema, hypertable_name)
+		WHERE hypertable_schema = current_schema() AND hypertable_name = ANY($1)
+		ORDER BY array_position($1, hypertable_name::text)`, names)
+	if err != nil {
+		return usage, describe(err)
+	}
+	var (
+		name           string
+		bytes          int64
+		oldest, newest *time.Time
+		now            = s.options.Now().UTC()
+	)
+	_, err = pgxv5.ForEachRow(rows, []any{&name, &bytes, &oldest, &newest}, func() error {
+		at := places[name]
+		one := storage.RelationUsage{Family: at.family, Resolution: at.resolution, Bytes: bytes, Keep: s.options.Retention.Of(at.resolution)}
+		if oldest != nil && newest != nil && oldest.Before(now) {
+			one.Oldest, one.Newest = oldest.UTC(), newest.UTC()
+			if begin != nil && one.Oldest.Before(*begin) && begin.Before(now) {
+				one.Oldest = begin.UTC()
+			}
+			if one.Newest.After(now) {
+				one.Newest = now
+			}
+		}
+		usage.Relations = append(usage.Relations, one)
+		return nil
+	})
+	if err != nil {
+		return usage, describe(err)
+	}
+	return usage, nil
+}
