@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -15,6 +16,8 @@ type message struct {
 	buf   []byte
 	start int
 	holds atomic.Int32
+	// received is when the server took the oldest of the samples that the message tells of, zero if it tells of none.
+	received time.Time
 }
 
 // maxKept bounds the buffers that are used again, so that one large message does not stay for ever.
@@ -26,6 +29,7 @@ var messages = sync.Pool{New: func() any { return new(message) }}
 func newMessage() *message {
 	m := messages.Get().(*message)
 	m.holds.Store(1)
+	m.received = time.Time{}
 	m.buf = append(m.buf[:0], make([]byte, ws.MaxHeaderSize)...)
 	return m
 }

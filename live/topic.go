@@ -99,6 +99,11 @@ func (t *topic) delta(m moment, hosts []*host) bool {
 				out = newMessage()
 				out.buf = t.appendStart(out.buf, deltaKind, t.seq+1)
 			}
+			// A host whose identity is the same is of another version because of a sample.
+			sampled := newest.version != known.version && newest.identity == known.identity
+			if sampled && (out.received.IsZero() || h.taken.Before(out.received)) {
+				out.received = h.taken
+			}
 			if newest.member {
 				out.buf = t.appendHost(out.buf, h, m, first, newest.identity != known.identity || !known.member)
 			} else {

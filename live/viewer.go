@@ -33,9 +33,10 @@ type viewer struct {
 	mu  sync.Mutex // guards the outbox; taken after Hub.mu where both are held
 	out outbox
 
-	// batch and pieces are the writer's, for deltas that are being written.
-	batch  []*message
-	pieces net.Buffers
+	// batch and pieces are the writer's, for deltas that are being written, and deadlineSet is when it last set its deadline.
+	batch       []*message
+	pieces      net.Buffers
+	deadlineSet time.Time
 }
 
 // outbox is what waits to be written: at most one of each kind, the newest, and a place in the topic's backlog.
@@ -265,7 +266,11 @@ func (v *viewer) sendDeltas() (bool, error) {
 	if newest {
 		of.waiting.Add(-1)
 	}
+	now := v.hub.options.Now()
 	for _, m := range v.batch {
+		if err == nil && !m.received.IsZero() {
+			v.hub.metrics.lag.Observe(now.Sub(m.received).Seconds())
+		}
 		m.release()
 	}
 	clear(v.batch)
@@ -287,7 +292,7 @@ func (v *viewer) sendBatch() error {
 		}
 		return nil
 	}
-	if err := v.conn.SetWriteDeadline(time.Now().Add(v.hub.options.WriteTimeout)); err != nil {
+	if err := v.extendDeadline(); err != nil {
 		return err
 	}
 	v.pieces = v.pieces[:0]
@@ -302,10 +307,23 @@ func (v *viewer) sendBatch() error {
 	return err
 }
 
+// deadlineEvery is how often a write deadline is set at most; one a write took 6 % of a broadcast's time.
+const deadlineEvery = time.Second
+
+// extendDeadline gives the next write at least three quarters of the timeout, and all but a second of a long one.
+func (v *viewer) extendDeadline() error {
+	now, timeout := time.Now(), v.hub.options.WriteTimeout
+	if now.Sub(v.deadlineSet) < min(deadlineEvery, timeout/4) {
+		return nil
+	}
+	v.deadlineSet = now
+	return v.conn.SetWriteDeadline(now.Add(timeout))
+}
+
 func (v *viewer) send(f frame) error {
 	for len(f) > 0 {
 		piece := f[:min(len(f), writePiece)]
-		if err := v.conn.SetWriteDeadline(time.Now().Add(v.hub.options.WriteTimeout)); err != nil {
+		if err := v.extendDeadline(); err != nil {
 			return err
 		}
 		n, err := v.conn.Write(piece)

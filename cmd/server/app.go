@@ -38,7 +38,8 @@ import (
 // App is the wired server.
 //
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
-//	                   └────Observe───▶ live.State ◀────────┘
+//	                   │           └──▶ live.Recent ◀──Range────┤
+//	                   └────Observe───▶ live.State ◀────────────┘
 //	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
 //	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks

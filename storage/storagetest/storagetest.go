@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AppendTellsBatchesOfOneNumberApart", appendTellsApart},
 		{"AppendAcceptsSkippedSequenceWhenItFollowsCursor", appendSkipped},
 		{"AppendStoresChainOfBatchesInOneCall", appendChain},
+		{"PositionsSumTheCursorsOfAHost", positions},
 		{"AppendKeepsBatchOfOtherHostWhenOneIsFenced", appendKeepsNeighbour},
 		{"AppendOfBadDataStoresNothing", appendBadData},
 		{"AppendQuarantinesWithCursor", appendQuarantines},
@@ -326,6 +327,23 @@ func appendChain(t *testing.T, s storage.Store) {
 	}
 	require.Equal(t, want, appendAll(t, s, batches...))
 	require.Len(t, storedCPU(t, s, host.ID), 50)
+}
+
+func positions(t *testing.T, s storage.Store) {
+	agent := uuid.New()
+	one, _ := Register(t, s, registration(agent, 7))
+	two := register(t, s)
+	appendAll(t, s, batch(one.ID, 0, 3, 1), batch(two.ID, 0, 1, 1))
+	Register(t, s, registration(agent, 8)) // another spool of the same host
+	second := batch(one.ID, 0, 5, 2)
+	second.Epoch = 8
+	appendAll(t, s, second, batch(one.ID, 0, 3, 1)) // and a batch that is there
+	all, err := s.Positions(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Position{{Host: one.ID, Seqs: 8}, {Host: two.ID, Seqs: 1}}, all)
+	some, err := s.Positions(t.Context(), []storage.HostID{two.ID, 1 << 20})
+	require.NoError(t, err)
+	require.Equal(t, []storage.Position{{Host: two.ID, Seqs: 1}}, some)
 }
 
 func appendKeepsNeighbour(t *testing.T, s storage.Store) {

@@ -823,7 +823,8 @@ type QueryRangeResponse struct {
 	To    float64                `protobuf:"fixed64,2,opt,name=to,proto3" json:"to,omitempty"`
 	// The step used, in seconds; that of the widest bucket where they differ.
 	Step float64 `protobuf:"fixed64,3,opt,name=step,proto3" json:"step,omitempty"`
-	// Where the values were read: resolutions in order of time, as "1h+1m+raw".
+	// Where the values were read: resolutions in order of time, as "1h+1m+raw"; "memory" at the end where the newest samples were
+	// in the server's memory.
 	Source string    `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
 	Series []*Series `protobuf:"bytes,5,rep,name=series,proto3" json:"series,omitempty"`
 	// Parts of the range whose samples the host lost, oldest first: what is missing there is no reading of zero. Of single hosts

@@ -8,6 +8,10 @@ describe("sourceInWords", () => {
   it("names each once, the coarsest first", () => {
     expect(sourceInWords("1m+1h+1m+raw")).toBe("rollups of an hour, rollups of a minute and, for the newest, the samples themselves");
   });
+  it("takes memory for the samples that it has", () => {
+    expect(sourceInWords("memory")).toBe("the samples themselves");
+    expect(sourceInWords("1m+raw+memory")).toBe(sourceInWords("1m+raw"));
+  });
   it("says nothing of what it does not know", () => {
     expect(sourceInWords("")).toBe("");
     expect(pointInWords(60, "")).toBe("");

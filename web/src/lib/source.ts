@@ -8,10 +8,11 @@ const names: Record<string, string> = {
   "1d": "rollups of a day",
 };
 
-/** Of "1h+1m+raw", an answer's source. Each resolution is named once, the coarsest first. */
+/** Of "1h+1m+raw+memory", an answer's source. Each resolution is named once, the coarsest first. */
 export function sourceInWords(source: string): string {
   const order = ["1d", "1h", "1m", "raw"];
-  const parts = new Set(source.split("+"));
+  // What is read from memory is the samples too.
+  const parts = new Set(source.split("+").map((name) => (name === "memory" ? "raw" : name)));
   const words = order.filter((name) => parts.has(name)).map((name) => names[name] ?? name);
   if (words.length < 2) return words[0] ?? "";
   return `${words.slice(0, -1).join(", ")} and, for the newest, ${words.at(-1) ?? ""}`;

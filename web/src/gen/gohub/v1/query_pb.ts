@@ -778,7 +778,8 @@ export type QueryRangeResponse = Message<"gohub.v1.QueryRangeResponse"> & {
   step: number;
 
   /**
-   * Where the values were read: resolutions in order of time, as "1h+1m+raw".
+   * Where the values were read: resolutions in order of time, as "1h+1m+raw"; "memory" at the end where the newest samples were
+   * in the server's memory.
    *
    * @generated from field: string source = 4;
    */
@@ -841,7 +842,8 @@ export type QueryRangeResponseJson = {
   step?: number | "NaN" | "Infinity" | "-Infinity";
 
   /**
-   * Where the values were read: resolutions in order of time, as "1h+1m+raw".
+   * Where the values were read: resolutions in order of time, as "1h+1m+raw"; "memory" at the end where the newest samples were
+   * in the server's memory.
    *
    * @generated from field: string source = 4;
    */
