@@ -41,6 +41,7 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"ManyAtOnceDoNothingTwice", rollsUpTogether},
 		{"NothingIsRolledUpTwiceWhileSamplesCome", rollsUpUnderIngest},
 		{"NothingIsThereBeforeThereAreSamples", rollsUpNothing},
+		{"TimeWithoutSamplesIsPassed", rollsUpAfterPause},
 		{"RetentionDropsWhatIsRolledUp", retains},
 		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
 		{"RandomSamplesRandomlyLate", rollsUpRandom},
@@ -362,6 +363,18 @@ func rollsUpNothing(t *testing.T, r *rollups) {
 	r.send(t, h, sampleAt(r.clock.Add(-10*time.Hour), 1))
 	r.rollUp(t)
 	require.Positive(t, r.check(t, h, base))
+}
+
+func rollsUpAfterPause(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	for n := range 5 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*7*time.Hour), n))
+		r.send(t, h, sampleAt(base.Add(60*24*time.Hour+time.Duration(n)*7*time.Hour), n+7))
+	}
+	r.clock = base.Add(63 * 24 * time.Hour)
+	r.rollUp(t)
+	// 10 minutes and hours, and days: 2 of each end.
+	require.Greater(t, r.check(t, h, base), 100)
 }
 
 func retains(t *testing.T, r *rollups) {
