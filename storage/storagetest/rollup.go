@@ -26,6 +26,8 @@ type Database struct {
 	Select func(t *testing.T, sql string) [][]float64
 	// Millis makes Unix milliseconds of a time in SQL.
 	Millis func(expression string) string
+	// Ahead: an interrupted rollup may leave buckets that Coverage does not tell of yet.
+	Ahead bool
 }
 
 // RunRollups runs the suite of rollups and retention.
@@ -209,7 +211,10 @@ func (r *rollups) check(t *testing.T, h *rollupHost, since time.Time) (buckets i
 					require.False(t, twice, "%s at %s has %s twice", name, resolution, time.UnixMilli(at).UTC())
 					got[at] = bucket{row[1], row[2], row[3], row[4], row[5]}
 					require.Zero(t, at%step)
-					require.Less(t, at, until.UnixMilli())
+					if at >= until.UnixMilli() {
+						require.True(t, r.Ahead, "%s at %s has a bucket at %s, and is rolled up to %s", name, resolution, time.UnixMilli(at).UTC(), until)
+						delete(got, at)
+					}
 				}
 				want := map[int64]bool{}
 				for at, sample := range h.samples {
