@@ -58,6 +58,34 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 	}
 }
 
+// RunChangedRollups rolls up, has the database changed in a way that must change no answer, and goes on with what change returns.
+func RunChangedRollups(t *testing.T, database Database, change func(*testing.T, storage.Store, storage.Options) storage.Store) {
+	r := &rollups{Database: database, clock: base.Add(80 * time.Hour)}
+	r.store = r.Open(t, r.options())
+	defer func() { require.NoError(t, r.store.Close()) }()
+	h := r.addHost(t)
+	for n := range 200 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*23*time.Minute), n))
+	}
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+	r.store = change(t, r.store, r.options())
+	r.check(t, h, base)
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+	other := r.addHost(t)
+	for _, one := range r.hosts { // late, before and after the start of the day
+		r.send(t, one, sampleAt(base.Add(31*time.Second), 13), sampleAt(base.Add(72*time.Hour-time.Second), 17), sampleAt(base.Add(72*time.Hour), 14),
+			sampleAt(base.Add(75*time.Hour+time.Second), 16), sampleAt(r.clock.Add(-time.Second), 19))
+	}
+	for range 2 {
+		r.rollUp(t)
+		require.Positive(t, r.check(t, h, base))
+		require.Positive(t, r.check(t, other, base))
+		r.clock = r.clock.Add(24 * time.Hour)
+	}
+}
+
 // rollups is a database with what should be in it.
 type rollups struct {
 	Database

@@ -51,7 +51,7 @@ func catalogued(family *catalogue.Family) []column {
 // makeAggregates makes sure that a family's newest generation has all of its metrics, and makes a new one where not. A new one
 // counts from the start of the day on, and what was rolled up since then is rolled up again: until it is, answers are read
 // from samples.
-func makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, some []generation, now time.Time) error {
+func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, some []generation) error {
 	newest := some[len(some)-1]
 	next, from := 1, time.Time{}
 	if newest.number != unnumbered {
@@ -65,7 +65,7 @@ func makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, 
 		if !newest.isTable() && !slices.ContainsFunc(catalogued(family), missing) {
 			return nil
 		}
-		next, from = newest.number+1, storage.Day.Floor(now)
+		next, from = newest.number+1, storage.Day.Floor(s.options.Now())
 		if from.Before(newest.from) { // a clock that was ahead
 			from = newest.from
 		}
@@ -81,8 +81,12 @@ func makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, 
 		some[len(some)-1].to = from
 	}
 	for _, r := range storage.Resolutions[1:] {
+		relation := added.relation(family, r)
 		if err := makeAggregate(ctx, tx, family, r, added); err != nil {
-			return fmt.Errorf("make %s: %w", added.relation(family, r), err)
+			return fmt.Errorf("make %s: %w", relation, err)
+		}
+		if err := compress(ctx, tx, family, aggregate, relation, 0); err != nil {
+			return err
 		}
 		if err := makeView(ctx, tx, family, r, append(some, added)); err != nil {
 			return fmt.Errorf("make the view %s: %w", r.Relation(family), err)

@@ -61,9 +61,16 @@ func (s *Store) makeRollups(ctx context.Context) error {
 			return errNeedsCommunity
 		}
 		aggregates := all.numbered > 0 || community && !tables && !s.plain
+		if community {
+			for _, family := range catalogue.Families() {
+				if err := compress(ctx, tx, family, table, family.Table, compressRaw); err != nil {
+					return err
+				}
+			}
+		}
 		for family, some := range all.of {
 			if aggregates {
-				if err := makeAggregates(ctx, tx, family, some, s.options.Now()); err != nil {
+				if err := s.makeAggregates(ctx, tx, family, some); err != nil {
 					return err
 				}
 				continue
@@ -183,7 +190,10 @@ func (r *roller) all(ctx context.Context) error {
 			return fmt.Errorf("late rows to %s: %w", resolution, err)
 		}
 	}
-	return r.drop(ctx)
+	if err := r.drop(ctx); err != nil {
+		return err
+	}
+	return r.compressOld(ctx)
 }
 
 // advance rolls up what is complete at the finer resolution.

@@ -36,7 +36,7 @@ type Store struct {
 	options storage.Options
 	// plain has a new database's rollups be tables, as the Apache edition's are.
 	plain bool
-	stop    context.CancelFunc
+	stop  context.CancelFunc
 	// running counts the goroutines of the store, which stop ends.
 	running sync.WaitGroup
 }
