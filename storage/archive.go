@@ -162,6 +162,9 @@ func cellKind(of catalogue.Type) CellKind {
 	}
 }
 
+// ErrNoImportOfRollups: the database's rollups are continuous aggregates, which take no rows but what they make themselves.
+var ErrNoImportOfRollups = errors.New("the rollups of this database are continuous aggregates, into which nothing can be imported; import into one with timescaledb.license = apache, and move it to the Community edition after that (docs/storage.md)")
+
 // ImportPart is rows of a file that follow one another. Rows of one host and time are in one part: of what is in the database
 // already, the part that comes second leaves out its own.
 type ImportPart struct {

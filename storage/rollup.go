@@ -55,9 +55,14 @@ func (d RollupDialect) MetricColumns(metric *catalogue.Metric) []string {
 
 // Select returns the query that rolls a family up to r from the next finer resolution, with the columns of Columns. where
 // bounds what is read of the finer relation's time and host_id; every name is the catalogue's.
+func (d RollupDialect) Select(family *catalogue.Family, r Resolution, where string) string {
+	return d.SelectFrom(family, r, r.Finer().Relation(family)+" WHERE "+where)
+}
+
+// SelectFrom is Select from what is given: a relation with the next finer resolution's columns, and what is read of it.
 //
 // An average of averages is weighted by their counts, so it is the average of the readings.
-func (d RollupDialect) Select(family *catalogue.Family, r Resolution, where string) string {
+func (d RollupDialect) SelectFrom(family *catalogue.Family, r Resolution, from string) string {
 	var labels, values strings.Builder
 	for _, label := range family.Labels {
 		labels.WriteString(", " + label.Name)
@@ -66,14 +71,15 @@ func (d RollupDialect) Select(family *catalogue.Family, r Resolution, where stri
 		column := func(of Rollup) string { return of.Column(metric) }
 		if r == Minute {
 			raw := metric.Column
-			fmt.Fprintf(&values, ", avg(CAST(%s AS double precision)), min(%s), max(%s), count(%s), %s", raw, raw, raw, raw, d.Last(raw))
+			fmt.Fprintf(&values, ", avg(CAST(%s AS double precision)) AS %s, min(%s) AS %s, max(%s) AS %s, count(%s) AS %s, %s AS %s",
+				raw, column(Avg), raw, column(Min), raw, column(Max), raw, column(Count), d.Last(raw), column(Last))
 			continue
 		}
-		fmt.Fprintf(&values, ", sum(%s * %s) / nullif(sum(%s), 0), min(%s), max(%s), sum(%s), %s",
-			column(Avg), column(Count), column(Count), column(Min), column(Max), column(Count), d.Last(column(Last)))
+		fmt.Fprintf(&values, ", sum(%[1]s * %[2]s) / nullif(sum(%[2]s), 0) AS %[1]s, min(%[3]s) AS %[3]s, max(%[4]s) AS %[4]s, CAST(sum(%[2]s) AS bigint) AS %[2]s, %[5]s AS %[6]s",
+			column(Avg), column(Count), column(Min), column(Max), d.Last(column(Last)), column(Last))
 	}
-	return fmt.Sprintf("SELECT %s, host_id%s%s FROM %s WHERE %s GROUP BY 1, host_id%s",
-		d.Bucket(r), labels.String(), values.String(), r.Finer().Relation(family), where, labels.String())
+	return fmt.Sprintf("SELECT %s AS time, host_id%s%s FROM %s GROUP BY 1, host_id%s",
+		d.Bucket(r), labels.String(), values.String(), from, labels.String())
 }
 
 // Span is a stretch of time, its start included, its end not.
@@ -219,12 +225,13 @@ func RollupStep(r Resolution) time.Duration {
 }
 
 // NextRollupStep is how much the next transaction rolls up, after one that made some rows: a little fleet's days pass as quickly
-// as a large one's minutes, and a time without samples quicker still.
+// as a large one's minutes. It grows to 16 times the first step at most, because after a time of little the samples of thousands
+// of hosts may come, and all of a step's are in one transaction. A time without samples is skipped, not stepped through.
 func NextRollupStep(r Resolution, step time.Duration, rows int64) time.Duration {
-	const few, many, longest = 5_000, 50_000, 30 * 24 * time.Hour
+	const few, many, longest = 5_000, 50_000, 16
 	switch {
 	case rows < few:
-		return min(2*step, longest)
+		return min(2*step, longest*RollupStep(r))
 	case rows > many:
 		return max(r.Floor(time.Unix(0, 0).Add(step/2)).Sub(time.Unix(0, 0)), r.Step())
 	default:

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gohub-io/gohub/auth"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/timescale"
 )
 
 // version is set by the linker.
@@ -25,6 +27,8 @@ const usage = `gohub-server takes the samples of GoHub's agents, stores them and
 Usage:
   gohub-server [serve] [flags]     run the server
   gohub-server healthcheck [flags] exit 0 if the server with these settings answers
+  gohub-server storage adopt-community [flags]
+                                   move the rollups of an Apache-edition TimescaleDB to the Community edition's
   gohub-server hash-password       read a password from standard input, print its hash
   gohub-server sql-user NAME       make a database role that may read the views for analysts (--password-file, --drop)
   gohub-server export --dir DIR    write hosts and samples into Parquet files (--from, --to, --selector, --resolution)
@@ -65,6 +69,11 @@ func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 			return sqlUser(ctx, args, environ, stdout)
 		}
 	case "serve", "healthcheck":
+	case "storage":
+		if len(args) == 0 || args[0] != "adopt-community" {
+			return errors.New("what to do with the storage? It knows adopt-community; see gohub-server --help")
+		}
+		args = args[1:]
 	case "help":
 		args = []string{"--help"}
 	default:
@@ -80,10 +89,29 @@ func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if command == "healthcheck" {
+	switch command {
+	case "healthcheck":
 		return healthcheck(ctx, config)
+	case "storage":
+		return adoptCommunity(ctx, config, stdout)
 	}
 	return serve(ctx, config, newLogger(config, os.Stderr))
+}
+
+// adoptCommunity moves rollups to continuous aggregates.
+func adoptCommunity(ctx context.Context, config Config, stdout io.Writer) error {
+	if config.DatabaseURL == "" {
+		return errors.New("database_url is not set: SQLite has no editions")
+	}
+	store, err := timescale.Open(ctx, config.DatabaseURL, storage.Options{Idle: true})
+	if err != nil {
+		return err
+	}
+	err = store.AdoptCommunity(ctx)
+	if err == nil {
+		fmt.Fprintln(stdout, "rollups are continuous aggregates from today on; the tables count for the time before")
+	}
+	return errors.Join(err, store.Close())
 }
 
 func serve(ctx context.Context, config Config, log *slog.Logger) error {

@@ -165,7 +165,13 @@ func (s *Store) advance(ctx context.Context, r storage.Resolution, target time.T
 			if moved == 0 {
 				return tx.QueryRowContext(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&next.To})
 			}
-			rows, err = rollUp(ctx, tx, r, next, nil)
+			if rows, err = rollUp(ctx, tx, r, next, nil); err != nil || rows > 0 {
+				return err
+			}
+			if next.To, err = skip(ctx, tx, r, next.To, target); err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1", r, next.To.UnixMilli())
 			return err
 		})
 		until, span = next.To, storage.NextRollupStep(r, span, rows)
@@ -184,6 +190,26 @@ func (s scanMillis) Scan(value any) error {
 	}
 	*s.time = time.UnixMilli(millis).UTC()
 	return nil
+}
+
+// skip is from when on there is something to roll up to a resolution, between from and target.
+func skip(ctx context.Context, tx *sql.Tx, r storage.Resolution, from, target time.Time) (time.Time, error) {
+	to := target
+	for _, family := range catalogue.Families() {
+		if !storage.RolledUp(family) {
+			continue
+		}
+		var next sql.NullInt64
+		err := tx.QueryRowContext(ctx, "SELECT min((SELECT min(time) FROM "+r.Finer().Relation(family)+
+			" AS s WHERE s.host_id = hosts.host_id AND time >= $1 AND time < $2)) FROM hosts", from.UnixMilli(), to.UnixMilli()).Scan(&next)
+		if err != nil {
+			return to, fmt.Errorf("look for what is next: %w", err)
+		}
+		if next.Valid {
+			to = r.Floor(time.UnixMilli(next.Int64))
+		}
+	}
+	return to, nil
 }
 
 // rollUp makes the buckets of a span, of all hosts or of some, and returns how many rows they have.

@@ -151,11 +151,18 @@ func (s *Store) ImportRows(ctx context.Context, part storage.ImportPart) (counts
 		resolution := part.Table.Resolution
 		var until time.Time
 		if resolution != storage.Raw {
+			all, err := readGenerations(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if all.numbered > 0 {
+				return storage.ErrNoImportOfRollups
+			}
 			// Who makes rollups of late rows would not see those that are being stored here, nor these its own.
 			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", locks, lockRollUp); err != nil {
 				return err
 			}
-			err := tx.QueryRow(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1 AND isfinite(until)", resolution).Scan(&until)
+			err = tx.QueryRow(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1 AND isfinite(until)", resolution).Scan(&until)
 			if err != nil && !errors.Is(err, pgxv5.ErrNoRows) {
 				return err
 			}

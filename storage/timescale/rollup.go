@@ -40,14 +40,39 @@ var dialect = storage.RollupDialect{
 // chunkOf is how much time a rollup's chunk has: a day of minutes of thousands of hosts is millions of rows.
 var chunkOf = map[storage.Resolution]string{storage.Minute: "1 day", storage.Hour: "30 days", storage.Day: "360 days"}
 
-// makeRollups makes the relations of all rollups, and the columns of metrics that are new.
+// makeRollups makes the relations of all rollups, and what metrics that are new need. A database keeps the kind of rollups that it
+// was made with; a new one has continuous aggregates where the edition has them.
 func (s *Store) makeRollups(ctx context.Context) error {
 	return pgxv5.BeginFunc(ctx, s.writes, func(tx pgxv5.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", locks, lockSchema); err != nil {
 			return err
 		}
-		for _, family := range catalogue.Families() {
-			if !storage.RolledUp(family) {
+		all, err := readGenerations(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var community, tables bool
+		err = tx.QueryRow(ctx, "SELECT current_setting('timescaledb.license') = 'timescale', to_regclass($1) IS NOT NULL",
+			storage.Minute.Relation(catalogue.Host())).Scan(&community, &tables)
+		if err != nil {
+			return err
+		}
+		if all.numbered > 0 && !community {
+			return errNeedsCommunity
+		}
+		aggregates := all.numbered > 0 || community && !tables && !s.plain
+		if community {
+			for _, family := range catalogue.Families() {
+				if err := compress(ctx, tx, family, table, family.Table, compressRaw); err != nil {
+					return err
+				}
+			}
+		}
+		for family, some := range all.of {
+			if aggregates {
+				if err := s.makeAggregates(ctx, tx, family, some); err != nil {
+					return err
+				}
 				continue
 			}
 			for _, r := range storage.Resolutions[1:] {
@@ -118,7 +143,11 @@ func (s *Store) rollUp(ctx context.Context, settle bool) error {
 		return nil
 	}
 	roller := &roller{connection: connection.Conn(), retention: s.options.Retention, now: s.options.Now().UTC()}
-	if err = roller.all(ctx); err == nil && settle {
+	err = roller.all(ctx)
+	switch {
+	case errors.Is(err, errGenerations):
+		err = nil // the next one has the new
+	case err == nil && settle:
 		err = roller.settle(ctx)
 	}
 	// The lock is the session's. Where it can not be given back the session is broken, and must end.
@@ -138,7 +167,13 @@ type roller struct {
 	now        time.Time
 	// until is how far each resolution is.
 	until [len(storage.Resolutions)]time.Time
+	generations
+	// resume is from when on each resolution may be made: of the time before, finer rows are gone.
+	resume [len(storage.Resolutions)]time.Time
 }
+
+// errGenerations: another server has made a generation since this one read which there are.
+var errGenerations = errors.New("the generations of rollups have changed")
 
 func (r *roller) all(ctx context.Context) error {
 	// What is made must not depend on a plan that reads a whole chunk for minutes of it: the index finds those of each host.
@@ -146,7 +181,20 @@ func (r *roller) all(ctx context.Context) error {
 		return err
 	}
 	defer r.connection.Exec(context.WithoutCancel(ctx), "RESET enable_seqscan; RESET statement_timeout") //nolint:errcheck // the session is broken then, and ends
+	var err error
+	if r.generations, err = readGenerations(ctx, r.connection); err != nil {
+		return err
+	}
 	for _, resolution := range storage.Resolutions[1:] {
+		var gone time.Time
+		err := r.connection.QueryRow(ctx, "SELECT greatest(gone, '0001-01-01Z') FROM rollup_progress WHERE resolution = $1", resolution).Scan(&gone)
+		if err != nil {
+			return err
+		}
+		r.resume[resolution] = storage.Ceil(resolution, r.retention.Since(resolution.Finer(), r.now))
+		if gone = storage.Ceil(resolution, gone); gone.After(r.resume[resolution]) {
+			r.resume[resolution] = gone
+		}
 		if err := r.advance(ctx, resolution); err != nil {
 			return fmt.Errorf("to %s: %w", resolution, err)
 		}
@@ -154,7 +202,10 @@ func (r *roller) all(ctx context.Context) error {
 			return fmt.Errorf("late rows to %s: %w", resolution, err)
 		}
 	}
-	return r.drop(ctx)
+	if err := r.drop(ctx); err != nil {
+		return err
+	}
+	return r.compressOld(ctx)
 }
 
 // settle has those resolutions that were never made, for want of samples, count as made up to where they would be.
@@ -185,12 +236,23 @@ func (r *roller) advance(ctx context.Context, resolution storage.Resolution) err
 		if next.To.After(target) {
 			next.To = target
 		}
+		if err := r.refresh(ctx, resolution, next); err != nil {
+			return err
+		}
 		var rows int64
 		err := pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) (err error) {
-			if rows, err = rollUp(ctx, tx, resolution, next); err != nil {
+			if rows, err = r.rollUp(ctx, tx, resolution, next); err != nil {
 				return err
 			}
-			_, err = tx.Exec(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1", resolution, next.To)
+			if rows == 0 {
+				if next.To, err = r.skip(ctx, resolution, next.To, target); err != nil {
+					return err
+				}
+			}
+			tag, err := tx.Exec(ctx, "UPDATE rollup_progress SET until = $2 WHERE resolution = $1 AND generations = $3", resolution, next.To, r.numbered)
+			if err == nil && tag.RowsAffected() == 0 {
+				return errGenerations
+			}
 			return err
 		})
 		if err != nil {
@@ -223,33 +285,95 @@ func (r *roller) begin(ctx context.Context, resolution storage.Resolution, targe
 
 // oldest is where a resolution begins that was never made: the start of the finer relations' oldest chunk.
 func (r *roller) oldest(ctx context.Context, resolution storage.Resolution, target time.Time) (time.Time, error) {
+	return r.nextChunk(ctx, resolution, time.Time{}, target)
+}
+
+// skip is from when on there may be something to roll up to a resolution, between from and target.
+func (r *roller) skip(ctx context.Context, resolution storage.Resolution, from, target time.Time) (time.Time, error) {
+	next, err := r.nextChunk(ctx, resolution, from, target)
+	if next.Before(from) {
+		return from, err
+	}
+	return next, err
+}
+
+// nextChunk is the start of the oldest chunk of the finer relations that has time after from, or target if that is before.
+func (r *roller) nextChunk(ctx context.Context, resolution storage.Resolution, from, target time.Time) (time.Time, error) {
 	var names []string
-	for _, family := range catalogue.Families() {
-		names = append(names, resolution.Finer().Relation(family))
+	for family, some := range r.of {
+		if resolution == storage.Minute {
+			names = append(names, family.Table)
+			continue
+		}
+		for _, g := range some {
+			names = append(names, g.relation(family, resolution.Finer()))
+		}
 	}
 	var oldest *time.Time
-	err := r.connection.QueryRow(ctx, "SELECT min(range_start) FROM timescaledb_information.chunks WHERE hypertable_name = ANY($1)", names).Scan(&oldest)
+	err := r.connection.QueryRow(ctx, `
+		SELECT min(range_start) FROM timescaledb_information.chunks
+		WHERE range_end > $2 AND hypertable_name IN (
+			SELECT unnest($1::text[]) UNION ALL
+			SELECT materialization_hypertable_name FROM timescaledb_information.continuous_aggregates WHERE view_name = ANY($1))`, names, from).Scan(&oldest)
 	if err != nil || oldest == nil || oldest.After(target) {
 		return target, err
 	}
 	return resolution.Floor(*oldest), nil
 }
 
-// rollUp makes the buckets of a span, of all hosts, and returns how many rows they have.
-func rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span) (rows int64, err error) {
-	for _, family := range catalogue.Families() {
-		if !storage.RolledUp(family) {
-			continue
+// rollUp makes the buckets of a span, of all hosts, where they are in tables, and returns how many rows the span has.
+func (r *roller) rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span) (rows int64, err error) {
+	for family, some := range r.of {
+		for _, g := range some {
+			part, counts := g.clip(span)
+			if !counts {
+				continue
+			}
+			relation := g.relation(family, resolution)
+			if !g.isTable() {
+				var count int64
+				if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+relation+" WHERE time >= $1 AND time < $2", part.From, part.To).Scan(&count); err != nil {
+					return rows, fmt.Errorf("count %s: %w", relation, err)
+				}
+				rows += count
+				continue
+			}
+			tag, err := tx.Exec(ctx, "INSERT INTO "+relation+" ("+strings.Join(names(catalogued(family)), ", ")+") "+
+				dialect.Select(family, resolution, "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"), part.From, part.To)
+			if err != nil {
+				return rows, fmt.Errorf("into %s: %w", relation, err)
+			}
+			rows += tag.RowsAffected()
 		}
-		relation := resolution.Relation(family)
-		tag, err := tx.Exec(ctx, "INSERT INTO "+relation+" "+
-			dialect.Select(family, resolution, "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"), span.From, span.To)
-		if err != nil {
-			return rows, fmt.Errorf("into %s: %w", relation, err)
-		}
-		rows += tag.RowsAffected()
 	}
 	return rows, nil
+}
+
+// refresh makes the buckets of a span that are in continuous aggregates, as far as what they are made of changed. It can be
+// repeated, and is no transaction: whoever moves the progress does so after it.
+func (r *roller) refresh(ctx context.Context, resolution storage.Resolution, span storage.Span) error {
+	for family, some := range r.of {
+		for _, g := range some {
+			part, counts := g.clip(span)
+			if !counts || g.isTable() {
+				continue
+			}
+			_, err := r.connection.Exec(ctx, "CALL refresh_continuous_aggregate('"+g.relation(family, resolution)+"', '"+
+				part.From.Format(time.RFC3339)+"', '"+part.To.Format(time.RFC3339)+"')")
+			if err != nil {
+				return fmt.Errorf("refresh %s: %w", g.relation(family, resolution), err)
+			}
+		}
+	}
+	return nil
+}
+
+func names(columns []column) []string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.name
+	}
+	return all
 }
 
 // lateAtOnce is about how many stretches of hosts one transaction makes anew: each note of late rows is one, or, of a spool that
@@ -259,19 +383,15 @@ const lateAtOnce = 10_000
 // late makes those buckets anew whose rows came after they had been made.
 func (r *roller) late(ctx context.Context, resolution storage.Resolution) error {
 	for {
-		done := 0
-		err := pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) (err error) {
-			done, err = r.someLate(ctx, tx, resolution)
-			return err
-		})
+		done, err := r.someLate(ctx, resolution)
 		if err != nil || done == 0 {
 			return err
 		}
 	}
 }
 
-func (r *roller) someLate(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution) (done int, err error) {
-	rows, err := tx.Query(ctx, `
+func (r *roller) someLate(ctx context.Context, resolution storage.Resolution) (done int, err error) {
+	rows, err := r.connection.Query(ctx, `
 		SELECT id, host_id, from_time, to_time FROM rollup_late WHERE resolution = $1 AND from_time < $2 ORDER BY id LIMIT $3`,
 		resolution, r.until[resolution], lateAtOnce)
 	if err != nil {
@@ -298,47 +418,77 @@ func (r *roller) someLate(ctx context.Context, tx pgxv5.Tx, resolution storage.R
 		return 0, err
 	}
 	// Where the finer rows are gone, or are about to be, a bucket made anew would have less than it has.
-	kept := storage.Ceil(resolution, r.retention.Since(resolution.Finer(), r.now))
-	work := storage.Gather(late, storage.RollupStep(resolution), kept, r.until[resolution])
-	if err := remake(ctx, tx, resolution, work); err != nil {
+	work := storage.Gather(late, storage.RollupStep(resolution), r.resume[resolution], r.until[resolution])
+	if err := r.refreshLate(ctx, resolution, work); err != nil {
 		return 0, err
 	}
-	_, err = tx.Exec(ctx, "DELETE FROM rollup_late WHERE id = ANY($1)", ids)
-	return len(ids), err
+	return len(ids), pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) error {
+		if err := r.remake(ctx, tx, resolution, work); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM rollup_late WHERE id = ANY($1)", ids)
+		return err
+	})
+}
+
+// refreshLate has continuous aggregates made anew where late rows are. Of the time between them TimescaleDB knows that nothing
+// changed, so one span is enough.
+func (r *roller) refreshLate(ctx context.Context, resolution storage.Resolution, work []storage.LateWork) error {
+	if len(work) == 0 || r.numbered == 0 {
+		return nil
+	}
+	all := work[0].Span
+	for _, one := range work {
+		if one.Span.From.Before(all.From) {
+			all.From = one.Span.From
+		}
+		if one.Span.To.After(all.To) {
+			all.To = one.Span.To
+		}
+	}
+	return r.refresh(ctx, resolution, all)
 }
 
 // remake replaces buckets, and notes that they are late for the next coarser resolution.
-func remake(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, work []storage.LateWork) error {
+func (r *roller) remake(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, work []storage.LateWork) error {
 	if len(work) == 0 {
 		return nil
 	}
 	// One statement a family, however many stretches there are: to plan it takes longer than to make a bucket.
 	const stretches = "unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS late (host, since, till)"
-	var hosts []int32
-	var since, till []time.Time
-	for _, one := range work {
-		for _, host := range one.Hosts {
-			hosts, since, till = append(hosts, int32(host)), append(since, one.Span.From), append(till, one.Span.To)
+	gather := func(g generation) (hosts []int32, since, till []time.Time) {
+		for _, one := range work {
+			part, counts := g.clip(one.Span)
+			for _, host := range one.Hosts {
+				if counts {
+					hosts, since, till = append(hosts, int32(host)), append(since, part.From), append(till, part.To)
+				}
+			}
 		}
+		return hosts, since, till
 	}
-	for _, family := range catalogue.Families() {
-		if !storage.RolledUp(family) {
-			continue
-		}
-		relation := resolution.Relation(family)
-		_, err := tx.Exec(ctx, "DELETE FROM "+relation+" USING "+stretches+" WHERE host_id = host AND time >= since AND time < till", hosts, since, till)
-		if err != nil {
-			return fmt.Errorf("from %s: %w", relation, err)
-		}
-		_, err = tx.Exec(ctx, "INSERT INTO "+relation+" SELECT made.* FROM "+stretches+" CROSS JOIN LATERAL ("+
-			dialect.Select(family, resolution, "host_id = host AND time >= since AND time < till")+") AS made", hosts, since, till)
-		if err != nil {
-			return fmt.Errorf("into %s: %w", relation, err)
+	for family, some := range r.of {
+		for _, g := range some {
+			hosts, since, till := gather(g)
+			if !g.isTable() || len(hosts) == 0 {
+				continue
+			}
+			relation := g.relation(family, resolution)
+			_, err := tx.Exec(ctx, "DELETE FROM "+relation+" USING "+stretches+" WHERE host_id = host AND time >= since AND time < till", hosts, since, till)
+			if err != nil {
+				return fmt.Errorf("from %s: %w", relation, err)
+			}
+			_, err = tx.Exec(ctx, "INSERT INTO "+relation+" ("+strings.Join(names(catalogued(family)), ", ")+") SELECT made.* FROM "+stretches+" CROSS JOIN LATERAL ("+
+				dialect.Select(family, resolution, "host_id = host AND time >= since AND time < till")+") AS made", hosts, since, till)
+			if err != nil {
+				return fmt.Errorf("into %s: %w", relation, err)
+			}
 		}
 	}
 	if resolution == storage.Day {
 		return nil
 	}
+	hosts, since, till := gather(generation{})
 	_, err := tx.Exec(ctx, `
 		INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
 		SELECT resolution, host, since, till FROM `+stretches+`, rollup_progress WHERE resolution = $4 AND until > since`, hosts, since, till, resolution+1)
@@ -355,16 +505,33 @@ func (r *roller) drop(ctx context.Context) error {
 		if resolution != storage.Day && r.until[resolution+1].Before(since) {
 			since = r.until[resolution+1]
 		}
-		for _, family := range catalogue.Families() {
-			if resolution != storage.Raw && !storage.RolledUp(family) {
-				continue
+		if resolution != storage.Day {
+			_, err := r.connection.Exec(ctx, "UPDATE rollup_progress SET gone = $2 WHERE resolution = $1 AND gone < $2", resolution+1, since)
+			if err != nil {
+				return fmt.Errorf("note what is to be dropped: %w", err)
 			}
-			if _, err := r.connection.Exec(ctx, "SELECT drop_chunks($1::regclass, older_than => $2::timestamptz)", resolution.Relation(family), since); err != nil {
-				return fmt.Errorf("drop what is old of %s: %w", resolution.Relation(family), err)
+		}
+		for _, relation := range r.relations(resolution) {
+			if _, err := r.connection.Exec(ctx, "SELECT drop_chunks($1::regclass, older_than => $2::timestamptz)", relation, since); err != nil {
+				return fmt.Errorf("drop what is old of %s: %w", relation, err)
 			}
 		}
 	}
 	return nil
+}
+
+// relations are the tables and continuous aggregates of a resolution.
+func (r *roller) relations(resolution storage.Resolution) (all []string) {
+	for _, family := range catalogue.Families() {
+		if resolution == storage.Raw {
+			all = append(all, family.Table)
+			continue
+		}
+		for _, g := range r.of[family] {
+			all = append(all, g.relation(family, resolution))
+		}
+	}
+	return all
 }
 
 // Coverage implements storage.Store.

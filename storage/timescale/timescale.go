@@ -34,7 +34,9 @@ type Store struct {
 	writes, reads *pgxpool.Pool
 
 	options storage.Options
-	stop    context.CancelFunc
+	// plain has a new database's rollups be tables, as the Apache edition's are.
+	plain bool
+	stop  context.CancelFunc
 	// running counts the goroutines of the store, which stop ends.
 	running sync.WaitGroup
 }
@@ -44,6 +46,10 @@ var _ storage.Store = (*Store)(nil)
 // Open connects to the database that the URL names, checks its versions and migrates its schema. No error that it
 // returns contains the URL's password.
 func Open(ctx context.Context, url string, options storage.Options) (*Store, error) {
+	return open(ctx, url, options, false)
+}
+
+func open(ctx context.Context, url string, options storage.Options, plain bool) (*Store, error) {
 	options = options.WithDefaults()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -59,7 +65,7 @@ func Open(ctx context.Context, url string, options storage.Options) (*Store, err
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	store := &Store{options: options, stop: stop}
+	store := &Store{options: options, plain: plain, stop: stop}
 	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
