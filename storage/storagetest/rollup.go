@@ -49,14 +49,18 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"CustomMetricsAreRolledUp", rollsUpCustom},
 		{"RandomSamplesRandomlyLate", rollsUpRandom},
 	}
+	var count tally
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(func() { count.add(t) })
 			r := &rollups{Database: open(t), clock: base.Add(72 * time.Hour)}
 			r.store = r.Open(t, r.options())
 			defer func() { require.NoError(t, r.store.Close()) }()
+			count.name(t, r.store)
 			c.run(t, r)
 		})
 	}
+	count.tell(t)
 }
 
 // RunChangedRollups rolls up, has the database changed in a way that must change no answer, and goes on with what change returns.
