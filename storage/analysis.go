@@ -45,7 +45,11 @@ func viewName(family *catalogue.Family, r Resolution) string {
 func (d ViewDialect) query(family *catalogue.Family, r Resolution) string {
 	columns := []string{d.Time, "s.host_id", hostColumns}
 	for _, label := range family.Labels {
-		columns = append(columns, "s."+label.Name)
+		column := "s." + label.Name
+		if label.Name == "labels" { // of a custom series; the host's have the name
+			column += " AS series_labels"
+		}
+		columns = append(columns, column)
 	}
 	for _, metric := range family.Metrics {
 		if r == Raw {

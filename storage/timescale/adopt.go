@@ -41,7 +41,12 @@ func (s *Store) AdoptCommunity(ctx context.Context) error {
 				return fmt.Errorf("move %s: %w", family.Table, err)
 			}
 		}
-		return nil
+		// The views of analysts stand on the tables, which have other names now.
+		marks, err := viewMarks(ctx, tx)
+		if err != nil || len(marks) == 0 {
+			return err
+		}
+		return remakeViews(ctx, tx, marks)
 	})
 	if err != nil {
 		return fmt.Errorf("move rollups to continuous aggregates: %w", classify(err))

@@ -59,32 +59,37 @@ func (s *Store) makeViews(ctx context.Context) error {
 		if current {
 			return nil
 		}
-		// All are made anew, as most stand on the one of hosts, and in place a view can get columns at its end only. Default
-		// privileges, which sql-user sets, let analysts read the new ones.
-		if len(marks) > 0 {
-			var names []string
-			for name := range marks {
-				names = append(names, pgxv5.Identifier{"analysis", name}.Sanitize())
-			}
-			if _, err := tx.Exec(ctx, "DROP VIEW "+strings.Join(names, ", ")); err != nil {
-				var failure *pgconn.PgError
-				if errors.As(err, &failure) && failure.Detail != "" {
-					err = fmt.Errorf("%w: %s", err, failure.Detail) // what stands on them
-				}
-				return fmt.Errorf("drop the views of schema analysis, to make them anew: %w", err)
-			}
-		}
-		for _, view := range views {
-			name := "analysis." + view.Name
-			if _, err := tx.Exec(ctx, "CREATE VIEW "+name+" AS "+view.Query); err != nil {
-				return fmt.Errorf("make the view %s: %w", name, err)
-			}
-			if _, err := tx.Exec(ctx, "COMMENT ON VIEW "+name+" IS '"+mark(view)+"'"); err != nil {
-				return fmt.Errorf("mark the view %s: %w", name, err)
-			}
-		}
-		return nil
+		return remakeViews(ctx, tx, marks)
 	})
+}
+
+// remakeViews drops the views of which there are marks, and makes all that should be.
+func remakeViews(ctx context.Context, tx pgxv5.Tx, marks map[string]string) error {
+	// All are made anew, as most stand on the one of hosts, and in place a view can get columns at its end only. Default
+	// privileges, which sql-user sets, let analysts read the new ones.
+	if len(marks) > 0 {
+		var names []string
+		for name := range marks {
+			names = append(names, pgxv5.Identifier{"analysis", name}.Sanitize())
+		}
+		if _, err := tx.Exec(ctx, "DROP VIEW "+strings.Join(names, ", ")); err != nil {
+			var failure *pgconn.PgError
+			if errors.As(err, &failure) && failure.Detail != "" {
+				err = fmt.Errorf("%w: %s", err, failure.Detail) // what stands on them
+			}
+			return fmt.Errorf("drop the views of schema analysis, to make them anew: %w", err)
+		}
+	}
+	for _, view := range viewDialect.Views() {
+		name := "analysis." + view.Name
+		if _, err := tx.Exec(ctx, "CREATE VIEW "+name+" AS "+view.Query); err != nil {
+			return fmt.Errorf("make the view %s: %w", name, err)
+		}
+		if _, err := tx.Exec(ctx, "COMMENT ON VIEW "+name+" IS '"+mark(view)+"'"); err != nil {
+			return fmt.Errorf("mark the view %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // mark tells views of this text.

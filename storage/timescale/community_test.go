@@ -34,6 +34,8 @@ func TestAdoptedRollupsAnswerAsBefore(t *testing.T) {
 	})
 	rows := database.Select(t, "SELECT count(*) FROM host_samples_1m_g0 UNION ALL SELECT count(*) FROM host_samples_1m_g1 ORDER BY 1")
 	require.Positive(t, rows[0][0])
+	rows = database.Select(t, "SELECT count(*) FROM host_samples_1m UNION ALL SELECT count(*) FROM analysis.hosts_1m")
+	require.Equal(t, rows[0], rows[1], "analysts see what there is")
 }
 
 func TestApacheEditionAdoptsNothing(t *testing.T) {

@@ -34,13 +34,19 @@ func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
 			}
 		}
 	}
+	// A relation is one hypertable, or, where it is a view of generations, several, most of them of continuous aggregates.
 	rows, err := s.reads.Query(ctx, `
-		SELECT hypertable_name, coalesce(hypertable_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass), 0), oldest, newest
-		FROM timescaledb_information.hypertables LEFT JOIN (
-			SELECT hypertable_schema, hypertable_name, min(range_start) AS oldest, max(range_end) AS newest
-			FROM timescaledb_information.chunks GROUP BY 1, 2) AS chunks USING (hypertable_schema, hypertable_name)
-		WHERE hypertable_schema = current_schema() AND hypertable_name = ANY($1)
-		ORDER BY array_position($1, hypertable_name::text)`, names)
+		SELECT relation, sum(bytes)::bigint, min(oldest), max(newest) FROM (
+			SELECT regexp_replace(name, '_g[0-9]+$', '') AS relation,
+			       coalesce(hypertable_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass), 0) AS bytes,
+			       (SELECT min(range_start) FROM timescaledb_information.chunks AS c WHERE (c.hypertable_schema, c.hypertable_name) = (h.hypertable_schema, h.hypertable_name)) AS oldest,
+			       (SELECT max(range_end) FROM timescaledb_information.chunks AS c WHERE (c.hypertable_schema, c.hypertable_name) = (h.hypertable_schema, h.hypertable_name)) AS newest
+			FROM (
+				SELECT hypertable_name AS name, hypertable_schema, hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()
+				UNION ALL
+				SELECT view_name, materialization_hypertable_schema, materialization_hypertable_name FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema()
+			) AS h (name, hypertable_schema, hypertable_name)) AS each
+		WHERE relation = ANY($1) GROUP BY relation ORDER BY array_position($1, relation)`, names)
 	if err != nil {
 		return usage, describe(err)
 	}
