@@ -4,7 +4,9 @@
 //
 // It prints what it has seen, and fails where the server does otherwise.
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { once } from "node:events";
+import { clearTimeout, setTimeout } from "node:timers";
 import WebSocket from "ws";
 
 const [base, token] = process.argv.slice(2);
