@@ -72,7 +72,7 @@ func TestLiveModes(t *testing.T) {
 		report, err := Run(t.Context(), "recent", options)
 		require.NoError(t, err)
 		require.Len(t, report.Runs, 4)
-		require.Equal(t, "raw", report.Runs[0].(recentRun).Source)
+		require.Equal(t, "memory", report.Runs[0].(recentRun).Source, "hosts are new, so all of it was taken by this server")
 	})
 }
 
