@@ -462,7 +462,7 @@ func ephemeral(t *testing.T, r *rollups) {
 const casesVariable = "GOHUB_TEST_ROLLUP_CASES"
 
 func rollsUpRandom(t *testing.T, r *rollups) {
-	cases := 40
+	cases := 20
 	if text := os.Getenv(casesVariable); text != "" {
 		var err error
 		cases, err = strconv.Atoi(text)
