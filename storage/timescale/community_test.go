@@ -58,7 +58,7 @@ func TestNewMetricMakesAGeneration(t *testing.T) {
 		require.NoError(t, pgxv5.BeginFunc(t.Context(), store.writes, func(tx pgxv5.Tx) error {
 			for family := range mustRead(t, tx).of {
 				for _, r := range storage.Resolutions[1:] {
-					_, err := tx.Exec(t.Context(), "DROP TABLE "+r.Relation(family))
+					_, err := tx.Exec(t.Context(), "DROP TABLE "+r.Relation(family)+" CASCADE")
 					require.NoError(t, err)
 				}
 				if family == catalogue.Host() {
