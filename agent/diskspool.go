@@ -293,15 +293,6 @@ func (s *DiskSpool) discard(seq uint64, told lost) error {
 	return nil
 }
 
-// spanOf is when samples were taken, and how many they are.
-func spanOf(samples []*gohubv1.Sample) (l lostSpan) {
-	for _, sample := range samples {
-		taken := sample.GetTimeUnixMillis()
-		l.add(lostSpan{From: taken, To: taken, Samples: 1})
-	}
-	return l
-}
-
 // Stats implements Spool. Batches counts numbers that were dropped or lost between held ones too; it is 0 when and only
 // when nothing is held.
 func (s *DiskSpool) Stats() SpoolStats {

@@ -101,7 +101,7 @@ func (s *DiskSpool) drop(left records) {
 			delete(s.refused, r.seq)
 			continue
 		}
-		s.st.Pending.Full.add(lostSpan{r.from, r.to, uint64(r.samples)})
+		s.st.Pending.Full.add(r.span())
 		s.st.Pending.add(r.gaps)
 		s.dropped++
 	}

@@ -104,7 +104,7 @@ func (s *DiskSpool) Next(after uint64) (*gohubv1.Batch, error) {
 		batch, err := s.decode(r.seq, l.epoch, r.payload)
 		if err != nil { // its CRC is right: it was written so, and will never be another
 			s.log.Error("a batch of the spool makes no sense and is given up", "error", err)
-			if err := s.discard(r.seq, lost{Damaged: lostSpan{r.from, r.to, uint64(r.samples)}}); err != nil {
+			if err := s.discard(r.seq, lost{Damaged: r.span()}); err != nil {
 				return nil, err
 			}
 			continue

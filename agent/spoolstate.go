@@ -40,10 +40,22 @@ func (l *lostSpan) add(o lostSpan) {
 	}
 }
 
+// spanOf is when samples were taken, and how many they are.
+func spanOf(samples []*gohubv1.Sample) (l lostSpan) {
+	for _, sample := range samples {
+		taken := sample.GetTimeUnixMillis()
+		l.add(lostSpan{From: taken, To: taken, Samples: 1})
+	}
+	return l
+}
+
+// span is the batch's samples.
+func (r *record) span() lostSpan { return lostSpan{r.from, r.to, uint64(r.samples)} }
+
 // lost is one lostSpan a reason: however often the spool loses something, it is told in three gaps.
 type lost struct{ Full, Damaged, Refused lostSpan }
 
-func (l *lost) add(o lost)  { l.Full.add(o.Full); l.Damaged.add(o.Damaged); l.Refused.add(o.Refused) }
+func (l *lost) add(o lost) { l.Full.add(o.Full); l.Damaged.add(o.Damaged); l.Refused.add(o.Refused) }
 func (l lost) empty() bool { return l == lost{} }
 
 func (l lost) gaps() []*gohubv1.Gap {

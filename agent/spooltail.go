@@ -23,7 +23,7 @@ func (s *DiskSpool) keepInMemory(r record, b []byte) {
 // loseTail tells a gap of the oldest batch in memory.
 func (s *DiskSpool) loseTail() {
 	oldest := s.tail[0]
-	s.st.Pending.Full.add(lostSpan{oldest.from, oldest.to, uint64(oldest.samples)})
+	s.st.Pending.Full.add(oldest.span())
 	if oldest.gap != 0 {
 		s.st.Pending.add(s.st.Taken)
 		s.st.Taken = lost{}

@@ -26,14 +26,8 @@ func (s *DiskSpool) append(samples []*gohubv1.Sample) (seq uint64, over bool, er
 	if s.closed {
 		return 0, false, ErrSpoolClosed
 	}
-	r := record{seq: s.st.Newest + 1, samples: uint32(len(samples))}
-	for i, sample := range samples {
-		t := sample.GetTimeUnixMillis()
-		if i == 0 {
-			r.from, r.to = t, t
-		}
-		r.from, r.to = min(r.from, t), max(r.to, t)
-	}
+	span := spanOf(samples)
+	r := record{seq: s.st.Newest + 1, samples: uint32(len(samples)), from: span.From, to: span.To}
 	if len(samples) == 0 {
 		r.from = s.options.Now().UnixMilli()
 		r.to = r.from
@@ -51,7 +45,7 @@ func (s *DiskSpool) append(samples []*gohubv1.Sample) (seq uint64, over bool, er
 		err = fmt.Errorf("it has %d bytes, the limit is %d", len(b), maxPayload)
 	}
 	if err != nil {
-		s.st.Pending.Full.add(lostSpan{r.from, r.to, uint64(r.samples)})
+		s.st.Pending.Full.add(r.span())
 		return 0, false, fmt.Errorf("encode batch %d: %w", r.seq, err)
 	}
 	s.encoded = b

@@ -112,7 +112,7 @@ var policy = map[Action]Permission{
 	gohubv1.QueryService_QueryRangeStream_FullMethodName: Read,
 	gohubv1.QueryService_ListQuarantine_FullMethodName:   Read,
 	gohubv1.QueryService_ListMetrics_FullMethodName:      Read,
-	gohubv1.QueryService_GetStorageUsage_FullMethodName: Read,
+	gohubv1.QueryService_GetStorageUsage_FullMethodName:  Read,
 	gohubv1.QueryService_GetServerInfo_FullMethodName:    Read,
 
 	gohubv1.AlertService_ListAlerts_FullMethodName: Read,

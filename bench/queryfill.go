@@ -47,7 +47,7 @@ func (o *Options) fill(ctx context.Context, db *database) (f *filled, err error)
 	const keep = 10 * 365 * 24 * time.Hour
 	now := time.Now().UTC()
 	rollUpAt := now
-	store, err := timescale.Open(ctx, db.url, storage.Options{Idle: true, Now: func() time.Time { return rollUpAt }, Retention: storage.Retention{Raw: keep, Minute: keep, Hour: keep, Day: keep}})
+	store, err := timescale.Open(ctx, db.url, storage.Options{Idle: true, Now: func() time.Time { return rollUpAt }, Retention: &storage.Retention{Raw: keep, Minute: keep, Hour: keep, Day: keep}})
 	if err != nil {
 		return nil, err
 	}

@@ -341,7 +341,7 @@ func TestAnswersAreTheAggregatesOfRawRows(t *testing.T) {
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
 			now := worldBegin.Add(worldDays*day + time.Hour)
-			store := open(t, storage.Options{Idle: true, Now: func() time.Time { return now }, Retention: storage.Retention{Raw: worldDays*day + 2*time.Hour, Minute: (worldDays + 1) * day}})
+			store := open(t, storage.Options{Idle: true, Now: func() time.Time { return now }, Retention: &storage.Retention{Raw: worldDays*day + 2*time.Hour, Minute: (worldDays + 1) * day}})
 			w := newWorld(t, random, store)
 			require.NoError(t, store.RollUp(t.Context()))
 			_, err := store.Append(t.Context(), w.late)

@@ -26,7 +26,7 @@ const memory = "memory"
 //	from            the last part that is raw   border          to
 //	├─── 1m ───┼──────────── raw ─────────────────┼─── memory ───┤
 func (s *Service) readFamily(ctx context.Context, query storage.RangeQuery) (series []storage.Series, parts []storage.Part, fromMemory bool, err error) {
-	query = withParts(query)
+	query = query.WithParts()
 	recent, border, rows, err := s.readRecent(ctx, query)
 	if err != nil {
 		return nil, nil, false, err
@@ -61,14 +61,6 @@ func (s *Service) readRecent(ctx context.Context, query storage.RangeQuery) (ser
 		return nil, query.To, 0, nil
 	}
 	return s.options.Recent.Range(ctx, query)
-}
-
-// withParts says what no parts mean.
-func withParts(query storage.RangeQuery) storage.RangeQuery {
-	if len(query.Parts) == 0 {
-		query.Parts = []storage.Part{{Resolution: storage.Raw, From: query.From, To: query.To}}
-	}
-	return query
 }
 
 // before cuts the query's range off at a border of buckets.

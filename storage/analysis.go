@@ -1,9 +1,8 @@
 package storage
 
 import (
+	"slices"
 	"strings"
-
-	"github.com/gohub-io/gohub/proto/catalogue"
 )
 
 // View is one of the views that analysts read: analysis.NAME, or analysis_NAME where the database has no schemas.
@@ -18,36 +17,33 @@ type ViewDialect struct {
 }
 
 // hostColumns are those of the view of hosts that every row of samples has too.
-const hostColumns = "h.hostname, h.labels, h.os, h.platform, h.platform_version, h.arch"
+var hostColumns = []string{"hostname", "labels", "os", "platform", "platform_version", "arch"}
 
 // Views returns the views of the catalogue, that of hosts first: then one a family and resolution, as hosts_1h. They use only
 // names of the catalogue.
 func (d ViewDialect) Views() []View {
 	views := []View{{Name: "hosts", Query: d.Hosts}}
-	for _, family := range catalogue.Families() {
-		for _, r := range Resolutions {
-			if r == Raw || RolledUp(family) {
-				views = append(views, View{Name: viewName(family, r), Query: d.query(family, r)})
-			}
-		}
+	for _, table := range Tables(Resolutions[:]...) {
+		views = append(views, View{Name: viewName(table), Query: d.query(table)})
 	}
 	return views
 }
 
-func viewName(family *catalogue.Family, r Resolution) string {
-	plural := family.Name + "s"
-	if strings.HasSuffix(family.Name, "s") {
-		plural = family.Name + "es"
+func viewName(table Table) string {
+	plural := table.Family.Name + "s"
+	if strings.HasSuffix(table.Family.Name, "s") {
+		plural = table.Family.Name + "es"
 	}
-	return plural + "_" + r.String()
+	return plural + "_" + table.Resolution.String()
 }
 
-func (d ViewDialect) query(family *catalogue.Family, r Resolution) string {
-	columns := []string{d.Time, "s.host_id", hostColumns}
+func (d ViewDialect) query(table Table) string {
+	family, r := table.Family, table.Resolution
+	columns := []string{d.Time, "s.host_id", "h." + strings.Join(hostColumns, ", h.")}
 	for _, label := range family.Labels {
 		column := "s." + label.Name
-		if label.Name == "labels" { // of a custom series; the host's have the name
-			column += " AS series_labels"
+		if slices.Contains(hostColumns, label.Name) {
+			column += " AS series_" + label.Name
 		}
 		columns = append(columns, column)
 	}
@@ -60,5 +56,5 @@ func (d ViewDialect) query(family *catalogue.Family, r Resolution) string {
 			columns = append(columns, "s."+of.Column(metric))
 		}
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + r.Relation(family) + " AS s JOIN " + d.HostsView + " AS h ON h.host_id = s.host_id"
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + table.Name() + " AS s JOIN " + d.HostsView + " AS h ON h.host_id = s.host_id"
 }

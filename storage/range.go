@@ -107,14 +107,20 @@ type Selection struct {
 	query   RangeQuery
 }
 
+// WithParts returns the query with parts: what none stand for, where it has none.
+func (q RangeQuery) WithParts() RangeQuery {
+	if len(q.Parts) == 0 {
+		q.Parts = []Part{{Raw, q.From, q.To}}
+	}
+	return q
+}
+
 // Selections groups the query's metrics by family, in the order in which they are named, each metric once.
 func (q RangeQuery) Selections() []Selection {
 	var selections []Selection
 	place := map[*catalogue.Family]int{}
 	seen := map[*catalogue.Metric]bool{}
-	if len(q.Parts) == 0 {
-		q.Parts = []Part{{Raw, q.From, q.To}}
-	}
+	q = q.WithParts()
 	for _, metric := range q.Metrics {
 		if seen[metric] {
 			continue

@@ -191,8 +191,8 @@ func (k Retention) Check() error {
 
 // Options of a Store. Zero values stand for the defaults.
 type Options struct {
-	// Retention is DefaultRetention if it is all zero.
-	Retention Retention
+	// Retention is DefaultRetention if it is nil.
+	Retention *Retention
 	// Now is the clock that retention and rollups go by; default time.Now.
 	Now func() time.Time
 	// Logger is told when what the store does by itself begins to fail, and when it works again; nil discards.
@@ -203,8 +203,8 @@ type Options struct {
 
 // WithDefaults returns the options with the defaults in place.
 func (o Options) WithDefaults() Options {
-	if o.Retention == (Retention{}) {
-		o.Retention = DefaultRetention
+	if o.Retention == nil {
+		o.Retention = &DefaultRetention
 	}
 	if o.Now == nil {
 		o.Now = time.Now

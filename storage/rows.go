@@ -33,8 +33,8 @@ func (r *Rows) Times() (oldest, newest int64) { return r.span.oldest, r.span.new
 // maxFamilies bounds the catalogue's families. It is a test that there are not more.
 const maxFamilies = 8
 
-// postgresEpochMicros is 2000-01-01, from which PostgreSQL counts a timestamp's microseconds, in Unix microseconds.
-const postgresEpochMicros = 946684800 * 1_000_000
+// PostgresEpochMicros is 2000-01-01, from which PostgreSQL counts a timestamp's microseconds, in Unix microseconds.
+const PostgresEpochMicros = 946684800 * 1_000_000
 
 // nullLength is the length of a field that is NULL.
 const nullLength = math.MaxUint32
@@ -244,7 +244,7 @@ func (t *Tuple) next() []byte {
 
 // Time reads a timestamp.
 func (t *Tuple) Time() time.Time {
-	return time.UnixMicro(int64(binary.BigEndian.Uint64(t.next())) + postgresEpochMicros)
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(t.next())) + PostgresEpochMicros)
 }
 
 // Text reads a text.

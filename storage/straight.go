@@ -113,11 +113,11 @@ type rowStart [2 + 12 + 8 + 12]byte
 
 func newStart(host HostID, unixMillis int64, receivedAt time.Time) (start rowStart) {
 	binary.BigEndian.PutUint32(start[2:], 8)
-	binary.BigEndian.PutUint64(start[6:], uint64(unixMillis*1000-postgresEpochMicros))
+	binary.BigEndian.PutUint64(start[6:], uint64(unixMillis*1000-PostgresEpochMicros))
 	binary.BigEndian.PutUint32(start[14:], 4)
 	binary.BigEndian.PutUint32(start[18:], uint32(host))
 	binary.BigEndian.PutUint32(start[22:], 8)
-	binary.BigEndian.PutUint64(start[26:], uint64(receivedAt.UnixMicro()-postgresEpochMicros))
+	binary.BigEndian.PutUint64(start[26:], uint64(receivedAt.UnixMicro()-PostgresEpochMicros))
 	return start
 }
 

@@ -2,8 +2,6 @@ package storage
 
 import (
 	"time"
-
-	"github.com/gohub-io/gohub/proto/catalogue"
 )
 
 // Usage is what a database takes on disk, in bytes with indexes.
@@ -17,9 +15,8 @@ type Usage struct {
 
 // RelationUsage is what a family's samples take, or its rollups of one resolution.
 type RelationUsage struct {
-	Family     *catalogue.Family
-	Resolution Resolution
-	Bytes      int64
+	Table
+	Bytes int64
 	// Oldest and Newest are about the times that there are, zero if there is nothing.
 	Oldest, Newest time.Time
 	// Keep is how long it is kept; 0 is for ever.

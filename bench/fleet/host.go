@@ -13,6 +13,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
 )
 
 // Host makes the rows of one simulated machine, the same for the same seed. It is not safe for concurrent use.
@@ -169,20 +170,17 @@ func (n *instance) appendMessage(dst []byte) []byte {
 	return setLength(dst, start)
 }
 
-// postgresEpochMicros is 2000-01-01 in Unix microseconds.
-const postgresEpochMicros = 946684800 * 1_000_000
-
 // AppendTuple makes the host's next tick and appends its host row as a tuple of PostgreSQL's binary COPY format.
 func (h *Host) AppendTuple(dst []byte, hostID int32, timeMillis, receivedMicros int64) []byte {
 	h.Next(timeMillis)
 	one := h.instances[0]
 	dst = binary.BigEndian.AppendUint16(dst, one.tupleFields)
 	dst = binary.BigEndian.AppendUint32(dst, 8)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(timeMillis*1000-postgresEpochMicros))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(timeMillis*1000-storage.PostgresEpochMicros))
 	dst = binary.BigEndian.AppendUint32(dst, 4)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(hostID))
 	dst = binary.BigEndian.AppendUint32(dst, 8)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(receivedMicros-postgresEpochMicros))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(receivedMicros-storage.PostgresEpochMicros))
 	for i, metric := range one.family.Metrics {
 		switch {
 		case i >= len(one.columns):

@@ -231,10 +231,11 @@ type database interface {
 
 // openDatabase opens the one that is configured, with its retention.
 func openDatabase(ctx context.Context, config Config, options storage.Options) (database, error) {
-	var err error
-	if options.Retention, err = config.retention(); err != nil {
+	keep, err := config.retention()
+	if err != nil {
 		return nil, err
 	}
+	options.Retention = &keep
 	if config.DatabaseURL == "" {
 		return sqlite.Open(config.DataDir, options)
 	}

@@ -44,7 +44,16 @@ func main() {
 	}
 }
 
+// run does what the arguments say. Help that was asked for and printed is no error.
 func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
+	err := dispatch(args, environ, stdin, stdout)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	return err
+}
+
+func dispatch(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 	command := "serve"
 	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
 		command, args = args[0], args[1:]
@@ -81,9 +90,6 @@ func run(args, environ []string, stdin io.Reader, stdout io.Writer) error {
 	}
 
 	config, err := loadConfig(args, environ, stdout)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

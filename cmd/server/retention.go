@@ -25,14 +25,7 @@ func (c *Config) retention() (keep storage.Retention, err error) {
 			return keep, fmt.Errorf("%s is %q, which is no time such as 48h, 90d, 2y or forever", one.name, one.text)
 		}
 	}
-	if err := keep.Check(); err != nil {
-		return keep, err
-	}
-	if keep == (storage.Retention{}) {
-		// To storage that is the default, which drops samples. Days older than any clock say the same as for ever.
-		keep.Day = 250 * 365 * 24 * time.Hour
-	}
-	return keep, nil
+	return keep, keep.Check()
 }
 
 // oldestSample is how old a sample may be when it comes: a little less than samples are kept, so that there is time to roll it

@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/pflag"
-
 	"github.com/gohub-io/gohub/storage/timescale"
 )
 
@@ -21,9 +19,7 @@ func sqlUser(ctx context.Context, args, environ []string, stdout io.Writer) erro
 	passwordFile := c.flags.String("password-file", "", "file that holds the password; without it one is generated")
 	drop := c.flags.Bool("drop", false, "drop the role")
 	config, err := c.parse(args, environ, stdout)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	if c.flags.NArg() != 1 {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/spf13/pflag"
-
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/query"
@@ -28,9 +26,7 @@ func exportData(ctx context.Context, args, environ []string, stdout, progress io
 	selector := c.flags.String("selector", "", `hosts to export, as site="ams"; without it all`)
 	resolution := c.flags.String("resolution", "all", "raw, 1m, 1h, 1d, several with commas, or all")
 	config, err := c.parse(args, environ, stdout)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	if *directory == "" || c.flags.NArg() > 0 {
@@ -83,9 +79,7 @@ func exportData(ctx context.Context, args, environ []string, stdout, progress io
 func importData(ctx context.Context, args, environ []string, stdout, progress io.Writer) error {
 	c := newCommand("import", stdout)
 	config, err := c.parse(args, environ, stdout)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	if c.flags.NArg() != 1 {
@@ -122,9 +116,7 @@ func importData(ctx context.Context, args, environ []string, stdout, progress io
 func backUp(ctx context.Context, args, environ []string, stdout io.Writer) error {
 	c := newCommand("backup", stdout)
 	config, err := c.parse(args, environ, stdout)
-	if errors.Is(err, pflag.ErrHelp) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	if c.flags.NArg() != 1 {

@@ -376,7 +376,7 @@ func TestCoarserRollupsAreMadeOfImportedOnes(t *testing.T) {
 
 func TestSamplesThatAreNotKeptAreLeftOut(t *testing.T) {
 	t.Parallel() // most of the time is waiting for disks
-	source := openSQLite(t, storage.Options{Idle: true, Now: options().Now, Retention: storage.Retention{Day: 10 * 365 * 24 * time.Hour}})
+	source := openSQLite(t, storage.Options{Idle: true, Now: options().Now, Retention: &storage.Retention{}})
 	require.NoError(t, fill(t.Context(), source))
 	target := openSQLite(t, options())
 	done, err := Import(t.Context(), target, exportAll(t, source), nil)

@@ -356,7 +356,7 @@ func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time)
 
 // Coverage implements storage.Store.
 func (s *Store) Coverage(ctx context.Context) ([]storage.Coverage, error) {
-	coverage := storage.NewCoverage(s.options.Retention, s.options.Now())
+	coverage := storage.NewCoverage(*s.options.Retention, s.options.Now())
 	rows, err := s.read.QueryContext(ctx, "SELECT resolution, until FROM rollup_progress WHERE until > 0")
 	if err != nil {
 		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))

@@ -10,7 +10,6 @@ import (
 
 	"github.com/shirou/gopsutil/v3/disk"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -25,26 +24,20 @@ func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
 	if err != nil {
 		return usage, describe(err)
 	}
-	for _, family := range catalogue.Families() {
-		for _, r := range storage.Resolutions {
-			relation := r.Relation(family)
-			if _, there := sizes[relation]; !there {
-				continue
+	for _, table := range storage.Tables(storage.Resolutions[:]...) {
+		one := storage.RelationUsage{Table: table, Bytes: sizes[table.Name()], Keep: s.options.Retention.Of(table.Resolution)}
+		// Rows lie about in the order of their times, and the index is by host: the first and the last one tell.
+		for order, at := range map[string]*time.Time{"": &one.Oldest, " DESC": &one.Newest} {
+			var millis int64
+			err := s.read.QueryRowContext(ctx, "SELECT time FROM "+table.Name()+" ORDER BY rowid"+order+" LIMIT 1").Scan(&millis)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return usage, describe(err)
 			}
-			one := storage.RelationUsage{Family: family, Resolution: r, Bytes: sizes[relation], Keep: s.options.Retention.Of(r)}
-			// Rows lie about in the order of their times, and the index is by host: the first and the last one tell.
-			for order, at := range map[string]*time.Time{"": &one.Oldest, " DESC": &one.Newest} {
-				var millis int64
-				err := s.read.QueryRowContext(ctx, "SELECT time FROM "+relation+" ORDER BY rowid"+order+" LIMIT 1").Scan(&millis)
-				if err != nil && !errors.Is(err, sql.ErrNoRows) {
-					return usage, describe(err)
-				}
-				if err == nil {
-					*at = time.UnixMilli(millis).UTC()
-				}
+			if err == nil {
+				*at = time.UnixMilli(millis).UTC()
 			}
-			usage.Relations = append(usage.Relations, one)
 		}
+		usage.Relations = append(usage.Relations, one)
 	}
 	there, err := disk.UsageWithContext(ctx, filepath.Dir(s.path))
 	if err != nil {

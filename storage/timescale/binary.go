@@ -14,9 +14,6 @@ const (
 	copyTrailer = "\xff\xff"
 )
 
-// postgresEpochMicros is 2000-01-01, from which PostgreSQL counts a timestamp's microseconds, in Unix microseconds.
-const postgresEpochMicros = 946684800 * 1_000_000
-
 var quarantineColumns = []string{"received_at", "host_id", "epoch", "seq", "reason", "sample"}
 
 func quarantineTuples(batches []*storage.Batch) net.Buffers {
@@ -54,7 +51,7 @@ func gapTuples(batches []*storage.Batch) net.Buffers {
 }
 
 func appendTime(dst []byte, unixMicros int64) []byte {
-	return appendInt64(dst, uint64(unixMicros-postgresEpochMicros))
+	return appendInt64(dst, uint64(unixMicros-storage.PostgresEpochMicros))
 }
 
 func appendInt32(dst []byte, value uint32) []byte {

@@ -142,7 +142,7 @@ func (s *Store) rollUp(ctx context.Context, settle bool) error {
 	if !alone {
 		return nil
 	}
-	roller := &roller{connection: connection.Conn(), retention: s.options.Retention, now: s.options.Now().UTC()}
+	roller := &roller{connection: connection.Conn(), retention: *s.options.Retention, now: s.options.Now().UTC()}
 	err = roller.all(ctx)
 	switch {
 	case errors.Is(err, errGenerations):
@@ -536,7 +536,7 @@ func (r *roller) relations(resolution storage.Resolution) (all []string) {
 
 // Coverage implements storage.Store.
 func (s *Store) Coverage(ctx context.Context) ([]storage.Coverage, error) {
-	coverage := storage.NewCoverage(s.options.Retention, s.options.Now())
+	coverage := storage.NewCoverage(*s.options.Retention, s.options.Now())
 	rows, err := s.reads.Query(ctx, "SELECT resolution, until FROM rollup_progress WHERE isfinite(until)")
 	if err != nil {
 		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))

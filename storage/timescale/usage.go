@@ -7,7 +7,6 @@ import (
 
 	pgxv5 "github.com/jackc/pgx/v5"
 
-	"github.com/gohub-io/gohub/proto/catalogue"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -20,19 +19,11 @@ func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
 	if err != nil {
 		return usage, describe(err)
 	}
-	type place struct {
-		family     *catalogue.Family
-		resolution storage.Resolution
-	}
-	places := map[string]place{}
+	tables := map[string]storage.Table{}
 	var names []string
-	for _, family := range catalogue.Families() {
-		for _, r := range storage.Resolutions {
-			if r == storage.Raw || storage.RolledUp(family) {
-				names = append(names, r.Relation(family))
-				places[r.Relation(family)] = place{family, r}
-			}
-		}
+	for _, table := range storage.Tables(storage.Resolutions[:]...) {
+		names = append(names, table.Name())
+		tables[table.Name()] = table
 	}
 	// A relation is one hypertable, or, where it is a view of generations, several, most of them of continuous aggregates.
 	rows, err := s.reads.Query(ctx, `
@@ -57,8 +48,8 @@ func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
 		now            = s.options.Now().UTC()
 	)
 	_, err = pgxv5.ForEachRow(rows, []any{&name, &bytes, &oldest, &newest}, func() error {
-		at := places[name]
-		one := storage.RelationUsage{Family: at.family, Resolution: at.resolution, Bytes: bytes, Keep: s.options.Retention.Of(at.resolution)}
+		table := tables[name]
+		one := storage.RelationUsage{Table: table, Bytes: bytes, Keep: s.options.Retention.Of(table.Resolution)}
 		if oldest != nil && newest != nil && oldest.Before(now) {
 			one.Oldest, one.Newest = oldest.UTC(), newest.UTC()
 			if begin != nil && one.Oldest.Before(*begin) && begin.Before(now) {
