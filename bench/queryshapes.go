@@ -32,7 +32,7 @@ const (
 	hostHourLive    = "one host, last hour, under ingest"
 	latestLive      = "latest of all hosts, under ingest"
 	groupHourlyLive = groupHourly + ", under ingest"
-	groupPointsLive = groupPoints + ", under ingest"
+	groupPointsLive = "fleet by site, 12 h, no step asked, under ingest"
 )
 
 const cpu = "cpu_usage_percent"
