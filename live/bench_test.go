@@ -103,7 +103,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		require.True(b, hub.reserve())
 		group.Go(func() {
 			defer hub.release()
-			hub.serve(context.Background(), conns[i], conns[i], false)
+			hub.serve(context.Background(), conns[i], conns[i], formJSON)
 		})
 	}
 	messages := func() int { return int(value(hub.metrics.messages)) }

@@ -23,7 +23,8 @@ import (
 //
 // seq counts the messages of a topic. Alerts and errors belong to no topic: their seq is always 0 and says nothing.
 
-// frame is a complete WebSocket frame, header included. It is never changed after it is made: viewers share it.
+// frame is a complete WebSocket frame, header included, or a complete message for gRPC. It is never changed after it is made:
+// viewers share it.
 type frame []byte
 
 // compile makes a frame around a copy of the payload.
@@ -40,16 +41,16 @@ func compileClose(code ws.StatusCode, text string) frame {
 	return compile(ws.OpClose, ws.NewCloseFrameBody(code, text))
 }
 
-func compileError(text string, binary bool) frame {
-	if binary {
+func compileError(text string, in form) frame {
+	if in == formBinary {
 		return compileBinary(binaryError, []byte(clean(text)))
 	}
 	payload := append([]byte(`{"seq":0,"error":`), appendString(nil, clean(text))...)
 	return compile(ws.OpText, append(payload, '}'))
 }
 
-// alertFrames is one list of alerts in both forms.
-type alertFrames struct{ text, binary frame }
+// alertFrames is one list of alerts, by form.
+type alertFrames [formProto + 1]frame
 
 // compileAlerts fails if an alert has a string that is not UTF-8.
 func compileAlerts(alerts []*gohubv1.Alert) (*alertFrames, error) {
@@ -58,7 +59,14 @@ func compileAlerts(alerts []*gohubv1.Alert) (*alertFrames, error) {
 		return nil, fmt.Errorf("encode alerts: %w", err)
 	}
 	payload := append([]byte(`{"seq":0,"alerts":`), list...)
-	return &alertFrames{text: compile(ws.OpText, append(payload, '}')), binary: compileBinary(binaryAlerts, list)}, nil
+	message := &gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Alerts{Alerts: &gohubv1.ListAlertsResponse{Alerts: alerts}}}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("encode alerts: %w", err)
+	}
+	return &alertFrames{
+		formJSON: compile(ws.OpText, append(payload, '}')), formBinary: compileBinary(binaryAlerts, list), formProto: encoded,
+	}, nil
 }
 
 // stableJSON encodes by protojson and takes the random spaces out.

@@ -91,7 +91,7 @@ func (r *rig) connectContext(ctx context.Context) *client {
 	require.True(r.t, r.hub.reserve())
 	r.group.Go(func() {
 		defer r.hub.release()
-		r.hub.serve(ctx, far, far, false)
+		r.hub.serve(ctx, far, far, formJSON)
 	})
 	synctest.Wait()
 	c := &client{t: r.t, conn: near}

@@ -243,7 +243,7 @@ func TestViewerLearnsAtOnceThatNothingMoreComes(t *testing.T) {
 		require.True(t, r.hub.reserve())
 		r.group.Go(func() {
 			defer r.hub.release()
-			r.hub.serve(t.Context(), conn, conn, false)
+			r.hub.serve(t.Context(), conn, conn, formJSON)
 		})
 		start := time.Now()
 		_, err := near.Write(masked(ws.NewBinaryFrame(nil)))
