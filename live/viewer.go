@@ -14,6 +14,7 @@ type viewer struct {
 	form    form          // of what it gets
 	topic   *topic        // guarded by Hub.mu
 	wake    chan struct{} // capacity 1: there is something in the outbox; anyone sends, never closed
+	ended   chan struct{} // closed by end
 	written chan struct{} // closed by the writer, when it has written its last
 
 	mu  sync.Mutex // guards the outbox; taken after Hub.mu where both are held
@@ -30,7 +31,7 @@ type outlet interface {
 	sendBatch(batch []*message) error
 	// finish writes the last frame, if there is one, and tells the viewer that nothing more comes.
 	finish(last frame) error
-	// cut breaks it, so that a writer that is stuck, and who waits for the viewer, goes on.
+	// cut breaks it for a viewer that was ended and does not go.
 	cut()
 	// look is called now and then, to find viewers that are not there any more. It does not wait.
 	look(now time.Time)
@@ -59,6 +60,7 @@ func newViewer(h *Hub, in form) *viewer {
 		hub:     h,
 		form:    in,
 		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
 		written: make(chan struct{}),
 	}
 	v.out.pinged = h.now()
@@ -79,7 +81,10 @@ func (v *viewer) change(f func(out *outbox)) {
 
 // end makes a close frame the last one. Only the first reason counts. reader and hub call it.
 func (v *viewer) end(r reason, last frame) {
-	v.change(func(out *outbox) { *out = outbox{reason: r, close: last} })
+	v.change(func(out *outbox) {
+		*out = outbox{reason: r, close: last}
+		close(v.ended)
+	})
 }
 
 // poke wakes the writer. It never waits.

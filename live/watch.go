@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,9 +49,6 @@ func (c codec) Unmarshal(data mem.BufferSlice, message any) error {
 type watch struct {
 	viewer *viewer
 	stream grpc.ServerStream
-	// isCut is closed by cut.
-	isCut   chan struct{}
-	cutOnce sync.Once
 	// due is when the message that is being written must be, in Unix nanoseconds; 0 while none is.
 	due atomic.Int64
 	// stuck tells that it was not.
@@ -78,7 +74,7 @@ func (h *Hub) Watch(request *gohubv1.LiveRequest, stream grpc.ServerStreamingSer
 	if from, known := peer.FromContext(ctx); known {
 		remote = from.Addr
 	}
-	w := &watch{viewer: newViewer(h, formProto), stream: stream, isCut: make(chan struct{})}
+	w := &watch{viewer: newViewer(h, formProto), stream: stream}
 	w.viewer.outlet = w
 	if err := h.subscribe(w.viewer, request); err != nil {
 		return refusal(err)
@@ -93,8 +89,7 @@ func (h *Hub) Watch(request *gohubv1.LiveRequest, stream grpc.ServerStreamingSer
 	// A writer that is stuck goes on only when this method has returned, for that ends the stream. So Run waits for it.
 	h.running.Go(w.viewer.write)
 	select {
-	case <-w.viewer.written:
-	case <-w.isCut:
+	case <-w.viewer.ended:
 	case <-ctx.Done():
 		w.viewer.end(w.gone(), nil)
 	}
@@ -189,13 +184,13 @@ func (w *watch) write(encoded *mem.BufferSlice) error {
 // finish has nothing to do: the status tells that nothing more comes.
 func (w *watch) finish(frame) error { return nil }
 
-func (w *watch) cut() { w.cutOnce.Do(func() { close(w.isCut) }) }
+// cut has nothing to do either: Watch returns when the viewer is ended, which cuts the stream.
+func (w *watch) cut() {}
 
 // look ends a watch that takes nothing. That the viewer's machine is there the kernel's keep-alives find out.
 func (w *watch) look(now time.Time) {
 	if due := w.due.Load(); due != 0 && now.UnixNano() >= due {
 		w.stuck.Store(true)
 		w.viewer.end(reasonWrite, nil)
-		w.cut()
 	}
 }
