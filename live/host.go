@@ -236,7 +236,7 @@ func (h *host) clock() (skew, lag float64) {
 func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3 }
 
 // message builds the host as the contract has it.
-func (h *host) message(m moment, everything bool) *gohubv1.Host {
+func (h *host) message(m moment) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	message := h.describe(m)
@@ -246,9 +246,6 @@ func (h *host) message(m moment, everything bool) *gohubv1.Host {
 	message.Latest = &gohubv1.Reading{Time: timestamppb.New(h.sampled)}
 	if h.blocks[0].rows > 0 {
 		message.Latest.Values = h.blocks[0].readings(0)
-	}
-	if !everything {
-		return message
 	}
 	for i := range h.blocks[1:] {
 		b := &h.blocks[1+i]

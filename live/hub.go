@@ -205,9 +205,11 @@ func (t *topic) send(m moment, hosts []*host) {
 	}
 }
 
-// tick looks at every host of every topic, and after the pings.
+// tick looks at every host of every topic, and after the pings; and has the state forget what no one asks for.
 func (h *Hub) tick() {
 	now, m := h.now(), h.state.moment()
+	h.state.jsonRoster.drop(m.now)
+	h.state.protoRoster.drop(m.now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {

@@ -38,6 +38,8 @@ type shape struct {
 	everything bool
 	// columns are the metrics of the host family, nil for all.
 	columns []bool
+	// nulls: what is not known is null or empty in JSON, as in REST, and not absent.
+	nulls bool
 }
 
 // has tells whether a metric of a family is in the messages.
