@@ -94,7 +94,7 @@ func (s *State) AppendHosts(buf []byte, match func(*gohubv1.Host, gohubv1.HostSt
 // WriteHosts writes the same hosts as AppendHosts, as JSON objects with commas between them.
 func (s *State) WriteHosts(w io.Writer, match func(*gohubv1.Host, gohubv1.HostStatus) bool) error {
 	r, m, hosts := &s.jsonRoster, s.moment(), s.picked(match)
-	var buf []byte
+	buf := make([]byte, 0, min(len(hosts)*2<<10, flushAt+flushAt/4))
 	for first := true; len(hosts) > 0; {
 		buf = buf[:0]
 		r.mu.Lock()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,7 +108,7 @@ type watcher struct {
 
 func (r *watchRig) watch(request *gohubv1.LiveRequest) *watcher {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*patience) // one for all of the test
 	r.t.Cleanup(cancel)
 	stream, err := r.client.Watch(ctx, request)
 	require.NoError(r.t, err)
@@ -319,22 +321,26 @@ func (r *watchRig) lag(v *viewer) uint64 {
 	return v.topic.backlog.next - v.out.next
 }
 
-// only returns the one viewer that there is.
-func (r *watchRig) only() *viewer {
+func (r *watchRig) viewers() []*viewer {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
-	require.Len(r.t, r.hub.viewers, 1)
-	for v := range r.hub.viewers {
-		return v
-	}
-	return nil
+	return slices.Collect(maps.Keys(r.hub.viewers))
+}
+
+// only returns the one viewer that there is.
+func (r *watchRig) only() *viewer {
+	all := r.viewers()
+	require.Len(r.t, all, 1)
+	return all[0]
 }
 
 // stall makes deltas until a watcher that does not read has more of them before it than are kept.
 func (r *watchRig) stall(slow *viewer, each func(seq uint32)) (deltas uint32) {
 	for r.lag(slow) <= maxPending {
 		deltas++
-		r.observe(1, fullSample(epoch.Add(time.Duration(deltas)*time.Second)))
+		for id := range storage.HostID(3) {
+			r.observe(id+1, fullSample(epoch.Add(time.Duration(deltas)*time.Second)))
+		}
 		r.hub.push()
 		each(deltas)
 	}
@@ -364,7 +370,7 @@ func TestSlowWatcherIsConflatedAndHoldsNoOneUp(t *testing.T) {
 	}
 	require.Less(t, seen, deltas)
 	require.Equal(t, 1.0, value(r.hub.metrics.conflated))
-	r.observe(2, hostSample(epoch, 1))
+	r.observe(2, hostSample(epoch.Add(time.Hour), 1))
 	r.hub.push()
 	require.Equal(t, deltas+1, slow.next().GetSeq())
 	require.Equal(t, deltas+1, quick.next().GetSeq())
@@ -389,6 +395,61 @@ func TestWatcherThatNeverReadsIsEnded(t *testing.T) {
 	ended := w.ended()
 	require.Equal(t, codes.ResourceExhausted, ended.Code())
 	require.Equal(t, "nothing was read for 10s", ended.Message())
+}
+
+// TestManyWatchersThatNeverRead: as for WebSockets, with a status.
+func TestManyWatchersThatNeverReadHoldNoOneUp(t *testing.T) {
+	const bad, good = 200, 5
+	c := newSharedClock()
+	r := newWatchRig(t, HubOptions{Now: c.now, MaxViewers: bad + good})
+	var unread, read []*watcher
+	for range bad {
+		w := r.watch(fleetTopic())
+		w.next()
+		unread = append(unread, w)
+	}
+	stuck := r.viewers()
+	for range good {
+		w := r.watch(fleetTopic())
+		w.next()
+		read = append(read, w)
+	}
+	require.Equal(t, codes.ResourceExhausted, r.watch(fleetTopic()).ended().Code(), "the bad ones take places")
+	fleet := r.hub.topics[topicKey{fleet: true, form: formProto}]
+	seen := make([]uint32, good)
+	others := func(uint32) {
+		for i, w := range read {
+			for ; seen[i] != fleet.seq; seen[i]++ {
+				require.Equal(t, seen[i]+1, w.next().GetSeq())
+			}
+		}
+		require.LessOrEqual(t, len(fleet.backlog.kept), maxPending)
+		require.LessOrEqual(t, fleet.backlog.bytes, maxPendingBytes)
+	}
+	for _, v := range stuck {
+		r.stall(v, others)
+	}
+	// One whose connection was only slow, as all of them share it, may have got a snapshot and go on.
+	for deltas := time.Duration(1); value(r.hub.metrics.closed[reasonWrite]) < bad; deltas++ {
+		r.observe(1, fullSample(epoch.Add(time.Hour+deltas*time.Second)))
+		r.hub.push()
+		others(0)
+		require.Eventually(t, func() bool {
+			return !slices.ContainsFunc(r.viewers(), func(v *viewer) bool {
+				return !slices.Contains(stuck, v) && v.outlet.(*watch).due.Load() != 0
+			})
+		}, patience, time.Millisecond, "the good ones wait for nothing")
+		c.move(r.hub.options.WriteTimeout)
+		r.hub.tick()
+	}
+	for _, w := range unread {
+		require.Equal(t, codes.ResourceExhausted, w.ended().Code())
+	}
+	others(0)
+	r.observe(1, hostSample(c.now().Add(time.Hour), 1))
+	r.hub.push()
+	others(0)
+	r.watch(fleetTopic()).next()
 }
 
 func TestStopDoesNotWaitForAStuckWatcher(t *testing.T) {
