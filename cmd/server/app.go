@@ -40,7 +40,7 @@ import (
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
 //	                   │           └──▶ live.Recent ◀──Range────┤
 //	                   └────Observe───▶ live.State ◀────────────┘
-//	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
+//	                                      ├──▶ live.Hub ──WebSocket, gRPC──▶ dashboard, programs
 //	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
 //
@@ -143,6 +143,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
 	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
 	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
+	gohubv1.RegisterLiveServiceServer(app.grpcServer, app.hub)
 	healthv1.RegisterHealthServer(app.grpcServer, health.NewServer())
 	reflection.Register(app.grpcServer)
 
@@ -194,7 +195,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.InTapHandle(authoriser.Tap()),
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
-		grpc.ForceServerCodecV2(ingest.Codec()),
+		grpc.ForceServerCodecV2(live.Codec(ingest.Codec())),
 		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
