@@ -221,8 +221,8 @@ func (h *host) status(m moment) (gohubv1.HostStatus, time.Time) {
 	if m.deaf || h.heard.Before(m.listening) && m.now.Sub(began) <= h.silence+reconnectGrace {
 		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, began
 	}
-	if !m.apart.IsZero() && m.now.Sub(latest(m.apart, lost, h.elsewhere)) <= h.silence+reconnectGrace {
-		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, latest(m.apart, lost, h.heard)
+	if since, may := h.elsewhereSince(m, lost); may {
+		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, since
 	}
 	if h.heard.IsZero() {
 		return gohubv1.HostStatus_HOST_STATUS_DOWN, h.sampled
