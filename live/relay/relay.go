@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -84,6 +85,12 @@ type Relay struct {
 	subjects subjects
 	bus      *nats.Conn
 	outgoing outgoing
+	// publisher is owned by publish's goroutine, and then by Run's.
+	publisher publisher
+	// running is the context of Run, nil before it.
+	running atomic.Pointer[context.Context]
+	// incoming is owned by the goroutine that NATS calls receive in.
+	incoming incoming
 
 	// labels is told that labels may be others than the State has: capacity 1.
 	labels chan struct{}
@@ -118,6 +125,7 @@ func Open(o Options) (*Relay, error) {
 		options: o, state: o.State, log: o.Logger, id: uuid.NewString(), subjects: subjects{prefix + ".live", prefix + ".hosts"},
 		labels: make(chan struct{}, 1), peers: map[string]*peer{}, cut: time.Now(),
 	}
+	r.publisher.relay = r
 	r.metrics = newMetrics(r, o.Registerer)
 	r.outgoing.wake = make(chan struct{}, 1)
 	r.outgoing.dropped = r.metrics.dropped
@@ -193,6 +201,7 @@ func (r *Relay) readLabels() {
 // Run talks to the other servers until ctx ends, and takes leave then. It returns when all its goroutines have ended. Call it
 // once. An error is a mistake in the options.
 func (r *Relay) Run(ctx context.Context) error {
+	r.running.Store(&ctx)
 	updates, err := r.bus.Subscribe(r.subjects.updates, r.receive)
 	if err != nil {
 		return fmt.Errorf("subscribe to the updates of other servers: %w", err)
