@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,16 +118,12 @@ func (r *Relay) show(from *live.Peer, h *gohubv1.RelayHost, sample *catalogue.Sa
 
 // catchUp starts to ask a server for its hosts, if that is due. It is called with mu held.
 func (r *Relay) catchUp(p *peer, now time.Time) {
-	if !p.behind || p.catching || p.left || now.Before(p.retry) {
-		return
-	}
-	running := r.running.Load()
-	if running == nil || (*running).Err() != nil {
+	if !p.behind || p.catching || p.left || now.Before(p.retry) || r.startCatch == nil {
 		return
 	}
 	p.behind, p.catching = false, true
 	r.metrics.resyncs.Inc()
-	r.catching.Go(func() { r.catch(*running, p) })
+	r.startCatch(p)
 }
 
 // catch asks a server for its hosts, and counts it as heard when it has them all.
@@ -306,11 +303,16 @@ func (r *Relay) look(ctx context.Context) {
 	ticker := time.NewTicker(r.options.Look)
 	defer ticker.Stop()
 	var before []storage.Position // nil while not apart
+	labels := false               // labels are to be read, and could not
 	for {
 		select {
 		case <-r.labels:
-			r.takeLabels(ctx)
+			labels = !r.takeLabels(ctx)
+			continue
 		case <-ticker.C:
+			if labels {
+				labels = !r.takeLabels(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -325,16 +327,14 @@ func (r *Relay) look(ctx context.Context) {
 	}
 }
 
-// takeLabels tells the State the labels, and the hosts that it does not know.
-func (r *Relay) takeLabels(ctx context.Context) {
+// takeLabels tells the State the labels, and the hosts that it does not know, and tells whether they could be read.
+func (r *Relay) takeLabels(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	hosts, err := r.options.Store.Hosts(ctx)
 	if err != nil {
 		r.log.Debug("labels not read", "error", err)
-		// Again, but not at once.
-		time.AfterFunc(r.options.Look, r.readLabels)
-		return
+		return false
 	}
 	for _, h := range hosts {
 		if _, known := r.state.Identity(h.ID); !known {
@@ -342,12 +342,13 @@ func (r *Relay) takeLabels(ctx context.Context) {
 		}
 		r.state.SetLabels(h.ID, h.Labels)
 	}
+	return true
 }
 
 // storeTimeout bounds a question to storage.
 const storeTimeout = 5 * time.Second
 
-// compare tells the State which hosts have stored something since before, and returns how far they are.
+// compare tells the State which hosts have stored something since before, and returns how far they are, by id as storage has them.
 func (r *Relay) compare(ctx context.Context, before []storage.Position) []storage.Position {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -357,8 +358,8 @@ func (r *Relay) compare(ctx context.Context, before []storage.Position) []storag
 		return before
 	}
 	for _, p := range positions {
-		i := slices.IndexFunc(before, func(b storage.Position) bool { return b.Host == p.Host })
-		if i >= 0 && before[i].Seqs != p.Seqs {
+		i, found := slices.BinarySearchFunc(before, p.Host, func(b storage.Position, host storage.HostID) int { return cmp.Compare(b.Host, host) })
+		if found && before[i].Seqs != p.Seqs {
 			r.state.HeardElsewhere(p.Host)
 		}
 	}

@@ -1,9 +1,8 @@
 package relay
 
 import (
-	"strings"
-
 	"net/url"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,8 +86,6 @@ type Relay struct {
 	outgoing outgoing
 	// publisher is owned by publish's goroutine, and then by Run's.
 	publisher publisher
-	// running is the context of Run, nil before it.
-	running atomic.Pointer[context.Context]
 	// incoming is owned by the goroutine that NATS calls receive in.
 	incoming incoming
 
@@ -99,6 +96,8 @@ type Relay struct {
 
 	mu    sync.Mutex // guards those below
 	peers map[string]*peer
+	// startCatch starts to ask a server for its hosts, while Run lets it.
+	startCatch func(*peer)
 	// cut is since when there is no connection to NATS, zero if there is one, and apart since when news of the others may be missed.
 	cut, apart time.Time
 }
@@ -201,7 +200,6 @@ func (r *Relay) readLabels() {
 // Run talks to the other servers until ctx ends, and takes leave then. It returns when all its goroutines have ended. Call it
 // once. An error is a mistake in the options.
 func (r *Relay) Run(ctx context.Context) error {
-	r.running.Store(&ctx)
 	updates, err := r.bus.Subscribe(r.subjects.updates, r.receive)
 	if err != nil {
 		return fmt.Errorf("subscribe to the updates of other servers: %w", err)
@@ -210,11 +208,17 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("subscribe to the requests of other servers: %w", err)
 	}
+	r.mu.Lock()
+	r.startCatch = func(p *peer) { r.catching.Go(func() { r.catch(ctx, p) }) }
+	r.mu.Unlock()
 	var parts sync.WaitGroup
 	parts.Go(func() { r.publish(ctx) })
 	parts.Go(func() { r.watch(ctx) })
 	parts.Go(func() { r.look(ctx) })
 	parts.Wait()
+	r.mu.Lock()
+	r.startCatch = nil
+	r.mu.Unlock()
 	r.catching.Wait()
 	r.farewell()
 	for _, subscription := range []*nats.Subscription{updates, pages} {
