@@ -37,6 +37,10 @@ type Config struct {
 	DatabaseURL     string `yaml:"database_url" env:"DATABASE_URL" help:"PostgreSQL URL of a TimescaleDB; empty stores into SQLite" secret:"true"`
 	DatabaseURLFile string `yaml:"database_url_file" env:"DATABASE_URL_FILE" help:"file that holds the database URL"`
 
+	ClusterURL       string `yaml:"cluster_url" env:"CLUSTER_URL" help:"NATS URLs, with commas, over which several servers on one TimescaleDB show each other's hosts" secret:"true"`
+	ClusterURLFile   string `yaml:"cluster_url_file" env:"CLUSTER_URL_FILE" help:"file that holds the NATS URLs"`
+	ClusterTLSCAFile string `yaml:"cluster_tls_ca_file" env:"CLUSTER_TLS_CA_FILE" help:"PEM file with the certificates to hold those of NATS against; the system's if empty"`
+
 	AgentToken       string `yaml:"agent_token" env:"AGENT_TOKEN" help:"token that agents must show" secret:"true"`
 	AgentTokenFile   string `yaml:"agent_token_file" env:"AGENT_TOKEN_FILE" help:"file that holds the agents' token"`
 	APIToken         string `yaml:"api_token" env:"API_TOKEN" help:"token for programs that query, and for Prometheus" secret:"true"`
@@ -232,6 +236,7 @@ func (c *Config) readSecrets() error {
 		file  string
 	}{
 		{"database_url", &c.DatabaseURL, c.DatabaseURLFile},
+		{"cluster_url", &c.ClusterURL, c.ClusterURLFile},
 		{"agent_token", &c.AgentToken, c.AgentTokenFile},
 		{"api_token", &c.APIToken, c.APITokenFile},
 		{"password", &c.Password, c.PasswordFile},
