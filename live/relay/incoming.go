@@ -38,7 +38,7 @@ func (r *Relay) receive(message *nats.Msg) {
 	if update.GetServer() == r.id {
 		return
 	}
-	now := time.Now()
+	now := r.now()
 	r.mu.Lock()
 	p := r.peers[update.GetServer()]
 	if p == nil {
@@ -128,13 +128,13 @@ func (r *Relay) catchUp(p *peer, now time.Time) {
 
 // catch asks a server for its hosts, and counts it as heard when it has them all.
 func (r *Relay) catch(ctx context.Context, p *peer) {
-	begun := time.Now()
+	begun := r.now()
 	err := r.readPages(ctx, p)
 	r.readLabels() // that they changed may have been missed too
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.catching = false
-	now := time.Now()
+	now := r.now()
 	switch {
 	case err != nil:
 		p.behind, p.retry = true, now.Add(r.options.Heartbeat)
@@ -158,14 +158,14 @@ func (r *Relay) readPages(ctx context.Context, p *peer) error {
 		if err != nil {
 			return fmt.Errorf("encode a request: %w", err)
 		}
-		asked := time.Now()
+		asked := r.now()
 		waiting, cancel := context.WithTimeout(ctx, r.options.Silence)
 		answer, err := r.bus.RequestWithContext(waiting, r.subjects.pagesOf(p.id), wire)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("ask server %s for its hosts: %w", p.id, err)
 		}
-		now := time.Now()
+		now := r.now()
 		page := &gohubv1.RelayPage{}
 		if err := proto.Unmarshal(answer.Data, page); err != nil {
 			return fmt.Errorf("decode the hosts of server %s: %w", p.id, err)
@@ -208,7 +208,7 @@ func (r *Relay) answer(request *nats.Msg) {
 		bytes += proto.Size(h)
 		return true
 	})
-	page.SentUnixMicros = time.Now().UnixMicro()
+	page.SentUnixMicros = r.now().UnixMicro()
 	wire, err := proto.Marshal(page)
 	if err == nil {
 		err = request.Respond(wire)
@@ -230,7 +230,7 @@ func (r *Relay) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		now := time.Now()
+		now := r.now()
 		r.mu.Lock()
 		for id, p := range r.peers {
 			if !p.lost && now.Sub(p.known) > r.options.Silence {
@@ -266,7 +266,7 @@ func (r *Relay) judge(now time.Time) {
 func (r *Relay) connected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	now := r.now()
 	r.cut = time.Time{}
 	for _, p := range r.peers {
 		p.behind, p.retry = true, time.Time{}
@@ -280,7 +280,7 @@ func (r *Relay) disconnected(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cut.IsZero() {
-		r.cut = time.Now()
+		r.cut = r.now()
 	}
 	r.judge(r.cut)
 	if err != nil {

@@ -205,7 +205,7 @@ func (p *publisher) flush(always bool) {
 func (p *publisher) send(hosts []byte, head *gohubv1.RelayUpdate) {
 	r := p.relay
 	p.seq++
-	head.Server, head.Seq, head.SentUnixMicros, head.Deaf = r.id, p.seq, time.Now().UnixMicro(), r.state.Deaf()
+	head.Server, head.Seq, head.SentUnixMicros, head.Deaf = r.id, p.seq, r.now().UnixMicro(), r.state.Deaf()
 	// Fields may come in any order, and the parts of a message one after the other are the message.
 	message, err := proto.MarshalOptions{}.MarshalAppend(hosts, head)
 	if err == nil {

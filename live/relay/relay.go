@@ -41,11 +41,11 @@ type Options struct {
 	Forget time.Duration
 	// Look is how often storage is asked for signs of hosts while a server is not heard, 10 s by default.
 	Look time.Duration
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
 	// Logger is slog.Default by default.
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
-	// Dialer connects to NATS; nil is the usual one.
-	Dialer nats.CustomDialer
 }
 
 // Store is what the servers share.
@@ -89,6 +89,9 @@ type Relay struct {
 	// incoming is owned by the goroutine that NATS calls receive in.
 	incoming incoming
 
+	// updates is the subscription to those of the others.
+	updates *nats.Subscription
+
 	// labels is told that labels may be others than the State has: capacity 1.
 	labels chan struct{}
 	// catching counts the goroutines that ask other servers. Run waits for it.
@@ -116,13 +119,16 @@ func Open(o Options) (*Relay, error) {
 	o.Silence = cmp.Or(o.Silence, 3*o.Heartbeat)
 	o.Forget = cmp.Or(o.Forget, 10*time.Minute)
 	o.Look = cmp.Or(o.Look, 10*time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	prefix := "gohub.v1." + o.Database
 	r := &Relay{
 		options: o, state: o.State, log: o.Logger, id: uuid.NewString(), subjects: subjects{prefix + ".live", prefix + ".hosts"},
-		labels: make(chan struct{}, 1), peers: map[string]*peer{}, cut: time.Now(),
+		labels: make(chan struct{}, 1), peers: map[string]*peer{}, cut: o.Now(),
 	}
 	r.publisher.relay = r
 	r.metrics = newMetrics(r, o.Registerer)
@@ -150,14 +156,15 @@ func (r *Relay) connect() error {
 	if r.options.CAFile != "" {
 		options = append(options, nats.RootCAs(r.options.CAFile))
 	}
-	if r.options.Dialer != nil {
-		options = append(options, nats.SetCustomDialer(r.options.Dialer))
-	}
 	bus, err := nats.Connect(r.options.URL, options...)
 	if err != nil { // it may have the URL's password
 		return errors.New("prepare the connection to NATS: " + redact(err.Error(), r.options.URL))
 	}
 	r.bus = bus
+	if r.updates, err = bus.Subscribe(r.subjects.updates, r.receive); err != nil {
+		bus.Close()
+		return fmt.Errorf("subscribe to the updates of other servers: %w", err)
+	}
 	return nil
 }
 
@@ -166,6 +173,8 @@ func (r *Relay) Close() error {
 	r.bus.Close()
 	return nil
 }
+
+func (r *Relay) now() time.Time { return r.options.Now() }
 
 // SetHost implements ingest.Observer.
 func (r *Relay) SetHost(host storage.Host) {
@@ -200,10 +209,6 @@ func (r *Relay) readLabels() {
 // Run talks to the other servers until ctx ends, and takes leave then. It returns when all its goroutines have ended. Call it
 // once. An error is a mistake in the options.
 func (r *Relay) Run(ctx context.Context) error {
-	updates, err := r.bus.Subscribe(r.subjects.updates, r.receive)
-	if err != nil {
-		return fmt.Errorf("subscribe to the updates of other servers: %w", err)
-	}
 	pages, err := r.bus.Subscribe(r.subjects.pagesOf(r.id), r.answer)
 	if err != nil {
 		return fmt.Errorf("subscribe to the requests of other servers: %w", err)
@@ -221,7 +226,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.mu.Unlock()
 	r.catching.Wait()
 	r.farewell()
-	for _, subscription := range []*nats.Subscription{updates, pages} {
+	for _, subscription := range []*nats.Subscription{r.updates, pages} {
 		if err := subscription.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 			r.log.Debug("subscription not ended", "error", err)
 		}
