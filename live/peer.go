@@ -95,17 +95,16 @@ func (p *Peer) judge(m *moment) (lost time.Time) {
 // missed, and has not had the time to come back; or storage has shown it since. lost is what judge has returned. It is called
 // with mu held.
 func (h *host) elsewhereSince(m moment, lost time.Time) (since time.Time, may bool) {
-	if m.apart.IsZero() {
-		return since, false
-	}
 	missed := latest(m.apart, lost)
+	if missed.IsZero() {
+		return missed, false
+	}
 	patience := h.silence + reconnectGrace
 	may = missed.Sub(h.heard) <= h.silence && m.now.Sub(missed) <= patience || h.elsewhere.After(h.heard) && m.now.Sub(h.elsewhere) <= patience
 	return latest(missed, h.heard), may
 }
 
-// SetApart tells since when other servers may hear hosts and this one would not know of it, zero for not at present. It must
-// not be after the time since when any peer is lost.
+// SetApart tells since when other servers may hear hosts and this one would not know of it, zero for not at present.
 func (s *State) SetApart(since time.Time) {
 	if since.IsZero() {
 		s.apart.Store(nil)

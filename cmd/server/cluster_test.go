@@ -293,11 +293,11 @@ func metricsOf(t *testing.T, at *oneOfSeveral) string {
 // tells of nothing twice.
 func TestOneOfSeveralServersTellsOfAlerts(t *testing.T) {
 	database, bus := storagetest.DatabaseURL(t), relaytest.Bus(t)
-	webhook := alerttest.NewWebhook("")
+	webhook, threshold := alerttest.NewWebhook(""), 90.0
 	defer webhook.Close()
 	alerts := alert.Config{
 		Interval: alert.Duration(time.Second),
-		Rules:    []alert.Rule{{Name: "busy", Metric: "cpu_usage_percent", Op: ">", Threshold: 90, Severity: notify.Critical}},
+		Rules:    []alert.Rule{{Name: "busy", Metric: "cpu_usage_percent", Op: ">", Threshold: &threshold, Severity: notify.Critical}},
 		Notify:   notify.Config{Webhooks: []notify.Webhook{{Receiver: notify.Receiver{Name: "hook"}, URL: notify.Secret(webhook.URL), AllowPrivate: true}}},
 	}
 	a := startOneOfSeveral(t, database, bus, alerts)

@@ -55,7 +55,8 @@ func (r *Relay) receive(message *nats.Msg) {
 		p.behind = true
 	}
 	p.seen = now
-	p.live.SetDeaf(update.GetDeaf())
+	p.deaf = update.GetDeaf()
+	p.live.SetDeaf(p.deaf)
 	if !p.behind && !p.catching {
 		p.heard(now.Add(-delay))
 	}
@@ -116,9 +117,10 @@ func (r *Relay) show(from *live.Peer, h *gohubv1.RelayHost, sample *catalogue.Sa
 	sample.Forget()
 }
 
-// catchUp starts to ask a server for its hosts, if that is due. It is called with mu held.
+// catchUp starts to ask a server for its hosts, if that is due, and the server may answer. It is called with mu held.
 func (r *Relay) catchUp(p *peer, now time.Time) {
-	if !p.behind || p.catching || p.left || now.Before(p.retry) || r.startCatch == nil {
+	due := p.behind && !p.catching && !now.Before(p.retry)
+	if !due || p.left || now.Sub(p.seen) > r.options.Silence || r.startCatch == nil {
 		return
 	}
 	p.behind, p.catching = false, true
@@ -235,7 +237,7 @@ func (r *Relay) watch(ctx context.Context) {
 		for id, p := range r.peers {
 			if !p.lost && now.Sub(p.known) > r.options.Silence {
 				p.lose()
-				r.log.Warn("another server is not heard: its hosts are unknown", "server", p.id, "since", p.known)
+				r.log.Warn("another server is not heard: its hosts are unknown", "server", p.id, "since", p.lostAt)
 			}
 			r.catchUp(p, now)
 			if p.lost && now.Sub(p.seen) > r.options.Forget && !p.catching {
@@ -252,8 +254,8 @@ func (r *Relay) watch(ctx context.Context) {
 func (r *Relay) judge(now time.Time) {
 	apart := r.cut
 	for _, p := range r.peers {
-		if p.lost && (apart.IsZero() || p.known.Before(apart)) {
-			apart = p.known
+		if p.lost && (apart.IsZero() || p.lostAt.Before(apart)) {
+			apart = p.lostAt
 		}
 	}
 	if !apart.Equal(r.apart) {

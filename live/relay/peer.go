@@ -10,10 +10,10 @@ import (
 //
 //	        an update is missing, or late              all pages have come
 //	heard ───────────────────────────────▶ behind ───────────────────────────▶ heard
-//	  │                                     │  ▲
-//	  │ nothing for Silence, or farewell    │  │ an update
-//	  └──────────────▶ lost ◀───────────────┘  │
-//	                    └──────────────────────┘
+//	  │                                     │                                    ▲
+//	  │ nothing for Silence, or farewell    │          all pages have come       │
+//	  └───────────────▶ lost ◀──────────────┘                                    │
+//	                     └───────────────────────────────────────────────────────┘
 type peer struct {
 	id   string
 	live *live.Peer
@@ -22,12 +22,14 @@ type peer struct {
 	// known is until when all that the server has told is known here, by this server's clock, and lost whether that is so long
 	// ago that its hosts are unknown. seen is when its newest update came.
 	known, seen time.Time
-	lost        bool
+	// lostAt is when its newest update came before it was lost.
+	lost   bool
+	lostAt time.Time
 	// behind: an update was missed, and the hosts have to be asked for. catching: they are being asked for; again not before retry.
 	behind, catching bool
 	retry            time.Time
-	// left: the server has said farewell.
-	left bool
+	// left: the server has said farewell. deaf: it can take no samples.
+	left, deaf bool
 	// path is the shortest way from the server here, with what its clock is ahead or behind, and measured when it was that.
 	path     time.Duration
 	measured time.Time
@@ -75,8 +77,9 @@ func (p *peer) heard(until time.Time) {
 	}
 }
 
-// lose tells the State that news of the server may be missed since they were known.
+// lose tells the State that news of the server may be missed since its newest came. What comes first from a line that lives again is
+// old, so the server has to be asked.
 func (p *peer) lose() {
-	p.lost = true
-	p.live.SetLost(p.known)
+	p.lost, p.lostAt, p.behind = true, p.seen, true
+	p.live.SetLost(p.lostAt)
 }

@@ -151,6 +151,9 @@ func (r *Relay) connect() error {
 		nats.ConnectHandler(func(*nats.Conn) { r.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { r.connected() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { r.disconnected(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			r.log.Debug("no connection to NATS", "error", redact(err.Error(), r.options.URL))
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { r.complain(err) }),
 	}
 	if r.options.CAFile != "" {
