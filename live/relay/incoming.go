@@ -68,9 +68,7 @@ func (r *Relay) receive(message *nats.Msg) {
 	r.mu.Unlock()
 
 	for _, h := range update.GetHosts() {
-		r.show(p.live, h, &r.incoming.sample, func(micros int64) time.Time {
-			return now.Add(-delay - time.Duration(update.GetSentUnixMicros()-micros)*time.Microsecond)
-		})
+		r.show(p.live, h, &r.incoming.sample, since(now.Add(-delay), update.GetSentUnixMicros()))
 	}
 	if update.GetLabelsChanged() {
 		r.readLabels()
@@ -86,6 +84,13 @@ func (r *Relay) meet(update *gohubv1.RelayUpdate, now time.Time) *peer {
 	r.peers[p.id] = p
 	r.log.Info("another server is here", "server", p.id)
 	return p
+}
+
+// since makes times of this server's clock of those of another's, which sent them at a time that was here then.
+func since(then time.Time, sentMicros int64) func(micros int64) time.Time {
+	return func(micros int64) time.Time {
+		return then.Add(-time.Duration(max(sentMicros-micros, 0)) * time.Microsecond)
+	}
 }
 
 // show tells the State what another server has told of a host. at makes a time of this server's clock of one of that server's.
@@ -175,10 +180,10 @@ func (r *Relay) readPages(ctx context.Context, p *peer) error {
 		r.metrics.received.count(len(answer.Data))
 		r.mu.Lock()
 		p.answered(now, asked, page.GetSentUnixMicros())
-		way := p.path
+		p.seen = now
 		r.mu.Unlock()
 		for _, h := range page.GetHosts() {
-			r.show(p.live, h, &sample, func(micros int64) time.Time { return time.UnixMicro(micros).Add(way) })
+			r.show(p.live, h, &sample, since(now, page.GetSentUnixMicros()))
 		}
 		if !page.GetMore() || len(page.GetHosts()) == 0 {
 			return nil
