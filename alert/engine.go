@@ -159,10 +159,9 @@ func NewEngine(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		rules: rules, interval: time.Duration(o.Config.Interval), repeat: o.Config.Notify.Repeat(),
-		source: o.Source, store: o.Store, publish: o.Publish, log: o.Logger, metrics: newMetrics(), now: o.Now, ticks: o.Ticks,
-		hosts: map[uint32]*host{}, states: map[key]map[string]*state{}, orphans: map[string]*gohubv1.Alert{},
-		unsaved: map[string]*gohubv1.Alert{}, out: changes{save: map[string]*gohubv1.Alert{}},
+		source: o.Source, store: o.Store, publish: o.Publish, log: o.Logger, metrics: newMetrics(), leads: o.Leads, now: o.Now, ticks: o.Ticks,
 	}
+	e.forget()
 	e.saver = newSaver(o.Store, o.Logger, e.metrics)
 	e.notifier, err = notify.New(notify.Options{
 		Config: o.Config.Notify, Logger: o.Logger, Registerer: o.Registerer, Link: o.Link, UserAgent: o.UserAgent,

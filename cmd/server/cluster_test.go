@@ -252,8 +252,8 @@ func TestViewerOfOneServerSeesTheAgentOfAnother(t *testing.T) {
 	viewer.wait(t, hostUp, 46)
 
 	exposed := metricsOf(t, b)
-	for _, name := range []string{"gohub_cluster_peers 0", `gohub_cluster_messages_total{direction="in"}`, "gohub_cluster_resyncs_total", "gohub_cluster_dropped_total 0"} {
-		require.Contains(t, exposed, name)
+	for _, name := range []string{"gohub_cluster_peers 0", `gohub_cluster_messages_total{direction="in"}`, "gohub_cluster_resyncs_total ", "gohub_cluster_dropped_total "} {
+		require.True(t, strings.Contains(exposed, name), name)
 	}
 }
 
