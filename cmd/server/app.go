@@ -119,14 +119,14 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err := restore(ctx, state, app.store); err != nil {
 		return nil, err
 	}
-	if app.cluster, err = openCluster(ctx, config, store, state, log, registry); err != nil {
+	if app.cluster, err = openCluster(ctx, config, store, state, tlsConfig, log, registry); err != nil {
 		return nil, err
 	}
 	var observer ingest.Observer = state
 	var hosts query.Fleet = state
 	var leads func() bool
 	if app.cluster != nil {
-		app.closers = append(app.closers, app.cluster.relay.Close)
+		app.closers = append(app.closers, app.cluster.close)
 		observer, hosts, leads = app.cluster.relay, clusterFleet{state, app.cluster.relay}, app.cluster.office.Held
 	}
 	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})

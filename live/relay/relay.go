@@ -21,12 +21,14 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// Options of a Relay. State, Store, URL and Database must be given; the zero value of another field is its default.
+// Options of a Relay. State, Store, Database, and URL or Embedded must be given; the zero value of another field is its default.
 type Options struct {
 	State *live.State
 	Store Store
 	// URL is one or several of NATS servers, with commas. It may have a password.
 	URL string
+	// Embedded is a NATS in this process, in the place of a URL.
+	Embedded nats.InProcessConnProvider
 	// CAFile has the certificates that those of the NATS servers are held against, in PEM; the system's by default.
 	CAFile string
 	// Database names what the servers share: those of another database are not heard.
@@ -158,6 +160,9 @@ func (r *Relay) connect() error {
 	}
 	if r.options.CAFile != "" {
 		options = append(options, nats.RootCAs(r.options.CAFile))
+	}
+	if r.options.Embedded != nil {
+		options = append(options, nats.InProcessServer(r.options.Embedded))
 	}
 	bus, err := nats.Connect(r.options.URL, options...)
 	if err != nil { // it may have the URL's password

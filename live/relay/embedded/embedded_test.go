@@ -1,0 +1,141 @@
+package embedded
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"log/slog"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "the secret of the cluster"
+
+// journal is a log that a test reads.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// start runs a bus at a free port, and a connection of its process.
+func start(t *testing.T, o Options) (*Bus, *nats.Conn, *journal) {
+	t.Helper()
+	log := &journal{}
+	o.Listen, o.Logger = "127.0.0.1:0", slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	bus, err := Start(o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, bus.Close())
+		require.NotContains(t, log.String(), secret)
+	})
+	connection, err := nats.Connect("", nats.InProcessServer(bus))
+	require.NoError(t, err)
+	t.Cleanup(connection.Close)
+	return bus, connection, log
+}
+
+// hears tells whether what one says comes to the other within a moment.
+func hears(t *testing.T, listener *nats.Subscription, speaker *nats.Conn) bool {
+	t.Helper()
+	require.NoError(t, speaker.Publish("subject", []byte("hello")))
+	require.NoError(t, speaker.Flush())
+	_, err := listener.NextMsg(20 * time.Millisecond)
+	return err == nil
+}
+
+func TestLinkedServersHearEachOther(t *testing.T) {
+	certificate, roots := newCertificate(t)
+	withTLS := &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, MinVersion: tls.VersionTLS12}
+	for name, o := range map[string]Options{"plain": {}, "secret": {Secret: secret}, "TLS": {Secret: secret, TLS: withTLS}} {
+		t.Run(name, func(t *testing.T) {
+			first, a, _ := start(t, o)
+			o.Peers = []string{first.Addr()}
+			_, b, log := start(t, o)
+			heard, err := b.SubscribeSync("subject")
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return hears(t, heard, a) }, 20*time.Second, 10*time.Millisecond, log)
+		})
+	}
+}
+
+// TestStrangersAreNotLinked: who does not have the secret, or shows a certificate that nobody vouches for.
+func TestStrangersAreNotLinked(t *testing.T) {
+	certificate, roots := newCertificate(t)
+	own := &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, MinVersion: tls.VersionTLS12}
+	stranger, _ := newCertificate(t)
+	strange := &tls.Config{Certificates: []tls.Certificate{stranger}, RootCAs: roots, MinVersion: tls.VersionTLS12}
+	for name, pair := range map[string][2]Options{
+		"wrong secret":      {{Secret: secret}, {Secret: "another secret of 16"}},
+		"no secret":         {{Secret: secret}, {}},
+		"wrong certificate": {{Secret: secret, TLS: strange}, {Secret: secret, TLS: own}},
+		"plain text to TLS": {{Secret: secret, TLS: own}, {Secret: secret}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, a, _ := start(t, pair[0])
+			pair[1].Peers = []string{first.Addr()}
+			second, b, _ := start(t, pair[1])
+			heard, err := b.SubscribeSync("subject")
+			require.NoError(t, err)
+			// It tries again every second; a try is refused at once.
+			for range 100 {
+				require.False(t, hears(t, heard, a))
+			}
+			require.Zero(t, first.NumRoutes())
+			require.Zero(t, second.NumRoutes())
+		})
+	}
+}
+
+func TestTakenPortIsTold(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	_, err = Start(Options{Listen: listener.Addr().String(), Logger: slog.New(slog.DiscardHandler)})
+	require.ErrorContains(t, err, "choose another address")
+	_, err = Start(Options{Listen: "nonsense", Logger: slog.New(slog.DiscardHandler)})
+	require.ErrorContains(t, err, `"nonsense"`)
+}
+
+// newCertificate is for 127.0.0.1, with the pool that vouches for it.
+func newCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gohub"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, pool
+}
