@@ -38,14 +38,18 @@ type oneOfSeveral struct {
 }
 
 // startOneOfSeveral starts a server whose lines to the others and to the database can be cut.
-func startOneOfSeveral(t *testing.T, database, bus string, alerts alert.Config) *oneOfSeveral {
+func startOneOfSeveral(t *testing.T, database string, change func(*Config)) *oneOfSeveral {
 	t.Helper()
 	s := &oneOfSeveral{}
 	config := defaultConfig()
-	config.HTTPListen, config.GRPCListen, config.Alerts = "127.0.0.1:0", "127.0.0.1:0", alerts
+	config.HTTPListen, config.GRPCListen = "127.0.0.1:0", "127.0.0.1:0"
 	config.FlushAge = 10 * time.Millisecond
 	s.databaseLine, config.DatabaseURL = relaytest.NewLine(t, database)
-	s.line, config.ClusterURL = relaytest.NewLine(t, bus)
+	change(&config)
+	if config.ClusterURL != "" {
+		s.line, config.ClusterURL = relaytest.NewLine(t, config.ClusterURL)
+	}
+	require.NoError(t, config.check())
 	var err error
 	s.App, err = NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -203,7 +207,8 @@ const (
 // cut and healed, and the agent moves.
 func TestViewerOfOneServerSeesTheAgentOfAnother(t *testing.T) {
 	database, bus := storagetest.DatabaseURL(t), relaytest.Bus(t)
-	a, b := startOneOfSeveral(t, database, bus, alert.Config{}), startOneOfSeveral(t, database, bus, alert.Config{})
+	onBus := func(config *Config) { config.ClusterURL = bus }
+	a, b := startOneOfSeveral(t, database, onBus), startOneOfSeveral(t, database, onBus)
 	agent := &streamingAgent{t: t, id: uuid.New()}
 	defer func() { agent.leave() }()
 	agent.connect(a)
@@ -290,9 +295,9 @@ func metricsOf(t *testing.T, at *oneOfSeveral) string {
 }
 
 // TestOneOfSeveralServersTellsOfAlerts: the one that leads, of hosts of all; when it is cut off from the database another goes on, and
-// tells of nothing twice.
+// tells of nothing twice. They have no NATS but their own.
 func TestOneOfSeveralServersTellsOfAlerts(t *testing.T) {
-	database, bus := storagetest.DatabaseURL(t), relaytest.Bus(t)
+	database := storagetest.DatabaseURL(t)
 	webhook, threshold := alerttest.NewWebhook(""), 90.0
 	defer webhook.Close()
 	alerts := alert.Config{
@@ -300,9 +305,14 @@ func TestOneOfSeveralServersTellsOfAlerts(t *testing.T) {
 		Rules:    []alert.Rule{{Name: "busy", Metric: "cpu_usage_percent", Op: ">", Threshold: &threshold, Severity: notify.Critical}},
 		Notify:   notify.Config{Webhooks: []notify.Webhook{{Receiver: notify.Receiver{Name: "hook"}, URL: notify.Secret(webhook.URL), AllowPrivate: true}}},
 	}
-	a := startOneOfSeveral(t, database, bus, alerts)
+	linked := func(peers string) func(*Config) {
+		return func(config *Config) {
+			config.Alerts, config.ClusterListen, config.ClusterPeers, config.ClusterSecret = alerts, "127.0.0.1:0", peers, "secret of the cluster"
+		}
+	}
+	a := startOneOfSeveral(t, database, linked(""))
 	require.Eventually(t, a.cluster.office.Held, 30*time.Second, 10*time.Millisecond)
-	b := startOneOfSeveral(t, database, bus, alerts)
+	b := startOneOfSeveral(t, database, linked(a.cluster.bus.Addr()))
 	agent := &streamingAgent{t: t, id: uuid.New()}
 	defer func() { agent.leave() }()
 	agent.connect(b)

@@ -27,8 +27,8 @@ type Options struct {
 	Store Store
 	// URL is one or several of NATS servers, with commas. It may have a password.
 	URL string
-	// Embedded is a NATS in this process, in the place of a URL.
-	Embedded nats.InProcessConnProvider
+	// Embedded connects to a NATS in this process, in the place of a URL.
+	Embedded []nats.Option
 	// CAFile has the certificates that those of the NATS servers are held against, in PEM; the system's by default.
 	CAFile string
 	// Database names what the servers share: those of another database are not heard.
@@ -161,10 +161,7 @@ func (r *Relay) connect() error {
 	if r.options.CAFile != "" {
 		options = append(options, nats.RootCAs(r.options.CAFile))
 	}
-	if r.options.Embedded != nil {
-		options = append(options, nats.InProcessServer(r.options.Embedded))
-	}
-	bus, err := nats.Connect(r.options.URL, options...)
+	bus, err := nats.Connect(r.options.URL, append(options, r.options.Embedded...)...)
 	if err != nil { // it may have the URL's password
 		return errors.New("prepare the connection to NATS: " + redact(err.Error(), r.options.URL))
 	}
@@ -177,10 +174,7 @@ func (r *Relay) connect() error {
 }
 
 // Close ends the connection, without a word to the others if Run has not said it. It may be called more than once.
-func (r *Relay) Close() error {
-	r.bus.Close()
-	return nil
-}
+func (r *Relay) Close() { r.bus.Close() }
 
 func (r *Relay) now() time.Time { return r.options.Now() }
 

@@ -1,9 +1,10 @@
-// Package embedded runs NATS in the server's own process, for a cluster of a few servers without a NATS of its own. It takes no
-// clients but this process; the servers link their NATS to each other.
+// Package embedded runs NATS in the server's own process, for a cluster of a few servers without a NATS of its own. Its only
+// client is this process; the servers link their NATS to each other.
 package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // Options of a Bus.
@@ -30,11 +32,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Bus is a running NATS. It is what nats.InProcessServer takes.
-type Bus struct{ *server.Server }
+// Bus is a running NATS.
+type Bus struct {
+	server *server.Server
+	// password is what clients have to show.
+	password string
+}
 
 const (
-	// linkUser is the user of the links; only the secret counts.
+	// linkUser is the user of the links and of the client; only what they show counts.
 	linkUser = "gohub"
 	// A link that is dead without a word is cut after so many pings.
 	pingInterval, pingsOut = 5 * time.Second, 2
@@ -63,7 +69,8 @@ func Start(o Options) (*Bus, error) {
 		port = uint64(probe.Addr().(*net.TCPAddr).Port)
 	}
 	options := &server.Options{
-		ServerName: uuid.NewString(), DontListen: true, NoSigs: true, NoSystemAccount: true,
+		// It does not link itself without listening for clients. So it does, on this machine, and lets in who has the password.
+		ServerName: uuid.NewString(), Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: linkUser, Password: rand.Text(), NoSigs: true, NoSystemAccount: true,
 		Cluster: server.ClusterOpts{
 			Name: "gohub", Host: host, Port: int(port), NoAdvertise: true, PingInterval: pingInterval, MaxPingsOut: pingsOut, TLSConfig: o.TLS, TLSTimeout: 5,
 		},
@@ -82,24 +89,28 @@ func Start(o Options) (*Bus, error) {
 	if err != nil {
 		return nil, errors.New("set up NATS: " + hide(err.Error(), o.Secret))
 	}
+	b := &Bus{bus, options.Password}
 	bus.SetLoggerV2(logger{o.Logger, o.Secret}, false, false, false)
 	bus.Start()
 	if !bus.ReadyForConnections(startTimeout) {
-		bus.Shutdown()
-		bus.WaitForShutdown()
+		b.Close()
 		return nil, fmt.Errorf("NATS does not listen at %s after %s", o.Listen, startTimeout)
 	}
-	return &Bus{bus}, nil
+	return b, nil
+}
+
+// Connect is what a client of this process connects with.
+func (b *Bus) Connect() []nats.Option {
+	return []nats.Option{nats.InProcessServer(b.server), nats.UserInfo(linkUser, b.password)}
 }
 
 // Addr is the address that others are to name.
-func (b *Bus) Addr() string { return b.ClusterAddr().String() }
+func (b *Bus) Addr() string { return b.server.ClusterAddr().String() }
 
 // Close ends it, and waits.
-func (b *Bus) Close() error {
-	b.Shutdown()
-	b.WaitForShutdown()
-	return nil
+func (b *Bus) Close() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
 }
 
 // logger passes what NATS says on. Of links that can not be made it says much, which the cluster's own lines tell in words.

@@ -50,10 +50,10 @@ func start(t *testing.T, o Options) (*Bus, *nats.Conn, *journal) {
 	bus, err := Start(o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, bus.Close())
+		bus.Close()
 		require.NotContains(t, log.String(), secret)
 	})
-	connection, err := nats.Connect("", nats.InProcessServer(bus))
+	connection, err := nats.Connect("", bus.Connect()...)
 	require.NoError(t, err)
 	t.Cleanup(connection.Close)
 	return bus, connection, log
@@ -105,9 +105,19 @@ func TestStrangersAreNotLinked(t *testing.T) {
 			for range 100 {
 				require.False(t, hears(t, heard, a))
 			}
-			require.Zero(t, first.NumRoutes())
-			require.Zero(t, second.NumRoutes())
+			require.Zero(t, first.server.NumRoutes())
+			require.Zero(t, second.server.NumRoutes())
 		})
+	}
+}
+
+// TestOnlyThisProcessIsAClient: the port for clients is on this machine, where others may be.
+func TestOnlyThisProcessIsAClient(t *testing.T) {
+	bus, _, _ := start(t, Options{})
+	require.True(t, bus.server.Addr().(*net.TCPAddr).IP.IsLoopback())
+	for _, options := range [][]nats.Option{nil, {nats.UserInfo(linkUser, "")}, {nats.UserInfo(linkUser, secret)}} {
+		_, err := nats.Connect(bus.server.ClientURL(), options...)
+		require.ErrorIs(t, err, nats.ErrAuthorization)
 	}
 }
 

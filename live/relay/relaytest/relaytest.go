@@ -146,4 +146,3 @@ func (l *Line) pass(to, from net.Conn) {
 		}
 	}
 }
-
