@@ -518,6 +518,27 @@ func TestServerStartsWithoutNATS(t *testing.T) {
 	b.waitFor(w.hosts[0], seen{up, 1})
 }
 
+// TestTLS has a NATS whose certificate a file vouches for, and not the system.
+func TestTLS(t *testing.T) {
+	w := newWorld(t, 1)
+	url, caFile := relaytest.TLSBus(t)
+	trusting := func(o *Options) { o.URL, o.CAFile = url, caFile }
+	a, b, stranger := w.server(trusting), w.server(trusting), w.server(func(o *Options) { o.URL = url })
+	b.waitForPeers(1)
+	a.send(w.hosts[0], 1)
+	b.waitFor(w.hosts[0], seen{up, 1})
+	require.False(t, stranger.bus.IsConnected())
+}
+
+// TestMistakesInTheURLAreTold: with the mistake, and without the password.
+func TestMistakesInTheURLAreTold(t *testing.T) {
+	_, err := Open(Options{State: live.NewState(nil), URL: "nats://user:" + relaytest.Password + "@[::1:4222", Database: "x"})
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), relaytest.Password)
+	_, err = Open(Options{State: live.NewState(nil), URL: "nats://127.0.0.1:1", CAFile: "/nowhere.pem", Database: "x"})
+	require.ErrorContains(t, err, "/nowhere.pem")
+}
+
 // TestOldUpdatesAreNotNew: a clock that is an hour wrong, and one that is set, make no host look older or newer than it is.
 func TestOldUpdatesAreNotNew(t *testing.T) {
 	base := time.Now()

@@ -2,14 +2,8 @@ package embedded
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"log/slog"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
@@ -18,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/gohub-io/gohub/live/relay/relaytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,7 +65,7 @@ func hears(t *testing.T, listener *nats.Subscription, speaker *nats.Conn) bool {
 }
 
 func TestLinkedServersHearEachOther(t *testing.T) {
-	certificate, roots := newCertificate(t)
+	certificate, roots := relaytest.Certificate(t)
 	withTLS := &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, MinVersion: tls.VersionTLS12}
 	for name, o := range map[string]Options{"plain": {}, "secret": {Secret: secret}, "TLS": {Secret: secret, TLS: withTLS}} {
 		t.Run(name, func(t *testing.T) {
@@ -85,9 +81,9 @@ func TestLinkedServersHearEachOther(t *testing.T) {
 
 // TestStrangersAreNotLinked: who does not have the secret, or shows a certificate that nobody vouches for.
 func TestStrangersAreNotLinked(t *testing.T) {
-	certificate, roots := newCertificate(t)
+	certificate, roots := relaytest.Certificate(t)
 	own := &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots, MinVersion: tls.VersionTLS12}
-	stranger, _ := newCertificate(t)
+	stranger, _ := relaytest.Certificate(t)
 	strange := &tls.Config{Certificates: []tls.Certificate{stranger}, RootCAs: roots, MinVersion: tls.VersionTLS12}
 	for name, pair := range map[string][2]Options{
 		"wrong secret":      {{Secret: secret}, {Secret: "another secret of 16"}},
@@ -129,23 +125,4 @@ func TestTakenPortIsTold(t *testing.T) {
 	require.ErrorContains(t, err, "choose another address")
 	_, err = Start(Options{Listen: "nonsense", Logger: slog.New(slog.DiscardHandler)})
 	require.ErrorContains(t, err, `"nonsense"`)
-}
-
-// newCertificate is for 127.0.0.1, with the pool that vouches for it.
-func newCertificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gohub"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	parsed, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, pool
 }

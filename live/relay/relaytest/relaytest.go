@@ -2,8 +2,18 @@
 package relaytest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,11 +25,25 @@ import (
 // Password is that of every NATS that Bus starts: it must be nowhere in logs.
 const Password = "password-of-the-bus"
 
-// Bus starts a NATS server and returns its URL. It stops when the test ends.
-func Bus(t testing.TB) string {
+// Bus starts a NATS server and returns its URL. Its user may do what docs/cluster.md says that it needs, and no more. It stops when
+// the test ends.
+func Bus(t testing.TB) string { return bus(t, "nats", nil) }
+
+// TLSBus is Bus with TLS, with the file of the certificate that it shows.
+func TLSBus(t testing.TB) (url, caFile string) {
 	t.Helper()
+	certificate, _ := Certificate(t)
+	caFile = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}), 0o600))
+	return bus(t, "tls", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}), caFile
+}
+
+func bus(t testing.TB, scheme string, config *tls.Config) string {
+	t.Helper()
+	needs := &server.SubjectPermission{Allow: []string{"gohub.v1.>", "_INBOX.>"}}
 	bus, err := server.NewServer(&server.Options{
-		ServerName: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "gohub", Password: Password, NoLog: true, NoSigs: true,
+		ServerName: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, TLSConfig: config, TLSTimeout: 5,
+		Users: []*server.User{{Username: "gohub", Password: Password, Permissions: &server.Permissions{Publish: needs, Subscribe: needs}}},
 	})
 	require.NoError(t, err)
 	bus.Start()
@@ -28,8 +52,7 @@ func Bus(t testing.TB) string {
 		bus.WaitForShutdown()
 	})
 	require.True(t, bus.ReadyForConnections(10*time.Second))
-	address := bus.Addr().String()
-	return (&url.URL{Scheme: "nats", User: url.UserPassword("gohub", Password), Host: address}).String()
+	return (&url.URL{Scheme: scheme, User: url.UserPassword("gohub", Password), Host: bus.Addr().String()}).String()
 }
 
 // Line passes connections on to an address, and can be cut and frozen.
@@ -145,4 +168,23 @@ func (l *Line) pass(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// Certificate makes one for 127.0.0.1, and the pool that vouches for it.
+func Certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gohub"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, pool
 }
