@@ -118,6 +118,8 @@ var policy = map[Action]Permission{
 	gohubv1.AlertService_ListAlerts_FullMethodName: Read,
 	gohubv1.AlertService_ListRules_FullMethodName:  Read,
 
+	gohubv1.LiveService_Watch_FullMethodName: Read,
+
 	"/grpc.health.v1.Health/Check": Open,
 	"/grpc.health.v1.Health/List":  Open,
 	// A watch stays open for as long as its caller likes, so it is not for anybody; probes use Check.

@@ -85,6 +85,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"scrape":    runScrape,
 	"recent":    runRecent,
 	"query":     runQuery,
+	"layout":    runLayout,
 }
 
 // Modes returns the names of the modes.

@@ -52,11 +52,31 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-func BenchmarkHosts(b *testing.B) {
-	s := benchState(4000, fullSample(epoch))
-	b.ReportAllocs()
-	for b.Loop() {
-		require.Len(b, s.Hosts(), 4000)
+// BenchmarkRoster lists 4,000 hosts, of which a number has sent since the last time: a second's worth at an interval of 10 s, or all.
+func BenchmarkRoster(b *testing.B) {
+	const hosts = 4000
+	sample := &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host}
+	s, next := benchState(hosts, sample), flat(sample)
+	at := 0
+	for _, changed := range []int{hosts / 10, hosts} {
+		for name, list := range map[string]func(){
+			"protobuf": func() { s.AppendHosts(nil, nil) },
+			"JSON":     func() { _ = s.WriteHosts(io.Discard, nil) },
+		} {
+			b.Run(fmt.Sprintf("%s/%d", name, changed), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					b.StopTimer()
+					for range changed {
+						at++
+						next.TimeUnixMillis++
+						s.Observe(storage.HostID(at%hosts+1), next, time.Now())
+					}
+					b.StartTimer()
+					list()
+				}
+			})
+		}
 	}
 }
 
@@ -103,7 +123,7 @@ func BenchmarkBroadcast(b *testing.B) {
 		require.True(b, hub.reserve())
 		group.Go(func() {
 			defer hub.release()
-			hub.serve(context.Background(), conns[i], conns[i], false)
+			hub.serve(context.Background(), conns[i], conns[i], formJSON)
 		})
 	}
 	messages := func() int { return int(value(hub.metrics.messages)) }
@@ -144,14 +164,18 @@ func BenchmarkBroadcast(b *testing.B) {
 
 func BenchmarkFleetSnapshot(b *testing.B) {
 	state := benchState(2000, &gohubv1.Sample{TimeUnixMillis: epoch.UnixMilli(), Host: fullSample(epoch).Host})
-	t := newTopic(subject{key: topicKey{fleet: true}}, state, nil, state.moment())
-	var scratch []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		t.snapshot = nil
-		var f frame
-		f, _, scratch = t.whole(state.moment(), scratch)
-		b.SetBytes(int64(len(f)))
+	for name, in := range map[string]form{"JSON": formJSON, "binary": formBinary, "protobuf": formProto} {
+		b.Run(name, func(b *testing.B) {
+			t := newTopic(subject{key: topicKey{fleet: true, form: in}}, state, nil, state.moment())
+			var scratch []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				t.snapshot = nil
+				var f frame
+				f, _, scratch = t.whole(state.moment(), scratch)
+				b.SetBytes(int64(len(f)))
+			}
+		})
 	}
 }
 

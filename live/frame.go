@@ -23,7 +23,8 @@ import (
 //
 // seq counts the messages of a topic. Alerts and errors belong to no topic: their seq is always 0 and says nothing.
 
-// frame is a complete WebSocket frame, header included. It is never changed after it is made: viewers share it.
+// frame is a complete WebSocket frame, header included, or a complete message for gRPC. It is never changed after it is made:
+// viewers share it.
 type frame []byte
 
 // compile makes a frame around a copy of the payload.
@@ -40,16 +41,16 @@ func compileClose(code ws.StatusCode, text string) frame {
 	return compile(ws.OpClose, ws.NewCloseFrameBody(code, text))
 }
 
-func compileError(text string, binary bool) frame {
-	if binary {
+func compileError(text string, in form) frame {
+	if in == formBinary {
 		return compileBinary(binaryError, []byte(clean(text)))
 	}
 	payload := append([]byte(`{"seq":0,"error":`), appendString(nil, clean(text))...)
 	return compile(ws.OpText, append(payload, '}'))
 }
 
-// alertFrames is one list of alerts in both forms.
-type alertFrames struct{ text, binary frame }
+// alertFrames is one list of alerts, by form.
+type alertFrames [formProto + 1]frame
 
 // compileAlerts fails if an alert has a string that is not UTF-8.
 func compileAlerts(alerts []*gohubv1.Alert) (*alertFrames, error) {
@@ -58,7 +59,14 @@ func compileAlerts(alerts []*gohubv1.Alert) (*alertFrames, error) {
 		return nil, fmt.Errorf("encode alerts: %w", err)
 	}
 	payload := append([]byte(`{"seq":0,"alerts":`), list...)
-	return &alertFrames{text: compile(ws.OpText, append(payload, '}')), binary: compileBinary(binaryAlerts, list)}, nil
+	message := &gohubv1.LiveMessage{Body: &gohubv1.LiveMessage_Alerts{Alerts: &gohubv1.ListAlertsResponse{Alerts: alerts}}}
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("encode alerts: %w", err)
+	}
+	return &alertFrames{
+		formJSON: compile(ws.OpText, append(payload, '}')), formBinary: compileBinary(binaryAlerts, list), formProto: encoded,
+	}, nil
 }
 
 // stableJSON encodes by protojson and takes the random spaces out.
@@ -169,18 +177,27 @@ var keys = func() []familyKeys {
 func (h *host) appendJSON(buf []byte, m moment, shape *shape) []byte {
 	status, since := h.status(m)
 	buf = append(buf, h.identityJSON...)
+	if shape.nulls {
+		buf = appendUnknownIdentity(buf, h.identity)
+	}
 	buf = append(buf, `,"status":"`...)
 	buf = append(buf, status.String()...)
+	buf = append(buf, '"')
 	if !since.IsZero() {
-		buf = append(buf, `","statusSince":"`...)
-		buf = appendTime(buf, since.Truncate(time.Millisecond))
+		buf = append(buf, `,"statusSince":"`...)
+		buf = append(appendTime(buf, since.Truncate(time.Millisecond)), '"')
+	} else if shape.nulls {
+		buf = append(buf, `,"statusSince":null`...)
 	}
 	skew, lag := h.clock()
-	buf = append(buf, `","clockSkewSeconds":`...)
+	buf = append(buf, `,"clockSkewSeconds":`...)
 	buf = appendNumber(buf, skew)
 	buf = append(buf, `,"ingestLagSeconds":`...)
 	buf = appendNumber(buf, lag)
 	if h.sampled.IsZero() {
+		if shape.nulls {
+			buf = append(buf, `,"latest":null`...)
+		}
 		return append(buf, '}')
 	}
 	buf = append(buf, `,"latest":{"time":"`...)
@@ -190,7 +207,8 @@ func (h *host) appendJSON(buf []byte, m moment, shape *shape) []byte {
 		buf = h.blocks[0].appendValues(buf, &keys[0], 0, shape)
 	}
 	buf = append(buf, '}')
-	if shape.everything {
+	switch {
+	case shape.everything:
 		buf = append(buf, `,"instances":[`...)
 		first := true
 		for i := 1; i < len(h.blocks); i++ {
@@ -203,8 +221,27 @@ func (h *host) appendJSON(buf []byte, m moment, shape *shape) []byte {
 			}
 		}
 		buf = append(buf, ']')
+	case shape.nulls:
+		buf = append(buf, `,"instances":[]`...)
 	}
 	return append(buf, `}}`...)
+}
+
+// appendUnknownIdentity tells what encodeIdentity has left out.
+func appendUnknownIdentity(buf []byte, identity *gohubv1.Host) []byte {
+	if identity.Facts == nil {
+		buf = append(buf, `,"facts":null`...)
+	}
+	if identity.FirstSeen == nil {
+		buf = append(buf, `,"firstSeen":null`...)
+	}
+	if len(identity.Labels) == 0 {
+		buf = append(buf, `,"labels":{}`...)
+	}
+	if len(identity.ServerLabels) == 0 {
+		buf = append(buf, `,"serverLabels":{}`...)
+	}
+	return buf
 }
 
 func (b *block) appendInstance(buf []byte, keys *familyKeys, row int, shape *shape) []byte {
@@ -249,11 +286,12 @@ func appendNumber(buf []byte, value float64) []byte {
 
 // appendTime writes RFC 3339 in UTC with milliseconds only where there are some, as protojson does.
 func appendTime(buf []byte, t time.Time) []byte {
-	layout := "2006-01-02T15:04:05Z"
-	if t.Nanosecond() != 0 {
-		layout = "2006-01-02T15:04:05.000Z"
+	buf = t.UTC().AppendFormat(buf, time.RFC3339) // other layouts take several times as long
+	millis := t.Nanosecond() / 1e6
+	if millis == 0 {
+		return buf
 	}
-	return t.UTC().AppendFormat(buf, layout)
+	return append(buf[:len(buf)-1], '.', byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
 }
 
 // appendString writes a JSON string. s must be valid UTF-8.

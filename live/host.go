@@ -52,6 +52,8 @@ type host struct {
 	identity *gohubv1.Host
 	// identityJSON is identity's encoding without the closing brace, so that a delta does not encode facts again.
 	identityJSON []byte
+	// identityProto is identity's encoding for gRPC, nil until it is needed.
+	identityProto []byte
 	// silence is for how long the host may send nothing and not be down, late for how long it is not late.
 	silence, late time.Duration
 	// upSince is when the first sample was received of those that came without a break.
@@ -102,7 +104,7 @@ func (h *host) setIdentity(from storage.Host) {
 // adopt is called with mu held, or before the host is shared.
 func (h *host) adopt(identity *gohubv1.Host) {
 	h.identity = identity
-	h.identityJSON = encodeIdentity(identity)
+	h.identityJSON, h.identityProto = encodeIdentity(identity), nil
 	interval := time.Duration(identity.GetFacts().GetIntervalMillis()) * time.Millisecond
 	if interval == 0 {
 		interval = defaultInterval
@@ -244,7 +246,7 @@ func (h *host) clock() (skew, lag float64) {
 func inSeconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1e3 }
 
 // message builds the host as the contract has it.
-func (h *host) message(m moment, everything bool) *gohubv1.Host {
+func (h *host) message(m moment) *gohubv1.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	message := h.describe(m)
@@ -254,9 +256,6 @@ func (h *host) message(m moment, everything bool) *gohubv1.Host {
 	message.Latest = &gohubv1.Reading{Time: timestamppb.New(h.sampled)}
 	if h.blocks[0].rows > 0 {
 		message.Latest.Values = h.blocks[0].readings(0)
-	}
-	if !everything {
-		return message
 	}
 	for i := range h.blocks[1:] {
 		b := &h.blocks[1+i]

@@ -31,11 +31,11 @@ type HubOptions struct {
 	// PingInterval is how often a viewer is asked for a sign of life, 30 s by default. One that shows none for as long
 	// again is disconnected.
 	PingInterval time.Duration
-	// WriteTimeout is how long a write of up to 64 KiB may take, 10 s by default.
+	// WriteTimeout is how long a write of up to 64 KiB may take, 10 s by default; of a longer message each 64 KiB.
 	WriteTimeout time.Duration
-	// MaxViewers bounds the connections, 2,000 by default: a viewer costs two goroutines and some 25 KiB.
+	// MaxViewers bounds the connections and gRPC streams together, 2,000 by default: a viewer costs two goroutines and some 25 KiB.
 	MaxViewers int
-	// MaxFrameBytes bounds what a viewer may send as one message, 4 KiB by default.
+	// MaxFrameBytes bounds what a viewer may send as one message over WebSocket, 4 KiB by default.
 	MaxFrameBytes int
 	// AllowOrigin tells whether pages of an origin ("https://example.org") may connect besides the server's own.
 	// nil allows none.
@@ -65,7 +65,7 @@ func (o HubOptions) withDefaults() HubOptions {
 		o.MaxViewers = 2000
 	}
 	if o.MaxFrameBytes <= 0 {
-		o.MaxFrameBytes = 4 << 10
+		o.MaxFrameBytes = maxRequestBytes
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -76,17 +76,19 @@ func (o HubOptions) withDefaults() HubOptions {
 	return o
 }
 
-// Hub shows a State to browsers over WebSocket: the messages are LiveRequest and LiveMessage of the contract, as JSON
-// text or in the binary form of docs/live.md. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
+// Hub shows a State to browsers over WebSocket, and to programs over gRPC too: the messages are LiveRequest and LiveMessage of the
+// contract, over WebSocket as JSON text or in the binary form of docs/live.md. A viewer gets nothing but alerts until it has subscribed; then a snapshot of its topic, then deltas numbered by
 // seq. The seq of alerts and errors is always 0: they belong to no topic.
 //
-//	State ──push──▶ topic ──one frame──▶ backlog ──writer of each viewer──▶ socket
+//	State ──push──▶ topic ──one frame──▶ backlog ──writer of each viewer──▶ socket, gRPC stream
 //	                  ▲                                                        │
-//	                  └───────────── subscribe ◀──reader───────────────────────┘
+//	                  └───────────── subscribe ◀──reader, Watch────────────────┘
 //
 // What changed in a topic is encoded once; all its viewers write the same bytes. No viewer can make the others wait: one that
 // falls so far behind that the backlog does not reach back to it gets a snapshot.
 type Hub struct {
+	gohubv1.UnimplementedLiveServiceServer
+
 	state   *State
 	options HubOptions
 	metrics *hubMetrics
@@ -120,7 +122,7 @@ func NewHub(state *State, o HubOptions) *Hub {
 func (h *Hub) now() time.Time { return h.options.Now() }
 
 // Run gathers changes and sends them until ctx ends. Then it refuses new viewers, closes the present ones with code
-// 1001, gives them two seconds to take leave, and returns nil when the last one has gone. It can be called once.
+// 1001 or UNAVAILABLE, gives them two seconds to take leave, and returns nil when the last one has gone. It can be called once.
 func (h *Hub) Run(ctx context.Context) error {
 	h.mu.Lock()
 	if h.started {
@@ -203,16 +205,18 @@ func (t *topic) send(m moment, hosts []*host) {
 	}
 }
 
-// tick looks at every host of every topic, and after the pings.
+// tick looks at every host of every topic, and after the pings; and has the state forget what no one asks for.
 func (h *Hub) tick() {
 	now, m := h.now(), h.state.moment()
+	h.state.jsonRoster.drop(m.now)
+	h.state.protoRoster.drop(m.now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
 		t.send(m, t.hosts())
 	}
 	for v := range h.viewers {
-		v.checkPing(now, h.options.PingInterval)
+		v.outlet.look(now)
 	}
 }
 
@@ -230,7 +234,7 @@ func (h *Hub) stop() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for v := range h.viewers {
-			_ = v.conn.Close()
+			v.outlet.cut()
 		}
 	})
 	defer force.Stop()
@@ -247,7 +251,7 @@ func (h *Hub) PublishAlerts(alerts []*gohubv1.Alert) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.alerts != nil && bytes.Equal(list.text, h.alerts.text) {
+	if h.alerts != nil && bytes.Equal(list[formJSON], h.alerts[formJSON]) {
 		return
 	}
 	h.alerts = list
@@ -266,6 +270,12 @@ func isProtocol(name string) bool { return name == protocolJSON || name == proto
 
 // maxParts bounds the topics that are a part of the fleet (some hosts or some metrics): each remembers all hosts.
 const maxParts = 64
+
+// Why a subscription may fail besides being none.
+var (
+	errNoHost       = errors.New("no host")
+	errTooManyParts = fmt.Errorf("viewers ask for %d different parts of the fleet already; ask for the fleet", maxParts)
+)
 
 // ServeHTTP is the endpoint. The middleware before it has authorised the request; the connection ends when the
 // request's context does, so a middleware that bounds the context by the session's end bounds the connection too.
@@ -305,7 +315,11 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.options.Logger.Debug("websocket handshake refused", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	h.serve(r.Context(), conn, buffered.Reader, handshake.Protocol == protocolBinary)
+	in := formJSON
+	if handshake.Protocol == protocolBinary {
+		in = formBinary
+	}
+	h.serve(r.Context(), conn, buffered.Reader, in)
 }
 
 // originAllowed keeps pages of other sites from using a viewer's cookie. A request without Origin is no browser's.
@@ -354,8 +368,19 @@ func (h *Hub) release() {
 }
 
 // serve runs a connection whose handshake is done, for which a place is reserved.
-func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, binary bool) {
-	v := newViewer(h, conn, binary)
+func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, in form) {
+	s := newSocket(h, conn, in)
+	h.enter(s.viewer)
+	unwatch := context.AfterFunc(ctx, func() {
+		s.viewer.end(reasonSession, compileClose(ws.StatusPolicyViolation, "session ended"))
+	})
+	s.serve(source)
+	unwatch()
+	h.leave(s.viewer, conn.RemoteAddr())
+}
+
+// enter lets a viewer in that has its outlet.
+func (h *Hub) enter(v *viewer) {
 	h.mu.Lock()
 	h.viewers[v] = struct{}{}
 	if h.alerts != nil {
@@ -366,13 +391,10 @@ func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, binary
 	}
 	h.mu.Unlock()
 	h.metrics.viewers.Inc()
-	unwatch := context.AfterFunc(ctx, func() {
-		v.end(reasonSession, compileClose(ws.StatusPolicyViolation, "session ended"))
-	})
+}
 
-	v.serve(source)
-
-	unwatch()
+// leave lets a viewer go that was ended, and returns why it was.
+func (h *Hub) leave(v *viewer, remote net.Addr) reason {
 	h.mu.Lock()
 	h.unsubscribe(v)
 	delete(h.viewers, v)
@@ -382,13 +404,14 @@ func (h *Hub) serve(ctx context.Context, conn net.Conn, source io.Reader, binary
 	why := v.out.reason
 	v.mu.Unlock()
 	h.metrics.closed[why].Inc()
-	h.options.Logger.Debug("viewer gone", "remote", conn.RemoteAddr(), "reason", why)
+	h.options.Logger.Debug("viewer gone", "remote", remote, "reason", why)
+	return why
 }
 
 // subscribe replaces the viewer's topic; asking for the same one again gives a new snapshot. An error is for the
 // viewer to read, and leaves things as they were.
 func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
-	of, err := parseSubject(request, v.binary)
+	of, err := parseSubject(request, v.form)
 	if err != nil {
 		return err
 	}
@@ -397,7 +420,7 @@ func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
 	if !key.fleet {
 		var ok bool
 		if single, ok = h.state.lookup(key.host); !ok {
-			return fmt.Errorf("no host with id %d", key.host)
+			return fmt.Errorf("%w with id %d", errNoHost, key.host)
 		}
 	}
 	m := h.state.moment()
@@ -412,7 +435,7 @@ func (h *Hub) subscribe(v *viewer, request *gohubv1.LiveRequest) error {
 		t, ok := h.topics[key]
 		if !ok {
 			if key.columns+key.set != "" && h.parts() >= maxParts {
-				return fmt.Errorf("viewers ask for %d different parts of the fleet already; ask for the fleet", maxParts)
+				return errTooManyParts
 			}
 			h.state.changes.watch(true)
 			t = newTopic(of, h.state, single, m)

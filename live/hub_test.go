@@ -245,7 +245,7 @@ func TestEveryViewerEndsAtTheTruth(t *testing.T) {
 		require.True(t, hub.reserve())
 		all.Go(func() {
 			defer hub.release()
-			hub.serve(ctx, far, far, false)
+			hub.serve(ctx, far, far, formJSON)
 		})
 		all.Go(func() {
 			defer func() { _ = near.Close() }()
@@ -303,7 +303,7 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 		require.True(t, hub.reserve())
 		group.Go(func() {
 			defer hub.release()
-			hub.serve(t.Context(), conns[i], conns[i], false)
+			hub.serve(t.Context(), conns[i], conns[i], formJSON)
 		})
 	}
 	require.Eventually(t, func() bool {

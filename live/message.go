@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"google.golang.org/grpc/mem"
 )
 
 // message is a frame that many viewers write and that is used again when the last one has: a topic makes up to a hundred a
@@ -15,7 +16,9 @@ type message struct {
 	// buf has room for the longest header before the payload; the frame begins at start.
 	buf   []byte
 	start int
-	holds atomic.Int32
+	// encoded is the message for gRPC, instead of a frame. Unlike buf it is not used again, for gRPC keeps it until it is written.
+	encoded mem.BufferSlice
+	holds   atomic.Int32
 	// received is when the server took the oldest of the samples that the message tells of, zero if it tells of none.
 	received time.Time
 }
@@ -29,7 +32,7 @@ var messages = sync.Pool{New: func() any { return new(message) }}
 func newMessage() *message {
 	m := messages.Get().(*message)
 	m.holds.Store(1)
-	m.received = time.Time{}
+	m.received, m.encoded = time.Time{}, nil
 	m.buf = append(m.buf[:0], make([]byte, ws.MaxHeaderSize)...)
 	return m
 }
@@ -60,6 +63,11 @@ func (m *message) seal(op ws.OpCode) {
 		binary.BigEndian.PutUint64(m.buf[m.start+2:], uint64(length))
 	}
 	m.buf[m.start] = final | byte(op)
+}
+
+// sealProto makes the message of a payload for gRPC. After it the message is not changed.
+func (m *message) sealProto(kind hostsKind, seq uint32) {
+	m.encoded = mem.BufferSlice{mem.SliceBuffer(compileProto(kind, seq, m.buf[ws.MaxHeaderSize:]))}
 }
 
 // frame is the whole frame.

@@ -2,13 +2,13 @@ package live
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// reason says why a connection ended; it is the label of gohub_live_closed_total.
+// reason says why a viewer went; it is the label of gohub_live_closed_total.
 type reason string
 
 const (
 	reasonClient      reason = "client"       // the viewer left
 	reasonGoingAway   reason = "going_away"   // the server stops
-	reasonSession     reason = "session"      // the request's context ended
+	reasonSession     reason = "session"      // what let the viewer in holds no more
 	reasonProtocol    reason = "protocol"     // the viewer broke the WebSocket protocol
 	reasonTooBig      reason = "too_big"      // a request over a bound
 	reasonPingTimeout reason = "ping_timeout" // no answer to a ping
@@ -35,7 +35,7 @@ func newHubMetrics(registerer prometheus.Registerer) *hubMetrics {
 	m := &hubMetrics{
 		viewers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gohub_live_viewers",
-			Help: "WebSocket connections of viewers that are open.",
+			Help: "Viewers: open WebSocket connections and gRPC watches.",
 		}),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gohub_live_messages_total",
@@ -43,7 +43,7 @@ func newHubMetrics(registerer prometheus.Registerer) *hubMetrics {
 		}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gohub_live_bytes_total",
-			Help: "Bytes written to viewers, frame headers and control frames included.",
+			Help: "Bytes written to viewers, frame headers and control frames of WebSocket included.",
 		}),
 		conflated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gohub_live_conflated_total",
@@ -59,7 +59,7 @@ func newHubMetrics(registerer prometheus.Registerer) *hubMetrics {
 	}
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gohub_live_closed_total",
-		Help: "WebSocket connections of viewers that ended, by reason.",
+		Help: "Viewers that went, by reason.",
 	}, []string{"reason"})
 	for _, r := range reasons {
 		m.closed[r] = closed.WithLabelValues(string(r))

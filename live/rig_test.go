@@ -76,6 +76,28 @@ func (r *rig) topics() map[topicKey]*topic {
 	return maps.Clone(r.hub.topics)
 }
 
+// queued is how many bytes wait to be written to all viewers together, what they share counted once. All must be waiting.
+func (r *rig) queued() (bytes int) {
+	seen := map[*message]bool{}
+	count := func(messages []*message) {
+		for _, m := range messages {
+			if m != nil && !seen[m] {
+				seen[m] = true
+				bytes += len(m.buf)
+			}
+		}
+	}
+	for _, topic := range r.topics() {
+		count(topic.backlog.kept)
+		bytes += len(topic.snapshot)
+	}
+	for v := range r.viewers() {
+		count(v.batch)
+		bytes += len(v.out.close) + len(v.out.pong) + len(v.out.reply) + len(v.out.alerts)
+	}
+	return bytes
+}
+
 type client struct {
 	t    *testing.T
 	conn net.Conn
@@ -91,7 +113,7 @@ func (r *rig) connectContext(ctx context.Context) *client {
 	require.True(r.t, r.hub.reserve())
 	r.group.Go(func() {
 		defer r.hub.release()
-		r.hub.serve(ctx, far, far, false)
+		r.hub.serve(ctx, far, far, formJSON)
 	})
 	synctest.Wait()
 	c := &client{t: r.t, conn: near}

@@ -27,6 +27,8 @@ type State struct {
 	// apart is the moment's, nil for zero.
 	apart   atomic.Pointer[time.Time]
 	changes changes
+	// jsonRoster and protoRoster keep what lists of the hosts are made of.
+	jsonRoster, protoRoster roster
 
 	mu   sync.RWMutex // guards those below, not the hosts themselves
 	byID map[storage.HostID]*host
@@ -43,6 +45,7 @@ func NewState(now func() time.Time) *State {
 	s := &State{now: now, byID: make(map[storage.HostID]*host)}
 	s.listening.Store(&moment{listening: now()})
 	s.changes.wake = make(chan struct{}, 1)
+	s.jsonRoster.form, s.protoRoster.form = formJSON, formProto
 	return s
 }
 
@@ -102,24 +105,14 @@ func (s *State) observe(from *Peer, id storage.HostID, sample *catalogue.Sample,
 	s.changes.note(h)
 }
 
-// Hosts returns every host with the values of the host family, by id. The answer is the caller's, except for Facts and
-// FirstSeen, which are shared and must not be changed.
-func (s *State) Hosts() []*gohubv1.Host {
-	m, hosts := s.moment(), s.all()
-	messages := make([]*gohubv1.Host, len(hosts))
-	for i, h := range hosts {
-		messages[i] = h.message(m, false)
-	}
-	return messages
-}
-
-// Host returns one host with everything, and whether there is such a host. What Hosts says of sharing holds here too.
+// Host returns one host with everything, and whether there is such a host. The answer is the caller's, except for what does not
+// change with its samples, which is shared and must not be changed.
 func (s *State) Host(id storage.HostID) (*gohubv1.Host, bool) {
 	h, ok := s.lookup(id)
 	if !ok {
 		return nil, false
 	}
-	return h.message(s.moment(), true), true
+	return h.message(s.moment()), true
 }
 
 // all returns the hosts by id. The caller must not change the slice.

@@ -395,3 +395,16 @@ func TestStateIsSafeForConcurrentUse(t *testing.T) {
 	group.Wait()
 	require.Len(t, s.Hosts(), 10)
 }
+
+// Hosts returns every host by id, with the values of the host family.
+func (s *State) Hosts() []*gohubv1.Host {
+	var hosts []*gohubv1.Host
+	for _, h := range s.all() {
+		host := h.message(s.moment())
+		if host.Latest != nil {
+			host.Latest.Instances = nil
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}

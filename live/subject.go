@@ -20,8 +20,17 @@ type topicKey struct {
 	host  storage.HostID // if not fleet
 	// columns are the metrics' places of a fleet, and set says which hosts of it; empty is all.
 	columns, set string
-	binary       bool
+	form         form
 }
+
+// form is how messages are encoded.
+type form uint8
+
+const (
+	formJSON   form = iota
+	formBinary      // docs/live.md describes it
+	formProto       // protobuf, for gRPC
+)
 
 // shape is what of a host a topic's messages have.
 type shape struct {
@@ -29,6 +38,8 @@ type shape struct {
 	everything bool
 	// columns are the metrics of the host family, nil for all.
 	columns []bool
+	// nulls: what is not known is null or empty in JSON, as in REST, and not absent.
+	nulls bool
 }
 
 // has tells whether a metric of a family is in the messages.
@@ -47,11 +58,11 @@ type subject struct {
 }
 
 // parseSubject makes a subject of a request; the error is for the viewer to read.
-func parseSubject(request *gohubv1.LiveRequest, binary bool) (subject, error) {
-	s := subject{key: topicKey{fleet: true, binary: binary}}
+func parseSubject(request *gohubv1.LiveRequest, in form) (subject, error) {
+	s := subject{key: topicKey{fleet: true, form: in}}
 	switch topic := request.GetTopic().(type) {
 	case *gohubv1.LiveRequest_Host:
-		s.key = topicKey{host: storage.HostID(topic.Host.GetHostId()), binary: binary}
+		s.key = topicKey{host: storage.HostID(topic.Host.GetHostId()), form: in}
 		s.shape.everything = true
 		return s, nil
 	case *gohubv1.LiveRequest_Fleet:

@@ -117,8 +117,12 @@ func (t *topic) delta(m moment, hosts []*host) bool {
 		return false
 	}
 	out.buf = t.appendEnd(out.buf, t.gone)
-	out.seal(t.opCode())
 	t.seq++
+	if t.key.form == formProto {
+		out.sealProto(deltaKind, t.seq)
+	} else {
+		out.seal(t.opCode())
+	}
 	t.backlog.add(out)
 	return true
 }
@@ -143,12 +147,17 @@ func (t *topic) whole(m moment, scratch []byte) (snapshot frame, next uint64, _ 
 		h.mu.Unlock()
 	}
 	scratch = t.appendEnd(scratch, nil)
-	t.snapshot, t.snapshotNext, t.snapshotAt = compile(t.opCode(), scratch), t.backlog.next, m.now
+	t.snapshotNext, t.snapshotAt = t.backlog.next, m.now
+	if t.key.form == formProto {
+		t.snapshot = compileProto(snapshotKind, t.seq, scratch)
+	} else {
+		t.snapshot = compile(t.opCode(), scratch)
+	}
 	return t.snapshot, t.snapshotNext, scratch
 }
 
 func (t *topic) opCode() ws.OpCode {
-	if t.key.binary {
+	if t.key.form == formBinary {
 		return ws.OpBinary
 	}
 	return ws.OpText
@@ -157,7 +166,9 @@ func (t *topic) opCode() ws.OpCode {
 // appendStart opens a message that carries hosts, appendEnd closes it.
 func (t *topic) appendStart(buf []byte, kind hostsKind, seq uint32) []byte {
 	switch {
-	case !t.key.binary:
+	case t.key.form == formProto:
+		return buf // what stands in front tells the length
+	case t.key.form == formJSON:
 		return appendHostsStart(buf, kind, seq)
 	case kind == deltaKind:
 		return binary.AppendUvarint(append(buf, binaryDelta), uint64(seq))
@@ -166,10 +177,13 @@ func (t *topic) appendStart(buf []byte, kind hostsKind, seq uint32) []byte {
 	}
 }
 
-// appendHost encodes a host. facts tells whether viewers may not know its facts; in JSON they are always there. It is called
-// with h.mu held.
+// appendHost encodes a host. facts tells whether viewers may not know its facts, which only the binary form leaves out. It is
+// called with h.mu held.
 func (t *topic) appendHost(buf []byte, h *host, m moment, first, facts bool) []byte {
-	if t.key.binary {
+	switch t.key.form {
+	case formProto:
+		return h.appendProto(buf, m, &t.shape)
+	case formBinary:
 		return h.appendBinary(buf, m, &t.shape, facts)
 	}
 	if !first && buf[len(buf)-1] != '[' {
@@ -179,7 +193,10 @@ func (t *topic) appendHost(buf []byte, h *host, m moment, first, facts bool) []b
 }
 
 func (t *topic) appendEnd(buf []byte, gone []storage.HostID) []byte {
-	if !t.key.binary {
+	switch t.key.form {
+	case formProto:
+		return appendProtoGone(buf, gone)
+	case formJSON:
 		return appendHostsEnd(buf, gone)
 	}
 	for _, id := range gone {

@@ -1,42 +1,40 @@
 package live
 
 import (
-	"errors"
-	"io"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
 )
 
-const (
-	// A long frame is written in pieces, each with a deadline of its own: a slow line is no dead one.
-	writePiece = 64 << 10
-	// After its close frame the server waits this long for the viewer's.
-	closeGrace = time.Second
-	// What a viewer had sent before it saw the close frame is read and thrown away up to this size, for closing a socket
-	// with unread bytes resets the connection, and the close frame may be lost.
-	maxDrain = 256 << 10
-)
-
-// viewer is one connection. Two goroutines serve it: the reader, which is the one that the HTTP server started, and
-// the writer, which the reader starts and waits for. Only the writer writes to the connection.
+// viewer is one who looks on, by WebSocket or by gRPC. Only its writer, a goroutine, uses its outlet.
 type viewer struct {
 	hub     *Hub
-	conn    net.Conn
-	binary  bool          // the form of what it gets
+	outlet  outlet
+	form    form          // of what it gets
 	topic   *topic        // guarded by Hub.mu
 	wake    chan struct{} // capacity 1: there is something in the outbox; anyone sends, never closed
+	ended   chan struct{} // closed by end
 	written chan struct{} // closed by the writer, when it has written its last
 
 	mu  sync.Mutex // guards the outbox; taken after Hub.mu where both are held
 	out outbox
 
-	// batch and pieces are the writer's, for deltas that are being written, and deadlineSet is when it last set its deadline.
-	batch       []*message
-	pieces      net.Buffers
-	deadlineSet time.Time
+	// batch is the writer's, for deltas that are being written.
+	batch []*message
+}
+
+// outlet is the way to a viewer. The writer sends and finishes.
+type outlet interface {
+	// send writes a message, or a control frame, and sendBatch several deltas.
+	send(f frame) error
+	sendBatch(batch []*message) error
+	// finish writes the last frame, if there is one, and tells the viewer that nothing more comes.
+	finish(last frame) error
+	// cut breaks it for a viewer that was ended and does not go.
+	cut()
+	// look is called now and then, to find viewers that are not there any more. It does not wait.
+	look(now time.Time)
 }
 
 // outbox is what waits to be written: at most one of each kind, the newest, and a place in the topic's backlog.
@@ -56,12 +54,13 @@ type outbox struct {
 	silentSince time.Time
 }
 
-func newViewer(h *Hub, conn net.Conn, binary bool) *viewer {
+// newViewer returns a viewer without an outlet.
+func newViewer(h *Hub, in form) *viewer {
 	v := &viewer{
 		hub:     h,
-		conn:    conn,
-		binary:  binary,
+		form:    in,
 		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
 		written: make(chan struct{}),
 	}
 	v.out.pinged = h.now()
@@ -82,7 +81,10 @@ func (v *viewer) change(f func(out *outbox)) {
 
 // end makes a close frame the last one. Only the first reason counts. reader and hub call it.
 func (v *viewer) end(r reason, last frame) {
-	v.change(func(out *outbox) { *out = outbox{reason: r, close: last} })
+	v.change(func(out *outbox) {
+		*out = outbox{reason: r, close: last}
+		close(v.ended)
+	})
 }
 
 // poke wakes the writer. It never waits.
@@ -99,113 +101,33 @@ func (v *viewer) restart() {
 }
 
 func (v *viewer) offerAlerts(alerts *alertFrames) {
-	v.change(func(out *outbox) {
-		out.alerts = alerts.text
-		if v.binary {
-			out.alerts = alerts.binary
-		}
-	})
+	v.change(func(out *outbox) { out.alerts = alerts[v.form] })
 }
 
-func (v *viewer) offerError(text string) {
-	v.change(func(out *outbox) { out.reply = compileError(text, v.binary) })
-}
-
-// heard is called for every frame that came whole.
-func (v *viewer) heard() {
-	v.mu.Lock()
-	v.out.silentSince = time.Time{}
-	v.mu.Unlock()
-}
-
-// checkPing asks for a ping every interval, and ends the connection if one has not been answered for as long.
-func (v *viewer) checkPing(now time.Time, interval time.Duration) {
-	v.mu.Lock()
-	silent := !v.out.silentSince.IsZero() && now.Sub(v.out.silentSince) >= interval
-	due := now.Sub(v.out.pinged) >= interval
-	v.mu.Unlock()
-	switch {
-	case silent:
-		v.end(reasonPingTimeout, compileClose(ws.StatusPolicyViolation, "no answer to a ping"))
-	case due:
-		v.change(func(out *outbox) { out.ping, out.pinged = true, now })
-	}
-}
-
-// serve runs the connection until it has ended, and closes it. source is the connection behind the HTTP server's
-// buffer.
-func (v *viewer) serve(source io.Reader) {
-	go v.write()
-	err := v.read(source) // has ended the outbox, so that the writer ends
-	<-v.written
-	if errors.As(err, new(*closing)) {
-		_, _ = io.CopyN(io.Discard, source, maxDrain) // the writer has set a deadline
-	}
-	_ = v.conn.Close()
-}
-
-// read takes requests until the connection breaks, the viewer closes it (a nil error) or breaks the protocol (a
-// *closing), and ends the outbox accordingly.
-func (v *viewer) read(source io.Reader) error {
-	requests := &requestReader{source: source, max: int64(v.hub.options.MaxFrameBytes)}
-	for {
-		in, err := requests.next()
-		if err != nil {
-			var why *closing
-			if errors.As(err, &why) {
-				v.end(why.reason, compileClose(why.code, why.text))
-			} else {
-				v.end(reasonClient, nil)
-			}
-			return err
-		}
-		v.heard()
-		switch in.op {
-		case ws.OpClose:
-			v.end(reasonClient, closeReply(in.payload))
-			return nil
-		case ws.OpPing:
-			pong := compile(ws.OpPong, in.payload)
-			v.change(func(out *outbox) { out.pong = pong })
-		case ws.OpText:
-			v.handle(in.payload)
-		}
-	}
-}
-
-func (v *viewer) handle(text []byte) {
-	request, err := parseRequest(text)
-	if err == nil {
-		err = v.hub.subscribe(v, request)
-	}
-	if err != nil {
-		v.offerError(err.Error())
-	}
-}
-
-// write writes what the outbox has until its last frame is written or a write fails. The reader can not end without
-// ending the outbox, so the writer does not outlive it by more than a write.
+// write writes what the outbox has until its last frame is written or a write fails. Who started it ends the outbox before leaving,
+// so the writer does not outlive the viewer by more than a write.
 func (v *viewer) write() {
 	defer close(v.written)
-	defer func() { _ = v.conn.SetReadDeadline(time.Now().Add(closeGrace)) }()
 	for {
 		next, data, last := v.take()
 		var err error
-		if next == nil && !last {
+		switch {
+		case last:
+			err = v.outlet.finish(next)
+		case next != nil:
+			err = v.outlet.send(next)
+		default:
 			var some bool
 			if some, err = v.sendDeltas(); err == nil && !some {
 				<-v.wake
 			}
-		} else {
-			err = v.send(next)
 		}
 		if err != nil {
 			v.end(reasonWrite, nil)
-			_ = v.conn.Close() // wakes the reader
+			v.outlet.cut()
 			return
 		}
 		if last {
-			v.finish()
 			return
 		}
 		if data {
@@ -262,7 +184,7 @@ func (v *viewer) sendDeltas() (bool, error) {
 	if len(v.batch) == 0 {
 		return !there, nil
 	}
-	err := v.sendBatch()
+	err := v.outlet.sendBatch(v.batch)
 	if newest {
 		of.waiting.Add(-1)
 	}
@@ -276,69 +198,4 @@ func (v *viewer) sendDeltas() (bool, error) {
 	clear(v.batch)
 	v.hub.metrics.messages.Add(float64(len(v.batch)))
 	return true, err
-}
-
-// sendBatch writes the batch, with one system call if it is small.
-func (v *viewer) sendBatch() error {
-	size := 0
-	for _, m := range v.batch {
-		size += len(m.frame())
-	}
-	if len(v.batch) == 1 || size > writePiece {
-		for _, m := range v.batch {
-			if err := v.send(m.frame()); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := v.extendDeadline(); err != nil {
-		return err
-	}
-	v.pieces = v.pieces[:0]
-	for _, m := range v.batch {
-		v.pieces = append(v.pieces, m.frame())
-	}
-	room := v.pieces // WriteTo moves the slice along
-	n, err := v.pieces.WriteTo(v.conn)
-	clear(room)
-	v.pieces = room
-	v.hub.metrics.bytes.Add(float64(n))
-	return err
-}
-
-// deadlineEvery is how often a write deadline is set at most; one a write took 6 % of a broadcast's time.
-const deadlineEvery = time.Second
-
-// extendDeadline gives the next write at least three quarters of the timeout, and all but a second of a long one.
-func (v *viewer) extendDeadline() error {
-	now, timeout := time.Now(), v.hub.options.WriteTimeout
-	if now.Sub(v.deadlineSet) < min(deadlineEvery, timeout/4) {
-		return nil
-	}
-	v.deadlineSet = now
-	return v.conn.SetWriteDeadline(now.Add(timeout))
-}
-
-func (v *viewer) send(f frame) error {
-	for len(f) > 0 {
-		piece := f[:min(len(f), writePiece)]
-		if err := v.extendDeadline(); err != nil {
-			return err
-		}
-		n, err := v.conn.Write(piece)
-		v.hub.metrics.bytes.Add(float64(n))
-		if err != nil {
-			return err
-		}
-		f = f[n:]
-	}
-	return nil
-}
-
-// finish tells the viewer that nothing more comes, so that it closes its side.
-func (v *viewer) finish() {
-	if half, ok := v.conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
 }

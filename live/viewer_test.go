@@ -81,6 +81,75 @@ func TestViewerThatNeverReadsIsDisconnected(t *testing.T) {
 	})
 }
 
+// TestManyViewersThatNeverRead: the others go on getting what is new, no more waits for the bad ones than for one, and they are cut off.
+func TestManyViewersThatNeverReadHoldNoOneUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bad, good = 200, 20
+		r := newRig(t, HubOptions{WriteTimeout: 10 * time.Second, PingInterval: time.Hour, SweepInterval: time.Hour, MaxViewers: bad + good})
+		defer r.close()
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error)
+		go func() { ran <- r.hub.Run(ctx) }()
+		r.state.Observe(2, flat(fullSample(time.Now())), time.Now())
+		var readers []*client
+		for i := range bad + good {
+			c := r.connect()
+			c.send(`{"fleet":{}}`)
+			switch i % 11 {
+			case 0:
+				readers = append(readers, c)
+				c.snapshot(0, 1, 2, 3)
+			case 1: // stops in the middle of the snapshot
+				_, err := io.CopyN(io.Discard, c.conn, 100)
+				require.NoError(t, err)
+			case 2: // stops after it
+				c.snapshot(0, 1, 2, 3)
+			}
+		}
+		require.Len(t, readers, good)
+		require.False(t, r.hub.reserve(), "the bad ones take places")
+		synctest.Wait()
+		begun, most := time.Now(), 0
+		seq := 0
+		for time.Since(begun) < 9*time.Second {
+			seq++
+			sent := time.Now()
+			r.state.Observe(2, flat(fullSample(sent)), sent)
+			for _, c := range readers {
+				c.delta(seq, 2)
+			}
+			require.LessOrEqual(t, time.Since(sent), maxConflation)
+			synctest.Wait()
+			most = max(most, r.queued())
+		}
+		require.Greater(t, seq, maxPending/2)
+		one := len(r.topics()[topicKey{fleet: true}].backlog.kept[0].buf)
+		require.Less(t, most, (maxPending+maxBatch)*(one+100)+10*one, "what one slow viewer would cost, and no more")
+		require.Equal(t, float64(bad+good), value(r.hub.metrics.viewers))
+
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Len(t, r.viewers(), good)
+		require.Equal(t, float64(bad), value(r.hub.metrics.closed[reasonWrite]))
+		require.True(t, r.hub.reserve(), "their places are free")
+		r.hub.release()
+		for range 2 {
+			seq++
+			sent := time.Now()
+			r.state.Observe(2, flat(fullSample(sent)), sent)
+			for _, c := range readers {
+				c.delta(seq, 2)
+			}
+			require.LessOrEqual(t, time.Since(sent), r.hub.options.PushInterval, "no one is waited for any more")
+		}
+		stop()
+		for _, c := range readers {
+			require.Equal(t, ws.StatusGoingAway, c.closed())
+		}
+		require.NoError(t, <-ran)
+	})
+}
+
 // A slow line that takes some bytes now and then is no dead one, though the whole frame takes far longer.
 func TestLongFrameHasADeadlineForEachPiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -243,7 +312,7 @@ func TestViewerLearnsAtOnceThatNothingMoreComes(t *testing.T) {
 		require.True(t, r.hub.reserve())
 		r.group.Go(func() {
 			defer r.hub.release()
-			r.hub.serve(t.Context(), conn, conn, false)
+			r.hub.serve(t.Context(), conn, conn, formJSON)
 		})
 		start := time.Now()
 		_, err := near.Write(masked(ws.NewBinaryFrame(nil)))

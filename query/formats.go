@@ -24,24 +24,32 @@ import (
 	"github.com/gohub-io/gohub/query/openapi"
 )
 
-// RangePath is where QueryRange is reached over HTTP.
-const RangePath = "/api/v1/range"
+// RangePath and HostsPath are where QueryRange and ListHosts are reached over HTTP.
+const (
+	RangePath = "/api/v1/range"
+	HostsPath = "/api/v1/hosts"
+)
 
 // mediaTypes of the formats.
 var mediaTypes = map[string]string{
 	"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson",
 }
 
-// Formats returns a handler that answers range queries as JSON, CSV or newline-delimited JSON, and passes everything else
-// on to the gateway. It writes JSON too: numbers column by column, and null where a bucket has no reading, which
-// the gateway would write as the text "NaN".
+// Formats returns a handler that answers range queries as JSON, CSV or newline-delimited JSON, and lists hosts, and passes
+// everything else on to the gateway. It writes JSON too: numbers column by column, and null where a bucket has no reading, which
+// the gateway would write as the text "NaN"; hosts as they are encoded already.
 func (s *Service) Formats(gateway http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != RangePath {
+		var err error
+		switch r.URL.Path {
+		case RangePath:
+			err = s.serveRange(w, r)
+		case HostsPath:
+			err = s.serveHosts(w, r)
+		default:
 			gateway.ServeHTTP(w, r)
-			return
 		}
-		if err := s.serveRange(w, r); err != nil {
+		if err != nil {
 			problem := status.Convert(err)
 			openapi.Refuse(w, runtime.HTTPStatusFromCode(problem.Code()), problem.Code(), problem.Message())
 		}

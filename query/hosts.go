@@ -3,10 +3,14 @@ package query
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -16,7 +20,7 @@ import (
 
 // attributesOf returns what selectors and groups can ask of a host: its identity, its facts and its labels. A fact stands
 // above a label of the same name, which no host should have.
-func attributesOf(host *gohubv1.Host) attributes {
+func attributesOf(host *gohubv1.Host, now gohubv1.HostStatus) attributes {
 	facts := host.GetFacts()
 	return func(name string) string {
 		switch name {
@@ -25,7 +29,7 @@ func attributesOf(host *gohubv1.Host) attributes {
 		case "agent_id":
 			return host.GetAgentId()
 		case "status":
-			switch host.GetStatus() {
+			switch now {
 			case gohubv1.HostStatus_HOST_STATUS_UP:
 				return "up"
 			case gohubv1.HostStatus_HOST_STATUS_LATE:
@@ -59,17 +63,51 @@ func attributesOf(host *gohubv1.Host) attributes {
 	}
 }
 
-// ListHosts implements the contract.
+// ListHosts implements the contract for gRPC: the answer is encoded already, and has its hosts as bytes only. REST is answered by
+// serveHosts.
 func (s *Service) ListHosts(_ context.Context, request *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
+	match, err := matching(request)
+	if err != nil {
+		return nil, err
+	}
+	response := new(gohubv1.ListHostsResponse)
+	// What a message does not know it passes on as it is.
+	response.ProtoReflect().SetUnknown(s.options.Fleet.AppendHosts(nil, match))
+	return response, nil
+}
+
+// serveHosts answers ListHosts over REST. It returns an error only if nothing is written yet.
+func (s *Service) serveHosts(w http.ResponseWriter, r *http.Request) error {
+	request := &gohubv1.ListHostsRequest{}
+	if err := runtime.PopulateQueryParameters(request, r.URL.Query(), utilities.NewDoubleArray(nil)); err != nil {
+		return status.Errorf(codes.InvalidArgument, "a parameter can not be read: %v", err)
+	}
+	match, err := matching(request)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", mediaTypes["json"])
+	if _, err = io.WriteString(w, `{"hosts":[`); err == nil {
+		if err = s.options.Fleet.WriteHosts(w, match); err == nil {
+			_, err = io.WriteString(w, `]}`)
+		}
+	}
+	if err != nil {
+		s.options.Logger.Debug("an answer was not taken whole", "error", err) // the client is gone, no one to tell
+	}
+	return nil
+}
+
+// matching returns what picks the hosts that are asked for, nil for all.
+func matching(request *gohubv1.ListHostsRequest) (func(*gohubv1.Host, gohubv1.HostStatus) bool, error) {
 	wanted, err := parseSelector(request.GetSelector())
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	hosts := s.options.Fleet.Hosts()
-	if len(wanted) > 0 {
-		hosts = slices.DeleteFunc(hosts, func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host)) })
+	if len(wanted) == 0 {
+		return nil, nil
 	}
-	return &gohubv1.ListHostsResponse{Hosts: hosts}, nil
+	return func(host *gohubv1.Host, now gohubv1.HostStatus) bool { return wanted.matches(attributesOf(host, now)) }, nil
 }
 
 // selection is the hosts that a query asks for.
@@ -111,7 +149,7 @@ func (s *Service) selectHosts(request *gohubv1.QueryRangeRequest) (selection, er
 	every := s.options.Fleet.Identities()
 	found := selection{all: len(wanted) == 0}
 	for _, host := range every {
-		if wanted.matches(attributesOf(host)) {
+		if wanted.matches(attributesOf(host, host.GetStatus())) {
 			found.hosts = append(found.hosts, host)
 		}
 	}
@@ -154,7 +192,7 @@ func (s selection) groups(by []string) (numbers []int32, values []map[string]str
 	place := map[string]int32{}
 	numbers = make([]int32, len(s.hosts))
 	for i, host := range s.hosts {
-		of := attributesOf(host)
+		of := attributesOf(host, host.GetStatus())
 		group := make(map[string]string, len(by))
 		var key []byte
 		for _, name := range by {
@@ -184,5 +222,5 @@ func Select(text string, hosts []*gohubv1.Host) ([]*gohubv1.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(hosts), func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host)) }), nil
+	return slices.DeleteFunc(slices.Clone(hosts), func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host, host.GetStatus())) }), nil
 }

@@ -3,6 +3,9 @@ package query
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -111,11 +115,32 @@ func TestSeriesAreLimited(t *testing.T) {
 
 func TestListHostsTakesASelector(t *testing.T) {
 	service := startMany(t, Limits{})
-	response, err := service.ListHosts(t.Context(), &gohubv1.ListHostsRequest{Selector: `site="ams",hostname!="web-1"`})
-	require.NoError(t, err)
-	require.Len(t, response.GetHosts(), 1)
-	require.Equal(t, "web-2", response.GetHosts()[0].GetFacts().GetHostname())
-	_, err = service.ListHosts(t.Context(), &gohubv1.ListHostsRequest{Selector: "("})
+	byGRPC := func(selector string) []*gohubv1.Host {
+		encoded, err := service.ListHosts(t.Context(), &gohubv1.ListHostsRequest{Selector: selector})
+		require.NoError(t, err)
+		wire, err := proto.Marshal(encoded)
+		require.NoError(t, err)
+		response := new(gohubv1.ListHostsResponse)
+		require.NoError(t, proto.Unmarshal(wire, response))
+		return response.GetHosts()
+	}
+	byREST := func(selector string) []*gohubv1.Host {
+		recorder := httptest.NewRecorder()
+		service.Formats(nil).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, HostsPath+"?selector="+url.QueryEscape(selector), nil))
+		require.Equal(t, http.StatusOK, recorder.Code)
+		response := new(gohubv1.ListHostsResponse)
+		require.NoError(t, protojson.Unmarshal(recorder.Body.Bytes(), response), "%s", recorder.Body)
+		return response.GetHosts()
+	}
+	for _, list := range []func(string) []*gohubv1.Host{byGRPC, byREST} {
+		hosts := list(`site="ams",hostname!="web-1"`)
+		require.Len(t, hosts, 1)
+		require.Equal(t, "web-2", hosts[0].GetFacts().GetHostname())
+		require.Len(t, list(""), 4)
+		require.Len(t, list("*"), 4)
+		require.Empty(t, list(`site="nowhere"`))
+	}
+	_, err := service.ListHosts(t.Context(), &gohubv1.ListHostsRequest{Selector: "("})
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 }
 

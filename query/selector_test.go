@@ -43,7 +43,7 @@ func TestSelectorMatches(t *testing.T) {
 	} {
 		s, err := parseSelector(text)
 		require.NoError(t, err, text)
-		require.Equal(t, want, s.matches(attributesOf(webHost)), text)
+		require.Equal(t, want, s.matches(attributesOf(webHost, webHost.GetStatus())), text)
 	}
 }
 
@@ -85,7 +85,7 @@ func FuzzSelector(f *testing.F) {
 			return
 		}
 		require.LessOrEqual(t, len(s), maxMatchers)
-		s.matches(attributesOf(webHost))
+		s.matches(attributesOf(webHost, webHost.GetStatus()))
 		for _, m := range s {
 			require.NotEmpty(t, m.name)
 			// What was read means the same when it is written in full.

@@ -5,6 +5,7 @@ package query
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -34,8 +35,11 @@ type Store interface {
 
 // Fleet is what the service reads from memory, and tells of changes.
 type Fleet interface {
-	// Hosts returns every host with its host-level values.
-	Hosts() []*gohubv1.Host
+	// AppendHosts appends the hosts that match picks, nil for all, with their host-level values: as ListHostsResponse encodes them.
+	// match must not change the host, of which it is shown what does not change with its samples, and its status.
+	AppendHosts(buf []byte, match func(*gohubv1.Host, gohubv1.HostStatus) bool) []byte
+	// WriteHosts writes the same as JSON objects with commas between them.
+	WriteHosts(w io.Writer, match func(*gohubv1.Host, gohubv1.HostStatus) bool) error
 	// Host returns one host with all its values.
 	Host(id storage.HostID) (*gohubv1.Host, bool)
 	// Identities returns every host without its values, which are many.

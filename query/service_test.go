@@ -1,8 +1,10 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -27,7 +30,7 @@ import (
 // fleet stands for live's state, which only has to know the hosts here.
 type fleet map[storage.HostID]*gohubv1.Host
 
-func (f fleet) Hosts() []*gohubv1.Host {
+func (f fleet) Identities() []*gohubv1.Host {
 	var hosts []*gohubv1.Host
 	for _, id := range slices.Sorted(maps.Keys(f)) {
 		hosts = append(hosts, f[id])
@@ -35,7 +38,29 @@ func (f fleet) Hosts() []*gohubv1.Host {
 	return hosts
 }
 
-func (f fleet) Identities() []*gohubv1.Host { return f.Hosts() }
+func (f fleet) AppendHosts(buf []byte, match func(*gohubv1.Host, gohubv1.HostStatus) bool) []byte {
+	for _, host := range f.Identities() {
+		if match == nil || match(host, host.GetStatus()) {
+			buf, _ = proto.MarshalOptions{}.MarshalAppend(buf, &gohubv1.ListHostsResponse{Hosts: []*gohubv1.Host{host}})
+		}
+	}
+	return buf
+}
+
+func (f fleet) WriteHosts(w io.Writer, match func(*gohubv1.Host, gohubv1.HostStatus) bool) error {
+	var texts [][]byte
+	for _, host := range f.Identities() {
+		if match == nil || match(host, host.GetStatus()) {
+			text, err := protojson.Marshal(host)
+			if err != nil {
+				return err
+			}
+			texts = append(texts, text)
+		}
+	}
+	_, err := w.Write(bytes.Join(texts, []byte(",")))
+	return err
+}
 
 func (f fleet) Identity(id storage.HostID) (*gohubv1.Host, bool) { return f.Host(id) }
 

@@ -40,7 +40,7 @@ import (
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
 //	                   │           └──▶ live.Recent ◀──Range────┤
 //	                   └────Observe───▶ live.State ◀────────────┘      (with other servers: cluster.go)
-//	                                      ├──▶ live.Hub ──WebSocket──▶ dashboard
+//	                                      ├──▶ live.Hub ──WebSocket, gRPC──▶ dashboard, programs
 //	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
 //
@@ -156,6 +156,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
 	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
 	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
+	gohubv1.RegisterLiveServiceServer(app.grpcServer, app.hub)
 	healthv1.RegisterHealthServer(app.grpcServer, health.NewServer())
 	reflection.Register(app.grpcServer)
 
@@ -207,10 +208,14 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.InTapHandle(authoriser.Tap()),
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
-		grpc.ForceServerCodecV2(ingest.Codec()),
+		grpc.ForceServerCodecV2(live.Codec(ingest.Codec())),
 		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
+		// Windows that grow with the network's delay could hold 16 MiB of each agent, and are measured by pings. These let one
+		// agent send 1 MB/s over half the world, compressed, and share a connection among some.
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(256 << 10),
 		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
 		// of every idle agent. The timeout bounds how long the kernel waits for an answer (TCP_USER_TIMEOUT). It probes every 15 s:
 		// with gRPC's 20 s a single lost probe would end a connection. An agent may ping. A connection without a stream is of no

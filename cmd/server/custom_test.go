@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,15 +115,17 @@ func TestCustomMetricsFromAFileAndASocketToEveryFace(t *testing.T) {
 	}
 }
 
-// begin runs until the test ends.
-func begin(t *testing.T, run func(context.Context) error) {
+// begin runs until the test ends, or calls what it returns, which waits.
+func begin(t *testing.T, run func(context.Context) error) (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		stop()
 		require.NoError(t, <-ended)
 	})
+	t.Cleanup(end)
+	return end
 }
 
 // tell sends a text over an agent's socket and returns the answer.

@@ -364,4 +364,12 @@ func TestEndToEndForeignClient(t *testing.T) {
 	answer := grpcurl("-d", `{"hostId": 1, "metrics": ["cpu_usage_percent"], "step": 1}`, p.grpc, "gohub.v1.QueryService/QueryRange")
 	require.Regexp(t, `"source": "(memory|raw)"`, answer) // raw if a batch was on its way
 	require.Contains(t, answer, `"avg"`)
+
+	// It watches until its time is over.
+	output, err := exec.CommandContext(t.Context(), "go", "run", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4", "-plaintext",
+		"-H", "authorization: Bearer "+apiToken, "-max-time", "5", "-d", `{"host": {"hostId": 1}}`, p.grpc, "gohub.v1.LiveService/Watch").CombinedOutput()
+	require.Error(t, err)
+	for _, part := range []string{`"snapshot"`, `"delta"`, `"family": "filesystem"`, "DeadlineExceeded"} {
+		require.Contains(t, string(output), part)
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/gohub-io/gohub/auth"
 	gateway "github.com/gohub-io/gohub/proto/gateway/gohub/v1"
@@ -51,7 +52,12 @@ func newHandler(o handlerOptions) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := gzhttp.GzipHandler(gate)
+	// The list of a large fleet has megabytes: twice the bytes a second for a tenth more of them.
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		return nil, fmt.Errorf("compress answers: %w", err)
+	}
+	api := compress(gate)
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", read(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })))
 	mux.Handle("/readyz", read(readiness(o.ready, o.log)))

@@ -86,5 +86,5 @@ func BenchmarkPages(b *testing.B) {
 	for b.Loop() {
 		require.NoError(b, to.readPages(b.Context(), &peer{id: from.id, live: to.state.NewPeer()}))
 	}
-	require.Len(b, to.state.Hosts(), hosts)
+	require.Len(b, to.state.Identities(), hosts)
 }

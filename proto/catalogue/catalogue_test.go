@@ -2,8 +2,10 @@ package catalogue_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,4 +134,34 @@ func TestContractCannotCommandAgents(t *testing.T) {
 		"gohub.v1.Welcome.host_id", "gohub.v1.Welcome.committed_seq", "gohub.v1.Welcome.committed_checksum", "gohub.v1.Welcome.server_version",
 		"gohub.v1.Ack.epoch", "gohub.v1.Ack.seq", "gohub.v1.Goodbye.code", "gohub.v1.Goodbye.message",
 	}, fields, "agents only send: the server tells them what is stored, and when a stream is over")
+}
+
+// TestRoundFindsTheSevenDigits holds it against the text that has them, for numbers of every size.
+func TestRoundFindsTheSevenDigits(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		value := float64(math.Float32frombits(random.Uint32()))
+		if size := math.Abs(value); math.IsNaN(value) || size < 1e-15 || size >= 1e28 {
+			continue
+		}
+		want, err := strconv.ParseFloat(strconv.FormatFloat(value, 'e', 6, 64), 64)
+		require.NoError(t, err)
+		got := catalogue.Round(value)
+		tie := math.Abs(math.Abs(got-value)-math.Abs(want-value)) <= 1e-9*math.Abs(value) && math.Abs(got-value) < 1e-6*math.Abs(value)
+		if got != want && !tie {
+			require.InEpsilon(t, want, got, 1e-15, "%v", value)
+		}
+	}
+	for exponent := -15; exponent < 28; exponent++ {
+		for _, value := range []float64{math.Pow10(exponent), math.Nextafter(math.Pow10(exponent), 0), math.Nextafter(math.Pow10(exponent), math.Inf(1))} {
+			require.InEpsilon(t, math.Pow10(exponent), catalogue.Round(value), 1e-15)
+		}
+	}
+}
+
+func BenchmarkRound(b *testing.B) {
+	value := float64(float32(12.3))
+	for b.Loop() {
+		catalogue.Round(value)
+	}
 }

@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// LiveRequest is what a viewer sends. A new subscription replaces the one before.
+// LiveRequest is what a viewer sends. Over WebSocket a new subscription replaces the one before.
 type LiveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Topic:
@@ -445,7 +445,7 @@ type LiveMessage_Alerts struct {
 }
 
 type LiveMessage_Error struct {
-	// The request could not be served.
+	// The request could not be served. Over WebSocket only: Watch ends with a status.
 	Error string `protobuf:"bytes,5,opt,name=error,proto3,oneof"`
 }
 
@@ -543,7 +543,9 @@ const file_gohub_v1_live_proto_rawDesc = "" +
 	"\x04body\"E\n" +
 	"\tLiveHosts\x12$\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x0e.gohub.v1.HostR\x05hosts\x12\x12\n" +
-	"\x04gone\x18\x02 \x03(\rR\x04goneB2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
+	"\x04gone\x18\x02 \x03(\rR\x04gone2F\n" +
+	"\vLiveService\x127\n" +
+	"\x05Watch\x12\x15.gohub.v1.LiveRequest\x1a\x15.gohub.v1.LiveMessage0\x01B2Z0github.com/gohub-io/gohub/proto/gohub/v1;gohubv1b\x06proto3"
 
 var (
 	file_gohub_v1_live_proto_rawDescOnce sync.Once
@@ -571,20 +573,22 @@ var file_gohub_v1_live_proto_goTypes = []any{
 	(*Host)(nil),               // 9: gohub.v1.Host
 }
 var file_gohub_v1_live_proto_depIdxs = []int32{
-	1, // 0: gohub.v1.LiveRequest.fleet:type_name -> gohub.v1.FleetTopic
-	4, // 1: gohub.v1.LiveRequest.host:type_name -> gohub.v1.HostTopic
-	2, // 2: gohub.v1.LiveRequest.set:type_name -> gohub.v1.SetTopic
-	3, // 3: gohub.v1.LiveRequest.alerts:type_name -> gohub.v1.AlertsTopic
-	7, // 4: gohub.v1.SetTopic.labels:type_name -> gohub.v1.SetTopic.LabelsEntry
-	6, // 5: gohub.v1.LiveMessage.snapshot:type_name -> gohub.v1.LiveHosts
-	6, // 6: gohub.v1.LiveMessage.delta:type_name -> gohub.v1.LiveHosts
-	8, // 7: gohub.v1.LiveMessage.alerts:type_name -> gohub.v1.ListAlertsResponse
-	9, // 8: gohub.v1.LiveHosts.hosts:type_name -> gohub.v1.Host
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: gohub.v1.LiveRequest.fleet:type_name -> gohub.v1.FleetTopic
+	4,  // 1: gohub.v1.LiveRequest.host:type_name -> gohub.v1.HostTopic
+	2,  // 2: gohub.v1.LiveRequest.set:type_name -> gohub.v1.SetTopic
+	3,  // 3: gohub.v1.LiveRequest.alerts:type_name -> gohub.v1.AlertsTopic
+	7,  // 4: gohub.v1.SetTopic.labels:type_name -> gohub.v1.SetTopic.LabelsEntry
+	6,  // 5: gohub.v1.LiveMessage.snapshot:type_name -> gohub.v1.LiveHosts
+	6,  // 6: gohub.v1.LiveMessage.delta:type_name -> gohub.v1.LiveHosts
+	8,  // 7: gohub.v1.LiveMessage.alerts:type_name -> gohub.v1.ListAlertsResponse
+	9,  // 8: gohub.v1.LiveHosts.hosts:type_name -> gohub.v1.Host
+	0,  // 9: gohub.v1.LiveService.Watch:input_type -> gohub.v1.LiveRequest
+	5,  // 10: gohub.v1.LiveService.Watch:output_type -> gohub.v1.LiveMessage
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_live_proto_init() }
@@ -614,7 +618,7 @@ func file_gohub_v1_live_proto_init() {
 			NumEnums:      0,
 			NumMessages:   8,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_gohub_v1_live_proto_goTypes,
 		DependencyIndexes: file_gohub_v1_live_proto_depIdxs,

@@ -2,8 +2,8 @@
 // @generated from file gohub/v1/live.proto (package gohub.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ListAlertsResponse, ListAlertsResponseJson } from "./alert_pb";
 import { file_gohub_v1_alert } from "./alert_pb";
 import type { Host, HostJson } from "./query_pb";
@@ -14,10 +14,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/live.proto.
  */
 export const file_gohub_v1_live: GenFile = /*@__PURE__*/
-  fileDesc("ChNnb2h1Yi92MS9saXZlLnByb3RvEghnb2h1Yi52MSKuAQoLTGl2ZVJlcXVlc3QSJQoFZmxlZXQYASABKAsyFC5nb2h1Yi52MS5GbGVldFRvcGljSAASIwoEaG9zdBgCIAEoCzITLmdvaHViLnYxLkhvc3RUb3BpY0gAEiEKA3NldBgDIAEoCzISLmdvaHViLnYxLlNldFRvcGljSAASJwoGYWxlcnRzGAQgASgLMhUuZ29odWIudjEuQWxlcnRzVG9waWNIAEIHCgV0b3BpYyIdCgpGbGVldFRvcGljEg8KB21ldHJpY3MYASADKAkijAEKCFNldFRvcGljEi4KBmxhYmVscxgBIAMoCzIeLmdvaHViLnYxLlNldFRvcGljLkxhYmVsc0VudHJ5EhAKCGhvc3RfaWRzGAIgAygNEg8KB21ldHJpY3MYAyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASINCgtBbGVydHNUb3BpYyIcCglIb3N0VG9waWMSDwoHaG9zdF9pZBgBIAEoDSKyAQoLTGl2ZU1lc3NhZ2USCwoDc2VxGAEgASgNEicKCHNuYXBzaG90GAIgASgLMhMuZ29odWIudjEuTGl2ZUhvc3RzSAASJAoFZGVsdGEYAyABKAsyEy5nb2h1Yi52MS5MaXZlSG9zdHNIABIuCgZhbGVydHMYBCABKAsyHC5nb2h1Yi52MS5MaXN0QWxlcnRzUmVzcG9uc2VIABIPCgVlcnJvchgFIAEoCUgAQgYKBGJvZHkiOAoJTGl2ZUhvc3RzEh0KBWhvc3RzGAEgAygLMg4uZ29odWIudjEuSG9zdBIMCgRnb25lGAIgAygNQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_alert, file_gohub_v1_query]);
+  fileDesc("ChNnb2h1Yi92MS9saXZlLnByb3RvEghnb2h1Yi52MSKuAQoLTGl2ZVJlcXVlc3QSJQoFZmxlZXQYASABKAsyFC5nb2h1Yi52MS5GbGVldFRvcGljSAASIwoEaG9zdBgCIAEoCzITLmdvaHViLnYxLkhvc3RUb3BpY0gAEiEKA3NldBgDIAEoCzISLmdvaHViLnYxLlNldFRvcGljSAASJwoGYWxlcnRzGAQgASgLMhUuZ29odWIudjEuQWxlcnRzVG9waWNIAEIHCgV0b3BpYyIdCgpGbGVldFRvcGljEg8KB21ldHJpY3MYASADKAkijAEKCFNldFRvcGljEi4KBmxhYmVscxgBIAMoCzIeLmdvaHViLnYxLlNldFRvcGljLkxhYmVsc0VudHJ5EhAKCGhvc3RfaWRzGAIgAygNEg8KB21ldHJpY3MYAyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASINCgtBbGVydHNUb3BpYyIcCglIb3N0VG9waWMSDwoHaG9zdF9pZBgBIAEoDSKyAQoLTGl2ZU1lc3NhZ2USCwoDc2VxGAEgASgNEicKCHNuYXBzaG90GAIgASgLMhMuZ29odWIudjEuTGl2ZUhvc3RzSAASJAoFZGVsdGEYAyABKAsyEy5nb2h1Yi52MS5MaXZlSG9zdHNIABIuCgZhbGVydHMYBCABKAsyHC5nb2h1Yi52MS5MaXN0QWxlcnRzUmVzcG9uc2VIABIPCgVlcnJvchgFIAEoCUgAQgYKBGJvZHkiOAoJTGl2ZUhvc3RzEh0KBWhvc3RzGAEgAygLMg4uZ29odWIudjEuSG9zdBIMCgRnb25lGAIgAygNMkYKC0xpdmVTZXJ2aWNlEjcKBVdhdGNoEhUuZ29odWIudjEuTGl2ZVJlcXVlc3QaFS5nb2h1Yi52MS5MaXZlTWVzc2FnZTABQjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_gohub_v1_alert, file_gohub_v1_query]);
 
 /**
- * LiveRequest is what a viewer sends. A new subscription replaces the one before.
+ * LiveRequest is what a viewer sends. Over WebSocket a new subscription replaces the one before.
  *
  * @generated from message gohub.v1.LiveRequest
  */
@@ -61,7 +61,7 @@ export type LiveRequest = Message<"gohub.v1.LiveRequest"> & {
 };
 
 /**
- * LiveRequest is what a viewer sends. A new subscription replaces the one before.
+ * LiveRequest is what a viewer sends. Over WebSocket a new subscription replaces the one before.
  *
  * @generated from message gohub.v1.LiveRequest
  */
@@ -284,7 +284,7 @@ export type LiveMessage = Message<"gohub.v1.LiveMessage"> & {
     case: "alerts";
   } | {
     /**
-     * The request could not be served.
+     * The request could not be served. Over WebSocket only: Watch ends with a status.
      *
      * @generated from field: string error = 5;
      */
@@ -328,7 +328,7 @@ export type LiveMessageJson = {
   alerts?: ListAlertsResponseJson;
 
   /**
-   * The request could not be served.
+   * The request could not be served. Over WebSocket only: Watch ends with a status.
    *
    * @generated from field: string error = 5;
    */
@@ -382,4 +382,25 @@ export type LiveHostsJson = {
  */
 export const LiveHostsSchema: GenMessage<LiveHosts, {jsonType: LiveHostsJson}> = /*@__PURE__*/
   messageDesc(file_gohub_v1_live, 6);
+
+/**
+ * LiveService shows the newest values while they change, to programs. It has no REST methods: over HTTP there is the WebSocket.
+ *
+ * @generated from service gohub.v1.LiveService
+ */
+export const LiveService: GenService<{
+  /**
+   * A snapshot of the topic, then deltas, and all alerts whenever one changes, until the caller has enough. A caller that reads too
+   * slowly gets a snapshot in place of deltas; one that reads nothing for long gets RESOURCE_EXHAUSTED. UNAVAILABLE, when the
+   * server stops, and it, are worth another call.
+   *
+   * @generated from rpc gohub.v1.LiveService.Watch
+   */
+  watch: {
+    methodKind: "server_streaming";
+    input: typeof LiveRequestSchema;
+    output: typeof LiveMessageSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_gohub_v1_live, 0);
 
