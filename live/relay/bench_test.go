@@ -32,18 +32,16 @@ func usualSample(at time.Time) *catalogue.Sample {
 // BenchmarkObserve is what a sample costs ingest, in a cluster and without one; the goroutine that sends works beside it.
 func BenchmarkObserve(b *testing.B) {
 	state := live.NewState(nil)
-	observe := func(b *testing.B, to interface {
-		Observe(storage.HostID, *catalogue.Sample, time.Time)
-	}) {
+	observe := func(b *testing.B, observe func(storage.HostID, *catalogue.Sample, time.Time)) {
 		now := time.Now()
 		sample := usualSample(now)
 		b.SetBytes(int64(len(sample.Wire())))
 		b.ReportAllocs()
 		for b.Loop() {
-			to.Observe(1, sample, now)
+			observe(1, sample, now)
 		}
 	}
-	b.Run("alone", func(b *testing.B) { observe(b, state) })
+	b.Run("alone", func(b *testing.B) { observe(b, state.Observe) })
 	b.Run("cluster", func(b *testing.B) {
 		r, err := Open(Options{State: state, URL: relaytest.Bus(b), Database: "benchmark", Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(b, err)
@@ -58,7 +56,7 @@ func BenchmarkObserve(b *testing.B) {
 			}
 		}()
 		defer close(r.outgoing.wake)
-		observe(b, r)
+		observe(b, r.Observe)
 	})
 }
 

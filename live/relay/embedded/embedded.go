@@ -120,7 +120,7 @@ type logger struct {
 }
 
 func (l logger) say(level slog.Level, format string, values []any) {
-	l.log.Log(context.Background(), level, "NATS: "+hide(fmt.Sprintf(format, values...), l.secret))
+	l.log.Log(context.Background(), level, "NATS says", "text", hide(fmt.Sprintf(format, values...), l.secret))
 }
 
 // Noticef implements server.Logger, as do those below.
