@@ -2,8 +2,10 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -142,7 +144,53 @@ func runCluster(ctx context.Context, o *Options, report *measure.Report) (err er
 	if _, err := agents.drain(ctx); err != nil {
 		return err
 	}
-	return errors.Join(pair.other.stop(), pair.sender.stop())
+	pair.sender.kill()
+	noticed, err := pair.allUnknown(ctx, o.Hosts)
+	if err != nil {
+		return err
+	}
+	report.Target("cluster_dead_server_noticed_s", noticed.Seconds(), "<=", 5)
+	return pair.other.stop()
+}
+
+// allUnknown returns how long the other server took to say of every host of a server that was killed that it is unknown. None may be
+// down: their agents may be anywhere.
+func (p *clusterPair) allUnknown(ctx context.Context, hosts int) (time.Duration, error) {
+	begin := time.Now()
+	for {
+		down, err := p.count(ctx, "down")
+		if err == nil && down > 0 {
+			err = fmt.Errorf("%d hosts of a server that is not heard are shown as down after %s", down, time.Since(begin))
+		}
+		if err != nil {
+			return 0, err
+		}
+		unknown, err := p.count(ctx, "unknown")
+		if err != nil || unknown == hosts {
+			return time.Since(begin), err
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			return 0, fmt.Errorf("%d of %d hosts are unknown: %w", unknown, hosts, ctx.Err())
+		}
+	}
+}
+
+// count returns how many hosts have a status at the other server.
+func (p *clusterPair) count(ctx context.Context, status string) (int, error) {
+	response, err := p.about.get(ctx, "/api/v1/hosts?selector="+url.QueryEscape(fmt.Sprintf("status=%q", status)))
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	var list struct {
+		Hosts []struct {
+			HostID uint32 `json:"hostId"`
+		} `json:"hosts"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
+		return 0, fmt.Errorf("read the hosts that are %s: %w", status, err)
+	}
+	return len(list.Hosts), nil
 }
 
 // clusterViewers are a tenth: what many viewers cost a server is what live measures.

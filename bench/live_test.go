@@ -64,6 +64,7 @@ func TestLiveModes(t *testing.T) {
 			require.Zero(t, run.(*clusterRun).Resyncs)
 		}
 		require.Contains(t, targets(report), "cluster_taken_to_read_p99_ms")
+		require.Positive(t, targets(report)["cluster_dead_server_noticed_s"].Value)
 	})
 	t.Run("broadcast", func(t *testing.T) {
 		options := smallOptions(t, "")
