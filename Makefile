@@ -108,7 +108,7 @@ bench-soak: bench-program ## stream from 5,000 agents for 15 minutes, and see wh
 
 .PHONY: bench-live
 bench-live: bench-program ## show a streaming fleet to 1,000 viewers, scrape it, ask for its last hour; each against plain ways to do it
-	$(BIN)/gohub-bench live broadcast scrape recent --json $(BIN)/bench-live.json $(BENCH_FLAGS)
+	$(BIN)/gohub-bench live broadcast cluster scrape recent --json $(BIN)/bench-live.json $(BENCH_FLAGS)
 
 .PHONY: chaos
 chaos: server ## kill, freeze and cut off everything for 20 minutes, and check that each sample is stored once; CHAOS=--short is quick

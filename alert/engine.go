@@ -80,6 +80,9 @@ type Options struct {
 	UserAgent string
 	// Proxy chooses the HTTP proxy for Telegram and for webhooks with allow_private; nil is none.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Leads tells whether this engine is the one that evaluates and tells people, where several share a Store; the others show
+	// what it saves. Nil is always.
+	Leads func() bool
 	// Drain bounds the delivery of notifications after the end, default notify.DefaultDrain.
 	Drain time.Duration
 	// Now is the clock, default time.Now.
@@ -104,10 +107,12 @@ type Engine struct {
 	notifier *notify.Dispatcher
 	// tellAll is notifier.Notify; tests replace it.
 	tellAll func([]notify.Event)
+	leads   func() bool
 	now     func() time.Time
 	ticks   <-chan time.Time
 
-	// Owned by Run's goroutine.
+	// Owned by Run's goroutine. leading is what leads said last.
+	leading           bool
 	loaded, published bool
 	started           time.Time
 	// unsaved has changed alerts until the saved ones are loaded, which they would overwrite.
@@ -120,6 +125,8 @@ type Engine struct {
 	states map[key]map[string]*state
 	// orphans are resolved alerts of rules that are not there any more.
 	orphans map[string]*gohubv1.Alert
+	// followed is what another engine has saved, nil once this one has evaluated.
+	followed []*gohubv1.Alert
 	// out gathers what the evaluation under way leads to.
 	out changes
 }
@@ -152,10 +159,9 @@ func NewEngine(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		rules: rules, interval: time.Duration(o.Config.Interval), repeat: o.Config.Notify.Repeat(),
-		source: o.Source, store: o.Store, publish: o.Publish, log: o.Logger, metrics: newMetrics(), now: o.Now, ticks: o.Ticks,
-		hosts: map[uint32]*host{}, states: map[key]map[string]*state{}, orphans: map[string]*gohubv1.Alert{},
-		unsaved: map[string]*gohubv1.Alert{}, out: changes{save: map[string]*gohubv1.Alert{}},
+		source: o.Source, store: o.Store, publish: o.Publish, log: o.Logger, metrics: newMetrics(), leads: o.Leads, now: o.Now, ticks: o.Ticks,
 	}
+	e.forget()
 	e.saver = newSaver(o.Store, o.Logger, e.metrics)
 	e.notifier, err = notify.New(notify.Options{
 		Config: o.Config.Notify, Logger: o.Logger, Registerer: o.Registerer, Link: o.Link, UserAgent: o.UserAgent,
@@ -208,6 +214,10 @@ func (e *Engine) loop(ctx context.Context) {
 
 // step loads the states if that is still to do, evaluates, and passes on what came of it.
 func (e *Engine) step(ctx context.Context) {
+	if !e.mayLead() {
+		e.follow(ctx)
+		return
+	}
 	if !e.loaded {
 		e.load(ctx)
 	}
@@ -217,6 +227,7 @@ func (e *Engine) step(ctx context.Context) {
 	begun := time.Now()
 	e.mu.Lock()
 	e.evaluate(e.now())
+	e.followed = nil
 	out := e.out
 	e.out = changes{save: map[string]*gohubv1.Alert{}}
 	e.mu.Unlock()

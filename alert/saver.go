@@ -52,6 +52,13 @@ func (s *saver) add(changed map[string]*gohubv1.Alert) {
 	}
 }
 
+// forget drops what waits: another has the alerts now.
+func (s *saver) forget() {
+	s.mu.Lock()
+	clear(s.waiting)
+	s.mu.Unlock()
+}
+
 // run saves until ctx ends, and then once more.
 func (s *saver) run(ctx context.Context) {
 	// What has begun is finished: saves live on when ctx ends, each bounded by saveTimeout.

@@ -23,9 +23,13 @@ func (e *Engine) ListRules(context.Context, *gohubv1.ListRulesRequest) (*gohubv1
 	return response, nil
 }
 
-// list returns all alerts in order. Nobody changes them any more.
+// list returns all alerts in order: its own, or those of the engine that leads. Nobody changes them any more.
 func (e *Engine) list() []*gohubv1.Alert {
 	e.mu.Lock()
+	if e.followed != nil {
+		defer e.mu.Unlock()
+		return e.followed
+	}
 	alerts := []*gohubv1.Alert{}
 	for _, states := range e.states {
 		for _, s := range states {

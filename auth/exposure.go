@@ -21,6 +21,8 @@ const (
 	keyTLSCert        = "tls_cert_file"
 	keyTLSKey         = "tls_key_file"
 	keyAllowPlaintext = "insecure_plaintext"
+	keyClusterListen  = "cluster_listen"
+	keyClusterSecret  = "cluster_secret"
 )
 
 // Exposure is what decides whether others than this machine can reach the server, and what then guards it.
@@ -66,6 +68,32 @@ func (e Exposure) check(look lookup) error {
 	}
 	return errors.New(strings.Join(exposed, " and ") + ", which other machines can reach: " + strings.Join(missing, "; ") +
 		"; or listen on 127.0.0.1 only")
+}
+
+// CheckClusterExposure refuses to listen beyond loopback for other servers of the cluster without a secret, and TLS or the explicit
+// wish for plain text, as CheckExposure does for others.
+func CheckClusterExposure(listen, secret string, hasTLS, allowPlaintext bool) error {
+	return checkClusterExposure(listen, secret, hasTLS, allowPlaintext, net.DefaultResolver.LookupNetIP)
+}
+
+func checkClusterExposure(listen, secret string, hasTLS, allowPlaintext bool, look lookup) error {
+	if secret != "" && len(secret) < minTokenLength {
+		return fmt.Errorf("%s has %d characters; at least %d are needed (`openssl rand -hex 32` makes one)", keyClusterSecret, len(secret), minTokenLength)
+	}
+	if isLoopbackListen(listen, look) {
+		return nil
+	}
+	var missing []string
+	if secret == "" {
+		missing = append(missing, fmt.Sprintf("set %s to a secret of at least %d characters (`openssl rand -hex 32` makes one), the same on all servers", keyClusterSecret, minTokenLength))
+	}
+	if !hasTLS && !allowPlaintext {
+		missing = append(missing, "set "+keyTLSCert+" and "+keyTLSKey+", or set "+keyAllowPlaintext+" to true where something else encrypts the traffic")
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is %q, which other machines can reach: %s", keyClusterListen, listen, strings.Join(missing, "; "))
 }
 
 // lookupTimeout bounds the start of a server whose name servers are silent.

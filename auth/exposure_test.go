@@ -96,3 +96,33 @@ func TestCheckExposureOfLiteralAddresses(t *testing.T) {
 	require.NoError(t, CheckExposure(Exposure{HTTPListen: "127.0.0.1:0", GRPCListen: "[::1]:0"}))
 	require.Error(t, CheckExposure(Exposure{HTTPListen: "127.0.0.1:0", GRPCListen: ":0"}))
 }
+
+func TestClusterExposureIsRefusedWithoutItsGuards(t *testing.T) {
+	const near, far, secret = "127.0.0.1:7702", "0.0.0.0:7702", "a secret of the cluster"
+	for name, test := range map[string]struct {
+		listen, secret string
+		tls, plain     bool
+		want           []string // none: it may start
+	}{
+		"loopback needs nothing":  {near, "", false, false, nil},
+		"everything set, TLS":     {far, secret, true, false, nil},
+		"everything set, plain":   {far, secret, false, true, nil},
+		"nothing set":             {far, "", false, false, []string{`cluster_listen is "0.0.0.0:7702"`, "set cluster_secret", "set tls_cert_file"}},
+		"no secret":               {far, "", true, false, []string{"set cluster_secret"}},
+		"no TLS":                  {far, secret, false, false, []string{"insecure_plaintext"}},
+		"a short secret anywhere": {near, "short", false, false, []string{"at least 16"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := checkClusterExposure(test.listen, test.secret, test.tls, test.plain, names)
+			if test.want == nil {
+				require.NoError(t, err)
+			}
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+			if err != nil {
+				require.NotContains(t, err.Error(), secret)
+			}
+		})
+	}
+}

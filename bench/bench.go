@@ -82,6 +82,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"outage":    runOutage,
 	"soak":      runSoak,
 	"live":      runLive,
+	"cluster":   runCluster,
 	"broadcast": runBroadcast,
 	"scrape":    runScrape,
 	"recent":    runRecent,

@@ -48,6 +48,24 @@ func TestLiveModes(t *testing.T) {
 		require.Equal(t, 2, report.Runs[2].(*livePhase).Stuck)
 		require.Contains(t, targets(report), "live_received_to_written_p99_ms")
 	})
+	t.Run("cluster", func(t *testing.T) {
+		options := smallOptions(t, binary)
+		if options.DatabaseURL = os.Getenv("GOHUB_TEST_DATABASE_URL"); options.DatabaseURL == "" {
+			t.Skip("servers share a TimescaleDB, and GOHUB_TEST_DATABASE_URL is not set")
+		}
+		options.AgentsBinary, options.Interval, options.Duration = program, time.Second, 3*time.Second
+		options.Viewers, options.Topic, options.Pairs = 50, `{"fleet":{}}`, 1
+		report, err := Run(t.Context(), "cluster", options)
+		require.NoError(t, err)
+		require.Len(t, report.Runs, 2)
+		for _, run := range report.Runs {
+			require.Positive(t, run.(*clusterRun).ReadP50)
+			require.Positive(t, run.(*clusterRun).BytesASample)
+			require.Zero(t, run.(*clusterRun).Resyncs)
+		}
+		require.Contains(t, targets(report), "cluster_taken_to_read_p99_ms")
+		require.Positive(t, targets(report)["cluster_dead_server_noticed_s"].Value)
+	})
 	t.Run("broadcast", func(t *testing.T) {
 		options := smallOptions(t, "")
 		options.AgentsBinary, options.Duration, options.Viewers, options.Hosts = program, time.Second, 10, 3

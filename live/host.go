@@ -66,6 +66,9 @@ type host struct {
 	// sampled is the time of the newest sample by the agent's clock, zero if there is none, and taken when the server
 	// took it.
 	sampled, taken time.Time
+	// peer is the server that took it, nil for this one. elsewhere is when storage last showed that some server hears the host.
+	peer      *Peer
+	elsewhere time.Time
 	// blocks holds the newest sample's values, by the family's place in families.
 	blocks []block
 }
@@ -155,7 +158,8 @@ func (h *host) restore(from storage.Latest, now time.Time) {
 	h.version++
 }
 
-func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
+// observe takes a sample that a server has received, this one if from is nil.
+func (h *host) observe(from *Peer, sample *catalogue.Sample, receivedAt time.Time) {
 	sampled := time.UnixMilli(sample.TimeUnixMillis)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,7 +173,7 @@ func (h *host) observe(sample *catalogue.Sample, receivedAt time.Time) {
 	if sampled.Before(h.sampled) && receivedAt.Sub(h.taken) <= h.silence {
 		return
 	}
-	h.sampled, h.taken = sampled, receivedAt
+	h.sampled, h.taken, h.peer = sampled, receivedAt, from
 	h.lag = receivedAt.Sub(sampled)
 	if first || h.lag < h.fastest {
 		h.fastest = h.lag
@@ -190,6 +194,8 @@ type moment struct {
 	// listening is since when the server takes samples without a break; since when it does not, if deaf.
 	listening time.Time
 	deaf      bool
+	// apart is since when some other server may hear hosts and this one would not know, zero if it would.
+	apart time.Time
 }
 
 // status is the host's status and since when it is so, which may not be known. It is called with mu held.
@@ -200,9 +206,10 @@ type moment struct {
 //	 └──────────── a sample ────────┴───────────────────┘
 //
 // In the place of down it is unknown while the server can not take samples, and, where none has come since it can, until
-// agents had the time to come back.
+// agents had the time to come back. A host of which another server may know more is unknown too (peer.go).
 func (h *host) status(m moment) (gohubv1.HostStatus, time.Time) {
-	if !h.heard.IsZero() {
+	lost := h.peer.judge(&m)
+	if !h.heard.IsZero() && (lost.IsZero() || h.heard.After(lost)) {
 		if quiet := m.now.Sub(h.heard); quiet <= h.late {
 			return gohubv1.HostStatus_HOST_STATUS_UP, h.upSince
 		} else if quiet <= h.silence {
@@ -215,6 +222,9 @@ func (h *host) status(m moment) (gohubv1.HostStatus, time.Time) {
 	}
 	if m.deaf || h.heard.Before(m.listening) && m.now.Sub(began) <= h.silence+reconnectGrace {
 		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, began
+	}
+	if since, may := h.elsewhereSince(m, lost); may {
+		return gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED, since
 	}
 	if h.heard.IsZero() {
 		return gohubv1.HostStatus_HOST_STATUS_DOWN, h.sampled

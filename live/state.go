@@ -24,7 +24,9 @@ type State struct {
 	now func() time.Time
 	// listening is the moment's.
 	listening atomic.Pointer[moment]
-	changes   changes
+	// apart is the moment's, nil for zero.
+	apart   atomic.Pointer[time.Time]
+	changes changes
 	// jsonRoster and protoRoster keep what lists of the hosts are made of.
 	jsonRoster, protoRoster roster
 
@@ -55,10 +57,16 @@ func (s *State) SetDeaf(deaf bool) {
 	}
 }
 
+// Deaf tells what SetDeaf has told.
+func (s *State) Deaf() bool { return s.listening.Load().deaf }
+
 // moment is the present.
 func (s *State) moment() moment {
 	m := *s.listening.Load()
 	m.now = s.now()
+	if apart := s.apart.Load(); apart != nil {
+		m.apart = *apart
+	}
 	return m
 }
 
@@ -88,8 +96,12 @@ func (s *State) Restore(latest []storage.Latest) {
 //
 // The sample is not kept; only its label values (strings) are.
 func (s *State) Observe(id storage.HostID, sample *catalogue.Sample, receivedAt time.Time) {
+	s.observe(nil, id, sample, receivedAt)
+}
+
+func (s *State) observe(from *Peer, id storage.HostID, sample *catalogue.Sample, receivedAt time.Time) {
 	h := s.ensure(id)
-	h.observe(sample, receivedAt)
+	h.observe(from, sample, receivedAt)
 	s.changes.note(h)
 }
 

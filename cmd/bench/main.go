@@ -38,6 +38,7 @@ Usage:
   gohub-bench layout  [flags]   ways to index the samples and to cut them into chunks: storing, size, questions in plain SQL
   gohub-bench live    [flags]   viewers on the live WebSocket: latency, what they cost, and whether ingest notices
   gohub-bench broadcast [flags] live deltas flat out, against a plain broadcaster and a bare write loop
+  gohub-bench cluster [flags]   two servers: how soon viewers of the one see the agents of the other
   gohub-bench scrape  [flags]   /metrics/hosts of a streaming fleet, against client_golang with the same series
   gohub-bench recent  [flags]   one host's last hour, and the newest values of all, by REST and gRPC
   gohub-bench all     [flags]   ingest, socket, idle, storm and latency
@@ -102,7 +103,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&s.faults.options.Kills, "kills", 0, "chaos: faults of the random scenarios in total (400, or 14 of a short run)")
 	flags.Uint64Var(&s.faults.options.Seed, "seed", 0, "chaos: seed of everything random, 0 to draw one")
 	flags.BoolVar(&s.faults.options.Short, "short", false, "chaos: less of everything, and nothing that takes long")
-	flags.IntVar(&o.Viewers, "viewers", 1000, "live and broadcast: viewers of the WebSocket; a fifth as many join them and never read, a tenth as many are scripts")
+	flags.IntVar(&o.Viewers, "viewers", 1000, "live and broadcast: viewers of the WebSocket; a fifth as many join them and never read, a tenth as many are scripts; cluster: a tenth of them")
 	flags.StringVar(&o.Topic, "topic", `{"fleet":{}}`, "live: what the viewers ask for")
 	flags.DurationVar(&o.Duration, "duration", 0, "latency, live and scrape: how long to measure (30s); storm: how long to stream between kills (30s); outage: how long the database is away (10m); soak (15m)")
 	flags.DurationVar(&o.Settle, "settle", 150*time.Second, "idle: how long to wait before memory is read; Go's runtime collects the garbage of an idle heap every two minutes only")
@@ -206,8 +207,8 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 50}
-	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "query": time.Minute}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "cluster": 1000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 50}
+	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "cluster": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
 	o.Interval = cmp.Or(o.Interval, intervals[mode], 10*time.Second)

@@ -39,7 +39,7 @@ import (
 //
 //	agents ──gRPC──▶ ingest ──Append──▶ storage ◀──Range── query ◀──gRPC, REST── dashboard, programs
 //	                   │           └──▶ live.Recent ◀──Range────┤
-//	                   └────Observe───▶ live.State ◀────────────┘
+//	                   └────Observe───▶ live.State ◀────────────┘      (with other servers: cluster.go)
 //	                                      ├──▶ live.Hub ──WebSocket, gRPC──▶ dashboard, programs
 //	                                      ├──▶ live.Exposition ──▶ /metrics, /metrics/hosts
 //	                                      └──▶ alert.Engine ──▶ e-mail, Telegram, webhooks
@@ -56,6 +56,7 @@ type App struct {
 	exposition   *live.Exposition
 	state        *live.State
 	alerts       *alert.Engine
+	cluster      *cluster // nil if this is the only server
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
 	grpcListener net.Listener
@@ -90,9 +91,11 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	if app.store, err = openDatabase(ctx, config, storage.Options{Logger: log}); err != nil {
+	store, err := openDatabase(ctx, config, storage.Options{Logger: log})
+	if err != nil {
 		return nil, err
 	}
+	app.store = store
 	app.closers = append(app.closers, app.store.Close)
 
 	registry := prometheus.NewRegistry()
@@ -117,10 +120,20 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err := restore(ctx, state, app.store); err != nil {
 		return nil, err
 	}
+	if app.cluster, err = openCluster(ctx, config, store, state, tlsConfig, log, registry); err != nil {
+		return nil, err
+	}
+	var observer ingest.Observer = state
+	var hosts query.Fleet = state
+	var leads func() bool
+	if app.cluster != nil {
+		app.closers = append(app.closers, app.cluster.close)
+		observer, hosts, leads = app.cluster.relay, clusterFleet{state, app.cluster.relay}, app.cluster.office.Held
+	}
 	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})
 	app.hub = live.NewHub(state, live.HubOptions{Logger: log.With("part", "live"), Registerer: registry})
 	app.alerts, err = alert.NewEngine(alert.Options{
-		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts,
+		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts, Leads: leads,
 		Link: config.PublicURL, UserAgent: "GoHub/" + version, Proxy: http.ProxyFromEnvironment,
 		Logger: log.With("part", "alert"), Registerer: registry,
 	})
@@ -132,13 +145,13 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		return nil, err
 	}
 	app.ingest = ingest.NewServer(ingest.Options{
-		Sink: sink, Observer: state, Version: version,
+		Sink: sink, Observer: observer, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
 		MaxAge: config.oldestSample(), MaxFuture: maxFuture,
 		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
-	queries := query.NewService(query.Options{Store: app.store, Fleet: state, Recent: recent, Version: version, Logger: log.With("part", "query")})
+	queries := query.NewService(query.Options{Store: app.store, Fleet: hosts, Recent: recent, Version: version, Logger: log.With("part", "query")})
 
 	app.grpcServer = newGRPCServer(authoriser, tlsConfig)
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
@@ -316,6 +329,10 @@ func (a *App) Run(ctx context.Context) error {
 	start(&parts, "intake", func() error { watchIntake(background, a.state, a.ingest.Ready); return nil })
 	start(&parts, "recent", func() error { a.refillRecent(background); return nil })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
+	if a.cluster != nil {
+		start(&parts, "cluster", func() error { return a.cluster.relay.Run(background) })
+		start(&parts, "office", func() error { a.cluster.store.Lead(background, &a.cluster.office); return nil })
+	}
 	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })
 	start(&serving, "HTTP", func() error {
 		err := a.serveHTTP()

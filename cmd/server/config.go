@@ -37,6 +37,15 @@ type Config struct {
 	DatabaseURL     string `yaml:"database_url" env:"DATABASE_URL" help:"PostgreSQL URL of a TimescaleDB; empty stores into SQLite" secret:"true"`
 	DatabaseURLFile string `yaml:"database_url_file" env:"DATABASE_URL_FILE" help:"file that holds the database URL"`
 
+	ClusterURL     string `yaml:"cluster_url" env:"CLUSTER_URL" help:"NATS URLs, with commas, over which several servers on one TimescaleDB show each other's hosts" secret:"true"`
+	ClusterURLFile string `yaml:"cluster_url_file" env:"CLUSTER_URL_FILE" help:"file that holds the NATS URLs"`
+	// ClusterListen and those below it are for servers that link the NATS in their processes.
+	ClusterListen     string `yaml:"cluster_listen" env:"CLUSTER_LISTEN" help:"without a NATS of its own: address for the other servers of the cluster, each of which runs a NATS in its process"`
+	ClusterPeers      string `yaml:"cluster_peers" env:"CLUSTER_PEERS" help:"with cluster_listen: addresses of the other servers' cluster_listen, with commas"`
+	ClusterSecret     string `yaml:"cluster_secret" env:"CLUSTER_SECRET" help:"secret that the servers with cluster_listen have in common" secret:"true"`
+	ClusterSecretFile string `yaml:"cluster_secret_file" env:"CLUSTER_SECRET_FILE" help:"file that holds the cluster's secret"`
+	ClusterTLSCAFile  string `yaml:"cluster_tls_ca_file" env:"CLUSTER_TLS_CA_FILE" help:"PEM file with the certificates to hold those of NATS or of the other servers against; the system's if empty"`
+
 	AgentToken       string `yaml:"agent_token" env:"AGENT_TOKEN" help:"token that agents must show" secret:"true"`
 	AgentTokenFile   string `yaml:"agent_token_file" env:"AGENT_TOKEN_FILE" help:"file that holds the agents' token"`
 	APIToken         string `yaml:"api_token" env:"API_TOKEN" help:"token for programs that query, and for Prometheus" secret:"true"`
@@ -232,6 +241,8 @@ func (c *Config) readSecrets() error {
 		file  string
 	}{
 		{"database_url", &c.DatabaseURL, c.DatabaseURLFile},
+		{"cluster_url", &c.ClusterURL, c.ClusterURLFile},
+		{"cluster_secret", &c.ClusterSecret, c.ClusterSecretFile},
 		{"agent_token", &c.AgentToken, c.AgentTokenFile},
 		{"api_token", &c.APIToken, c.APITokenFile},
 		{"password", &c.Password, c.PasswordFile},
@@ -305,6 +316,9 @@ func (c *Config) check() error {
 	}
 	if link, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || link.Host == "" || (link.Scheme != "http" && link.Scheme != "https")) {
 		return fmt.Errorf("public_url is %q, which is no address like https://gohub.example.org", c.PublicURL)
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		return errors.New("only one of tls_cert_file and tls_key_file is set; TLS needs both")

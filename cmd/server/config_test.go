@@ -73,6 +73,10 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"missing secret":        {environment: []string{"GOHUB_PASSWORD_FILE=/nowhere"}, text: "read password_file"},
 		"password and hash":     {environment: []string{"GOHUB_PASSWORD=x", "GOHUB_PASSWORD_HASH=y"}, text: "set one"},
 		"missing file":          {args: []string{"--config", "/nowhere"}, text: "/nowhere"},
+		"two kinds of cluster":  {environment: []string{"GOHUB_CLUSTER_URL=nats://x", "GOHUB_CLUSTER_LISTEN=127.0.0.1:7702"}, text: "cluster_url and cluster_listen are both set"},
+		"peers of no cluster":   {environment: []string{"GOHUB_CLUSTER_PEERS=127.0.0.1:7702"}, text: "without cluster_listen"},
+		"bad peer":              {environment: []string{"GOHUB_CLUSTER_LISTEN=127.0.0.1:7702", "GOHUB_CLUSTER_PEERS=a:1, b"}, text: `cluster_peers has "b"`},
+		"bad cluster address":   {environment: []string{"GOHUB_CLUSTER_LISTEN=here"}, text: `cluster_listen is "here"`},
 		"unknown alert key":     {file: "alerts:\n  rule: []\n", text: "field rule is no key here"},
 		"duration with no unit": {file: "flush_age: 5\n", text: `"5" is no duration such as "10s"`},
 	} {

@@ -53,6 +53,15 @@ func TestOnlyStorageSpeaksSQL(t *testing.T) {
 	}
 }
 
+// TestOnlyTheRelaySpeaksNATS: what has no part in a cluster carries nothing for one.
+func TestOnlyTheRelaySpeaksNATS(t *testing.T) {
+	for _, part := range []string{"ingest", "query", "live", "alert", "auth", "agent", "storage/...", "proto/...", "cmd/agent"} {
+		for _, dependency := range goList(t, `{{join .Deps "\n"}}`, "./../../"+part) {
+			require.False(t, strings.HasPrefix(dependency, "github.com/nats-io"), "%s reaches %s", part, dependency)
+		}
+	}
+}
+
 // TestModulesThatAreImportedAreNotIndirect is what `go mod tidy` would find, without the network that it needs.
 func TestModulesThatAreImportedAreNotIndirect(t *testing.T) {
 	content, err := os.ReadFile("../../go.mod")

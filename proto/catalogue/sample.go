@@ -21,6 +21,8 @@ import (
 type Sample struct {
 	TimeUnixMillis int64
 
+	// wire is what it was decoded from.
+	wire   string
 	tables []table // by the family's place in Families
 	flaw   flaw
 }
@@ -87,7 +89,7 @@ var ErrTooManyInstances = fmt.Errorf("over %d instances", MaxInstances)
 // Decode reads a Sample of the contract from its wire format into s, in the place of what s held. Unknown fields are
 // skipped. The sample keeps parts of wire, which must not change for as long as the sample is used.
 func (s *Sample) Decode(wire string) error {
-	s.TimeUnixMillis, s.flaw = 0, flaw{}
+	s.TimeUnixMillis, s.wire, s.flaw = 0, wire, flaw{}
 	if s.tables == nil {
 		s.tables = make([]table, len(families))
 	}
@@ -115,12 +117,15 @@ func (s *Sample) Decode(wire string) error {
 
 // Forget lets go of the message that the sample was decoded from, and keeps the room for the next one.
 func (s *Sample) Forget() {
-	s.flaw = flaw{}
+	s.wire, s.flaw = "", flaw{}
 	for i := range s.tables {
 		clear(s.tables[i].labels)
 		s.tables[i].reset()
 	}
 }
+
+// Wire returns the message that the sample was decoded from. What holds for its texts holds for it.
+func (s *Sample) Wire() string { return s.wire }
 
 // Unfit says which value of the sample can not be stored and why, or nothing: a float that is not finite, a count over what
 // a signed integer holds, a label that is too long, has a NUL byte, or not the form that it must have.
