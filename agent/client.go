@@ -244,6 +244,7 @@ func (c *client) options() []grpc.DialOption {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithReadBufferSize(ioBuffer),
 		grpc.WithWriteBufferSize(ioBuffer),
+		grpc.WithStaticStreamWindowSize(64 << 10), // what comes are acknowledgements: the window need not grow, which takes pings
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(), // the spool is what sends again
 		grpc.WithUserAgent("gohub-agent"),

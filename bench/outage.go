@@ -32,6 +32,8 @@ type outagePhase struct {
 	FirstHalfBytes int64   `json:"first_half_bytes"`
 	HeapBytes      float64 `json:"heap_in_use_bytes"`
 	Goroutines     float64 `json:"goroutines"`
+	// WindowBytes is the memory of the recent window at the end of the phase, which stored samples fill up to its bound.
+	WindowBytes float64 `json:"recent_memory_bytes"`
 	// Taken and Acked are samples, by the end of the phase.
 	Taken int64 `json:"taken"`
 	Acked int64 `json:"acked"`
@@ -249,20 +251,32 @@ func (r *outage) look(ctx context.Context, label string, done func(since time.Du
 			nextAges = nextAges.Add(max(time.Second, time.Since(nextAges).Truncate(time.Second)))
 		}
 		if now := time.Now(); !now.Before(nextMetrics) {
-			const heap, goroutines = "go_memstats_heap_inuse_bytes", "go_goroutines"
-			if metrics, err := r.scraper.metrics(ctx, heap, goroutines); err == nil { // it is asked again
-				phase.HeapBytes, phase.Goroutines = max(phase.HeapBytes, metrics[heap]), max(phase.Goroutines, metrics[goroutines])
-			}
+			_ = r.lookInside(ctx, phase) // it is asked again
 			nextMetrics = now.Add(metricsEach)
 		}
 		if !sleep(ctx, memoryEach) {
 			return ctx.Err()
 		}
 	}
+	if err := r.lookInside(ctx, phase); err != nil {
+		return err
+	}
 	phase.Seconds = time.Since(begin).Seconds()
 	stats := r.agents.Stats()
 	phase.Taken, phase.Acked = stats.Taken, stats.Acked
 	phase.AgeP50, phase.AgeP99, phase.AgeMax = measure.Median(phase.all), measure.Quantile(phase.all, 0.99), measure.Quantile(phase.all, 1)
+	return nil
+}
+
+// lookInside reads what the server says of its memory.
+func (r *outage) lookInside(ctx context.Context, phase *outagePhase) error {
+	const heap, goroutines, window = "go_memstats_heap_inuse_bytes", "go_goroutines", "gohub_recent_memory_bytes"
+	metrics, err := r.scraper.metrics(ctx, heap, goroutines, window)
+	if err != nil {
+		return err
+	}
+	phase.HeapBytes, phase.Goroutines = max(phase.HeapBytes, metrics[heap]), max(phase.Goroutines, metrics[goroutines])
+	phase.WindowBytes = metrics[window]
 	return nil
 }
 

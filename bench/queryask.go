@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc"
@@ -62,7 +63,9 @@ func newAsker(ctx context.Context, db *database, s *server) (*asker, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare a connection: %w", err), plain.Close(context.WithoutCancel(ctx)))
 	}
-	return &asker{db: plain, connection: connection, queries: gohubv1.NewQueryServiceClient(connection), web: newScraper(s.HTTP)}, nil
+	web := newScraper(s.HTTP)
+	web.client.Timeout = time.Minute // the server gives up earlier, and says why
+	return &asker{db: plain, connection: connection, queries: gohubv1.NewQueryServiceClient(connection), web: web}, nil
 }
 
 func (a *asker) close() {

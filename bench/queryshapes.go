@@ -28,11 +28,11 @@ const (
 	hostDay         = "one host, 24 h, up to 500 points"
 	longRange       = "deep hosts by site, all days, up to 500 points"
 	groupHourly     = "fleet by site, 12 h, hourly"
-	groupPoints     = "fleet by site, 12 h, up to 500 points"
+	groupPoints     = "fleet by site, 12 h, each 2 minutes"
 	hostHourLive    = "one host, last hour, under ingest"
 	latestLive      = "latest of all hosts, under ingest"
 	groupHourlyLive = groupHourly + ", under ingest"
-	groupPointsLive = groupPoints + ", under ingest"
+	groupPointsLive = "fleet by site, 12 h, no step asked, under ingest"
 )
 
 const cpu = "cpu_usage_percent"

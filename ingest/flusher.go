@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ type flusher struct {
 
 	entries []*entry
 	batches []*storage.Batch
-	// stored are the sessions that have batches among those of a try that are stored.
+	// stored are the sessions of which a batch is stored and not acknowledged.
 	stored []*session
 }
 
@@ -138,7 +139,7 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 }
 
 // acknowledge tells each session of the newest of its batches that is stored, once: an acknowledgement stands for all before it,
-// and each wakes a goroutine here and one at the agent.
+// and each wakes a goroutine here and one at the agent. That of a stream whose next batches are here already waits for theirs.
 func (f *flusher) acknowledge(entries []*entry, outcomes []storage.Outcome) {
 	for i, e := range entries {
 		if outcomes[i] != storage.Stored && outcomes[i] != storage.Duplicate {
@@ -149,13 +150,19 @@ func (f *flusher) acknowledge(entries []*entry, outcomes []storage.Outcome) {
 		}
 		e.from.stored = e.batch.Seq
 	}
-	for _, s := range f.stored {
+	f.stored = slices.DeleteFunc(f.stored, func(s *session) bool {
+		if s.stored < s.queued.Load() && s.stored-s.acked < longestUnacknowledged && s.stream.Context().Err() == nil {
+			return false
+		}
 		s.ack(s.stored)
-		s.stored = 0
-	}
-	clear(f.stored) // they may end before the next flush
-	f.stored = f.stored[:0]
+		s.acked, s.stored = s.stored, 0
+		return true
+	})
 }
+
+// longestUnacknowledged is how many stored batches may wait for the next flush with their acknowledgement. It is less than
+// agents send ahead, so that they need not pause.
+const longestUnacknowledged = 8
 
 // confirmed says whether a later batch of the stream was stored, or is what is at its cursor.
 func confirmed(entries []*entry, outcomes []storage.Outcome, from *session) bool {

@@ -128,7 +128,7 @@ func (o *opening) welcome() error {
 	}
 	one.host, one.agentID, one.epoch = host, host.AgentID.String(), o.registration.Epoch
 	one.last, one.lastChecksum, one.growth = cursor.Seq, cursor.Checksum, firstGrowth
-	one.welcomed, one.welcomedChecksum = cursor.Seq, cursor.Checksum
+	one.welcomed, one.welcomedChecksum, one.acked = cursor.Seq, cursor.Checksum, cursor.Seq
 	one.budget.limit = s.options.BufferBytes / 16
 	one.shard = s.shards[int(host.ID)%len(s.shards)]
 	one.voice.stream, one.voice.epoch = one.stream, one.epoch

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,8 +41,11 @@ type session struct {
 	// budget bounds what this agent has on its way to storage, so that it can not fill its shard's ring.
 	budget budget
 	voice  voice
-	// stored is the newest batch that is stored and not acknowledged yet, 0 for none. Owned by the flusher.
-	stored uint64
+	// queued is the newest batch that the flusher will see, or has seen.
+	queued atomic.Uint64
+	// stored is the newest batch that is stored and not acknowledged yet, 0 for none, and acked the newest acknowledged. Owned
+	// by the flusher.
+	stored, acked uint64
 
 	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
 	// below.
@@ -172,6 +176,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	}
 	s.settle(e, e.fill(&work.rows))
 	s.learn(len(wire), e.batch.Rows.Bytes())
+	s.queued.Store(head.seq)
 	if err := s.shard.put(s.stream.Context(), e); err != nil {
 		s.giveBack(e)
 		return err

@@ -17,7 +17,9 @@ const missing = math.MaxUint64
 type layout struct {
 	family *catalogue.Family
 	// at is a metric's first word. A float or a small count has one, a double or a large count two, the lower half first.
-	at    []int
+	at []int
+	// wide are the metrics that have two.
+	wide  []int
 	width int
 }
 
@@ -29,6 +31,7 @@ var layouts = func() []layout {
 			all[i].at = append(all[i].at, all[i].width)
 			all[i].width++
 			if isWide(metric) {
+				all[i].wide = append(all[i].wide, metric.Index)
 				all[i].width++
 			}
 		}

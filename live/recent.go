@@ -30,6 +30,8 @@ type Recent struct {
 	spare []*recentPage
 	// pages are those that take memory, the spare ones too.
 	pages int64
+	// bits are those of the row that is taken.
+	bits []uint64
 }
 
 // Positions is what Recent reads from storage.
@@ -102,7 +104,7 @@ func NewRecent(ctx context.Context, options RecentOptions) (*Recent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin the recent window: %w", err)
 	}
-	r := &Recent{options: options, hosts: make(map[storage.HostID]*recentHost, len(positions))}
+	r := &Recent{options: options, hosts: make(map[storage.HostID]*recentHost, len(positions)), bits: make([]uint64, len(recentLayout.family.Metrics))}
 	for _, p := range positions {
 		h := r.host(p.Host)
 		h.position = p.Seqs
@@ -188,36 +190,28 @@ func (r *Recent) End(batches []*storage.Batch, outcomes []storage.Outcome) {
 
 // take appends a batch's rows of the host family.
 func (r *Recent) take(h *recentHost, rows *storage.Rows, now int64) {
-	// It can not fail, as the function does not.
-	_ = rows.EachTuple(recentLayout.family, func(tuple storage.Tuple) error {
-		at := tuple.Time().UnixMilli()
+	for at := range rows.Readings(recentLayout.family, r.bits, missing) {
 		if at < h.complete || at < now-r.options.Window.Milliseconds() {
 			h.complete = max(h.complete, at+1) // what is left out is not asked for here
-			return nil
+			continue
 		}
-		tuple.Skip(2) // the host, and when it was received
 		page := r.open(h, now)
 		if page == nil || at < h.complete { // room was made of the host's own rows
 			h.complete = max(h.complete, at+1)
-			return nil
+			continue
 		}
 		row := page.rows
 		page.rows++
 		page.times[row] = at
 		page.newest = max(page.newest, at)
-		for i, metric := range recentLayout.family.Metrics {
-			bits, ok := tuple.Bits()
-			if !ok {
-				bits = missing
-			}
-			column := recentLayout.at[i] * pageRows
-			page.words[column+row] = uint32(bits)
-			if metric.Type == catalogue.Uint64 {
-				page.words[column+pageRows+row] = uint32(bits >> 32)
-			}
+		words := page.words[row:]
+		for i, column := range recentLayout.at {
+			words[column*pageRows] = uint32(r.bits[i])
 		}
-		return nil
-	})
+		for _, i := range recentLayout.wide {
+			words[(recentLayout.at[i]+1)*pageRows] = uint32(r.bits[i] >> 32)
+		}
+	}
 }
 
 // open returns a page of the host with room for a row, nil if there is no memory for one.

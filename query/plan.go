@@ -75,6 +75,43 @@ func finestThatHas(w window, covers [len(storage.Resolutions)]storage.Coverage) 
 	return best
 }
 
+// mostRead is about how many rows a query reads at most whose step was left to the server: a graph of a large fleet is to be
+// there at once, and the database adds up a million rows in about a second.
+const mostRead = 1_000_000
+
+// reads is about how many rows the plan reads of a family without labels.
+func (p plan) reads(hosts int, interval time.Duration, now time.Time) int {
+	rows := 0
+	for _, part := range p.parts {
+		if part.To.After(now) {
+			part.To = now
+		}
+		apart := max(interval, time.Second)
+		if part.Resolution != storage.Raw {
+			apart = part.Resolution.Step()
+		}
+		rows += hosts * int(max(part.To.Sub(part.From), 0)/apart)
+	}
+	return rows
+}
+
+// thin returns the plan in wider steps if it reads too much and coarser resolutions then answer most of it.
+func (p plan) thin(hosts int, interval time.Duration, now time.Time, coverage []storage.Coverage) (plan, bool) {
+	thinned := false
+	for _, r := range storage.Resolutions[1:] {
+		before := p.reads(hosts, interval, now)
+		if before <= mostRead {
+			break
+		}
+		wider := makePlan(p.widen(r.Step()), coverage)
+		if wider.reads(hosts, interval, now) > before/2 {
+			continue
+		}
+		p, thinned = wider, true
+	}
+	return p, thinned
+}
+
 // fill appends the parts between two times, from the resolution or finer ones. Both times are borders of buckets of what is
 // coarser, and so of the resolution's.
 func (p *plan) fill(from, to time.Time, r storage.Resolution, covers [len(storage.Resolutions)]storage.Coverage) {

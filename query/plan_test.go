@@ -109,6 +109,30 @@ func TestMakePlan(t *testing.T) {
 	}
 }
 
+func TestThinReadsLessForManyHosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		hosts    int
+		from     string
+		step     time.Duration
+		wantStep time.Duration
+		source   string
+	}{
+		"a few hosts":               {hosts: 100, from: "2026-05-17 00:00:00", step: 2 * time.Minute, wantStep: 2 * time.Minute, source: "1m+raw"},
+		"a large fleet's half day":  {hosts: 4000, from: "2026-05-17 00:00:00", step: 2 * time.Minute, wantStep: time.Hour, source: "1h+1m+raw"},
+		"its last hour":             {hosts: 4000, from: "2026-05-17 11:00:00", step: 10 * time.Second, wantStep: time.Minute, source: "1m+raw"},
+		"its quarter":               {hosts: 4000, from: "2026-02-17 00:00:00", step: 6 * time.Hour, wantStep: 24 * time.Hour, source: "1d+1h+1m+raw"},
+		"so many that nothing does": {hosts: 4_000_000, from: "2026-05-17 11:58:00", step: 10 * time.Second, wantStep: 10 * time.Second, source: "raw"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := makePlan(window{from: at(c.from), to: at("2026-05-17 12:00:00"), step: c.step}, kept)
+			thin, thinned := p.thin(c.hosts, 10*time.Second, at("2026-05-17 12:00:00"), kept)
+			require.Equal(t, c.wantStep != c.step, thinned)
+			require.Equal(t, c.wantStep, thin.step)
+			require.Equal(t, c.source, thin.source())
+		})
+	}
+}
+
 // TestOffsetHasOneStepForBothPeriods: where the earlier one is kept less finely, both are widened.
 func TestOffsetHasOneStepForBothPeriods(t *testing.T) {
 	service := startMany(t, Limits{})

@@ -41,6 +41,9 @@ type rangeQuery struct {
 	groups []map[string]string
 	top    *storage.Top
 	offset time.Duration
+	// chosen tells that the step was not asked for, and interval is how often most of the hosts take a sample.
+	chosen   bool
+	interval time.Duration
 	// earlier is the plan of the period before, where offset is not 0.
 	earlier  plan
 	fillNull bool
@@ -110,6 +113,7 @@ func (s *Service) readQuery(request *gohubv1.QueryRangeRequest) (*rangeQuery, er
 		return nil, err
 	}
 	usual, shortest := q.hosts.intervals()
+	q.chosen, q.interval = request.GetStep() == 0, usual
 	q.window, err = planWindow(request, usual, shortest, s.options.Now())
 	if err == nil {
 		err = q.readShape(request)
@@ -141,6 +145,12 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 		q.notes = append(q.notes, "metrics of processes are read from samples, which are kept for less long: they are not rolled up")
 	}
 	q.plan = makePlan(q.window, coverage)
+	if q.chosen && q.calendar == nil && q.offset == 0 {
+		var thinned bool
+		if q.plan, thinned = q.plan.thin(len(q.hosts.hosts), q.interval, s.options.Now(), coverage); thinned {
+			q.notes = append(q.notes, fmt.Sprintf("for so many hosts the step is %s, which takes less reading; ask for a step to have it finer", q.step))
+		}
+	}
 	if q.offset > 0 {
 		if q.calendar != nil {
 			return status.Error(codes.InvalidArgument, "offset can not be combined with timezone or calendar, whose buckets are not all of one width; ask for the earlier range by from and to")

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -105,6 +106,16 @@ type Selection struct {
 	Family  *catalogue.Family
 	Metrics []*catalogue.Metric
 	query   RangeQuery
+}
+
+// bucketOf is the start of the bucket that a time of the range is in.
+func (q RangeQuery) bucketOf(t time.Time) time.Time {
+	if len(q.Edges) > 0 {
+		later := sort.Search(len(q.Edges), func(i int) bool { return q.Edges[i].After(t) })
+		return q.Edges[max(later-1, 0)]
+	}
+	millis := t.UnixMilli()
+	return time.UnixMilli(millis - millis%q.Step.Milliseconds()).UTC()
 }
 
 // WithParts returns the query with parts: what none stand for, where it has none.

@@ -22,6 +22,8 @@ type RangeDialect struct {
 	Bucket func(width string) string
 	// BucketOf is the same for buckets between a list of times.
 	BucketOf func(times string) string
+	// Instant is the start of a bucket that is bound as a time.
+	Instant func(time string) string
 	// Millis makes Unix milliseconds of a bucket's start.
 	Millis func(bucket string) string
 	// AmongHosts tells whether a row's host_id is in a list.
@@ -157,11 +159,17 @@ func (s Selection) condition(w *statement, part Part) string {
 
 // part is a row a bucket, host and instance of one part of the range.
 func (s Selection) part(w *statement, part Part, labels string) string {
-	bucket := "time"
+	if len(s.query.Edges) == 0 && s.query.Step == part.Resolution.Step() {
+		return s.rolledUp(w, part, labels)
+	}
+	bucket, by := "", "1, host_id"
+	first, last := s.query.bucketOf(part.From), s.query.bucketOf(part.To.Add(-time.Millisecond))
 	switch {
+	case first.Equal(last): // there is nothing to find out for each row
+		bucket, by = w.Instant(w.arg(w.Time(first))), "host_id"
 	case len(s.query.Edges) > 0:
 		bucket = w.BucketOf(w.arg(w.Times(s.query.Edges)))
-	case s.query.Step != part.Resolution.Step():
+	default:
 		bucket = w.Bucket(w.arg(w.Width(s.query.Step)))
 	}
 	var columns strings.Builder
@@ -174,8 +182,19 @@ func (s Selection) part(w *statement, part Part, labels string) string {
 		}
 		fmt.Fprintf(&columns, ", %s AS s%d, %s AS c%d, CAST(%s AS double precision) AS l%d, CAST(%s AS double precision) AS h%d", sum, i, count, i, least, i, greatest, i)
 	}
-	return fmt.Sprintf("SELECT %s AS bucket, host_id%s%s FROM %s WHERE %s GROUP BY 1, host_id%s",
-		bucket, labels, columns.String(), part.Resolution.Relation(s.Family), s.condition(w, part), labels)
+	return fmt.Sprintf("SELECT %s AS bucket, host_id%s%s FROM %s WHERE %s GROUP BY %s%s",
+		bucket, labels, columns.String(), part.Resolution.Relation(s.Family), s.condition(w, part), by, labels)
+}
+
+// rolledUp is the same of a part whose rows are the buckets.
+func (s Selection) rolledUp(w *statement, part Part, labels string) string {
+	var columns strings.Builder
+	for i, metric := range s.Metrics {
+		average, count := Avg.Column(metric), Count.Column(metric)
+		fmt.Fprintf(&columns, ", %s * %s AS s%d, CAST(%s AS bigint) AS c%d, CAST(%s AS double precision) AS l%d, CAST(%s AS double precision) AS h%d",
+			average, count, i, count, i, Min.Column(metric), i, Max.Column(metric), i)
+	}
+	return fmt.Sprintf("SELECT time AS bucket, host_id%s%s FROM %s WHERE %s", labels, columns.String(), part.Resolution.Relation(s.Family), s.condition(w, part))
 }
 
 // combined is a row a bucket and group.

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -230,6 +231,39 @@ func (r *Rows) EachTuple(family *catalogue.Family, yield func(Tuple) error) erro
 	return nil
 }
 
+// Readings yields when each row of a family without labels was taken, in Unix milliseconds, after it has written the bits of
+// the row's metrics into bits, those of a single for a float, and absent where there was no reading.
+func (r *Rows) Readings(family *catalogue.Family, bits []uint64, absent uint64) iter.Seq[int64] {
+	shape := &shapes[family.Place()]
+	return func(yield func(int64) bool) {
+		for place, tuples := range r.Segments {
+			for place == family.Place() && len(tuples) > 0 {
+				micros := int64(binary.BigEndian.Uint64(tuples[2+4:])) + PostgresEpochMicros
+				tuples = shape.readings(tuples[shape.start:], bits, absent)
+				if !yield(micros / 1000) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// readings reads the metrics at the beginning of src, and returns what comes after them.
+func (s *shape) readings(src []byte, bits []uint64, absent uint64) []byte {
+	bits = bits[:len(s.wide)]
+	for i, wide := range s.wide {
+		switch {
+		case binary.BigEndian.Uint32(src) == nullLength:
+			bits[i], src = absent, src[4:]
+		case wide:
+			bits[i], src = binary.BigEndian.Uint64(src[4:]), src[12:]
+		default:
+			bits[i], src = uint64(binary.BigEndian.Uint32(src[4:])), src[8:]
+		}
+	}
+	return src
+}
+
 // next returns the bytes of the next field, nil for NULL.
 func (t *Tuple) next() []byte {
 	length := binary.BigEndian.Uint32(t.rest)
@@ -249,25 +283,6 @@ func (t *Tuple) Time() time.Time {
 
 // Text reads a text.
 func (t *Tuple) Text() string { return string(t.next()) }
-
-// Skip reads past fields.
-func (t *Tuple) Skip(fields int) {
-	for range fields {
-		t.next()
-	}
-}
-
-// Bits reads the value of a metric as its bits, those of a single for a float, and whether there is one.
-func (t *Tuple) Bits() (uint64, bool) {
-	switch field := t.next(); len(field) {
-	case 4:
-		return uint64(binary.BigEndian.Uint32(field)), true
-	case 8:
-		return binary.BigEndian.Uint64(field), true
-	default:
-		return 0, false
-	}
-}
 
 // Number reads the value of a metric, or the id of a host: an int64, a float64, or nil where there was no reading.
 func (t *Tuple) Number(kind catalogue.Type) any {

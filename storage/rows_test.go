@@ -1,11 +1,13 @@
 package storage_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -20,6 +22,36 @@ func hostSample() *gohubv1.Sample {
 	sample := &gohubv1.Sample{TimeUnixMillis: 1779019200000}
 	storagetest.Fill(sample)
 	return &gohubv1.Sample{TimeUnixMillis: sample.TimeUnixMillis, Host: sample.Host}
+}
+
+func TestReadingsAreTheBitsOfTheirMetrics(t *testing.T) {
+	full, empty := hostSample(), &gohubv1.Sample{TimeUnixMillis: 1779019201000, Host: &gohubv1.HostMetrics{}}
+	host := catalogue.Host()
+	rows := storagetest.Rows(3, received, full, empty, full)
+	const absent = math.MaxUint64
+	bits, read := make([]uint64, len(host.Metrics)), 0
+	for at := range rows.Readings(host, bits, absent) {
+		sample := []*gohubv1.Sample{full, empty, full}[read]
+		read++
+		require.Equal(t, sample.TimeUnixMillis, at)
+		wire, err := proto.Marshal(sample)
+		require.NoError(t, err)
+		decoded := catalogue.Sample{}
+		require.NoError(t, decoded.Decode(string(wire)))
+		row := host.Row(&decoded, 0)
+		for i, value := range row.Values() {
+			if row.Present(i/64)>>(i%64)&1 == 0 {
+				value = absent
+			}
+			require.Equal(t, value, bits[i], host.Metrics[i].Name)
+		}
+	}
+	require.Equal(t, 3, read)
+	for range rows.Readings(host, bits, absent) {
+		read++
+		break
+	}
+	require.Equal(t, 4, read)
 }
 
 func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {

@@ -211,7 +211,7 @@ func (f *Fleet) dial(buffer int) (*grpc.ClientConn, error) {
 		transport = credentials.NewTLS(f.options.TLS)
 	}
 	connection, err := grpc.NewClient("passthrough:///"+f.options.Server,
-		grpc.WithTransportCredentials(transport), grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer),
+		grpc.WithTransportCredentials(transport), grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithStaticStreamWindowSize(64<<10), // as the agent
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithUserAgent("gohub-bench"),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},

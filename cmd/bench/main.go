@@ -35,11 +35,13 @@ Usage:
   gohub-bench outage  [flags]   take the database away: what waits, the server's memory, and how soon all is stored and live
   gohub-bench soak    [flags]   stream for long: what grows in the server
   gohub-bench query   [flags]   questions to a filled database, each against plain SQL on the samples
+  gohub-bench layout  [flags]   ways to index the samples and to cut them into chunks: storing, size, questions in plain SQL
   gohub-bench live    [flags]   viewers on the live WebSocket: latency, what they cost, and whether ingest notices
   gohub-bench broadcast [flags] live deltas flat out, against a plain broadcaster and a bare write loop
   gohub-bench scrape  [flags]   /metrics/hosts of a streaming fleet, against client_golang with the same series
   gohub-bench recent  [flags]   one host's last hour, and the newest values of all, by REST and gRPC
   gohub-bench all     [flags]   ingest, socket, idle, storm and latency
+  gohub-bench disk    [flags]   bytes a value of an export's samples, compressed by the Community edition
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
 
@@ -82,10 +84,10 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest, layout and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, disk 50, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
-	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query 10, socket and scrape 20)")
+	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query and layout 10, socket and scrape 20)")
 	flags.IntVar(&o.Cores, "cores", 0, "CPU core rows a sample (without raw COPY beside it; soak 4)")
 	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
@@ -110,6 +112,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Query.DeepDays, "query-deep-days", 90, "query: days of samples that those have")
 	flags.DurationVar(&o.Query.DeepInterval, "query-deep-interval", 30*time.Second, "query: time between the samples of those days")
 	flags.IntVar(&o.Query.Asks, "query-asks", 20, "query: questions of a kind in each of the rounds, of which there are as many as pairs")
+	flags.StringVar(&o.From, "from", "", "disk: directory of an export, as gohub-server export makes it of raw samples")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
@@ -203,7 +206,7 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 50}
 	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])
@@ -214,7 +217,7 @@ func (s *settings) optionsOf(mode string) bench.Options {
 	}
 	o.Limit = cmp.Or(o.Limit, max(30*time.Minute, 2*o.Duration))
 	switch mode {
-	case "query":
+	case "query", "layout":
 		o.Columns = cmp.Or(o.Columns, 10)
 	case "socket", "scrape": // as the rows that the figures of raw COPY were taken with
 		o.Columns = cmp.Or(o.Columns, 20)

@@ -200,6 +200,10 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
+		// Windows that grow with the network's delay could hold 16 MiB of each agent, and are measured by pings. These let one
+		// agent send 1 MB/s over half the world, compressed, and share a connection among some.
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(256 << 10),
 		// Dead networks are found by the keep-alives of TCP, which the kernel sends: gRPC's own pings would wake two goroutines
 		// of every idle agent. The timeout bounds how long the kernel waits for an answer (TCP_USER_TIMEOUT). It probes every 15 s:
 		// with gRPC's 20 s a single lost probe would end a connection. An agent may ping. A connection without a stream is of no

@@ -26,6 +26,7 @@ var rangeDialect = storage.RangeDialect{
 	Times:      func(times []time.Time) any { return encodeTimes(times) },
 	Bucket:     func(width string) string { return "time / " + width + " * " + width },
 	BucketOf:   func(times string) string { return "gohub_bucket(time, " + times + ")" },
+	Instant:    func(time string) string { return "CAST(" + time + " AS INTEGER)" },
 	Millis:     func(bucket string) string { return bucket },
 	AmongHosts: func(hosts string) string { return "host_id IN (SELECT value FROM json_each(" + hosts + "))" },
 	// The index of the sample tables begins with the host.

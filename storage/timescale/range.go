@@ -22,6 +22,7 @@ var rangeDialect = storage.RangeDialect{
 	BucketOf: func(times string) string {
 		return "(" + times + "::timestamptz[])[width_bucket(time, " + times + "::timestamptz[])]"
 	},
+	Instant:    func(time string) string { return time + "::timestamptz" },
 	Millis:     func(bucket string) string { return "(extract(epoch FROM " + bucket + ") * 1000)::bigint" },
 	AmongHosts: func(hosts string) string { return "host_id = ANY (" + hosts + "::integer[])" },
 	PairsTable: func(pairs []string) string {

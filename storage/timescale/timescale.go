@@ -76,6 +76,9 @@ func open(ctx context.Context, url string, options storage.Options, plain bool) 
 	// After five runs PostgreSQL may keep a plan for any times and hosts, which knows neither the chunks nor how many rows
 	// there are.
 	reading.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	// A fleet of thousands is grouped by host in memory, and compiling a statement takes longer than it saves.
+	reading.ConnConfig.RuntimeParams["work_mem"] = "64MB"
+	reading.ConnConfig.RuntimeParams["jit"] = "off"
 	if store.reads, err = pgxpool.NewWithConfig(ctx, reading); err != nil {
 		stop()
 		store.writes.Close()
