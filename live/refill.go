@@ -24,7 +24,8 @@ type Stored interface {
 const refillHosts = 64
 
 // Refill reads the window of those hosts of which it is not all here, as after a start. It uses the database for half of the time at
-// most, and no more memory than the window may have. A host that stores all the time may be left as it was.
+// most. What it is reading takes no more memory than the window may, and goes into it. A host that stores all the time may be left as
+// it was.
 //
 // A host's rows are read between two looks at its position. If both tell the same, and no batch of this server was on its way
 // or came from before the first look until they are put in place, then they are what is stored at that position: they replace what is here
@@ -76,7 +77,10 @@ func (r *Recent) refill(ctx context.Context, stored Stored, hosts []storage.Host
 	}
 	read := make(map[storage.HostID]*refilled, len(hosts))
 	for _, id := range hosts {
-		read[id] = &refilled{now: now.UnixMilli(), window: r.options.Window.Milliseconds(), most: int(r.options.Bytes / pageBytes), complete: now.Add(-r.options.Window).UnixMilli()}
+		read[id] = &refilled{
+			now: now.UnixMilli(), window: r.options.Window.Milliseconds(), complete: now.Add(-r.options.Window).UnixMilli(),
+			most: int(r.options.Bytes/pageBytes) / len(hosts),
+		}
 	}
 	// No sample is further ahead than this.
 	span := storage.Span{From: now.Add(-r.options.Window), To: now.Add(r.options.Ahead + r.options.Window)}
@@ -121,7 +125,7 @@ func positionsOf(ctx context.Context, stored Stored, hosts []storage.HostID) (ma
 
 // refilled is what was read of a host.
 type refilled struct {
-	// now and window are in milliseconds, most is how many pages it may have.
+	// now and window are in milliseconds, most is how many pages it may have: its part of the budget, of the newest rows.
 	now, window int64
 	most        int
 	// complete is as recentHost's.

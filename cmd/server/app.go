@@ -49,8 +49,10 @@ type App struct {
 	config Config
 	log    *slog.Logger
 
-	store        database
-	recent       *live.Recent // nil if it is switched off
+	store database
+	// recent is nil if it is switched off. It is refilled so long after Run.
+	recent       *live.Recent
+	refillAfter  time.Duration
 	ingest       *ingest.Server
 	hub          *live.Hub
 	exposition   *live.Exposition
@@ -72,7 +74,7 @@ type App struct {
 
 // NewApp opens storage, wires the parts and binds the addresses, and serves nothing yet.
 func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err error) {
-	app := &App{config: config, log: log}
+	app := &App{config: config, log: log, refillAfter: refillAfter}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, app.close())

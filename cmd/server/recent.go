@@ -65,7 +65,7 @@ func (a *App) refillRecent(ctx context.Context) {
 		return
 	}
 	select {
-	case <-time.After(refillAfter):
+	case <-time.After(a.refillAfter):
 	case <-ctx.Done():
 		return
 	}

@@ -283,6 +283,23 @@ func TestRefilledWindowAnswersAtOnce(t *testing.T) {
 	require.Equal(t, "raw", ask(15*time.Minute).GetSource())
 }
 
+// TestServerRefillsItsWindowAfterAStart: what was stored before it is answered from memory soon.
+func TestServerRefillsItsWindowAfterAStart(t *testing.T) {
+	config := defaultConfig()
+	config.HTTPListen, config.GRPCListen, config.DataDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	fillForExamples(t, config.DataDir)
+	app, err := NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	app.refillAfter = 0
+	begin(t, app.Run)
+	require.Eventually(t, func() bool {
+		status, _, text := ask(t, "GET", fmt.Sprintf("http://%s/api/v1/range?hostId=1&metrics=load1&step=10&from=%d", app.HTTPAddr(), time.Now().Add(-10*time.Minute).Unix()))
+		require.Equal(t, 200, status)
+		require.Contains(t, text, `"avg":[1,1]`)
+		return strings.Contains(text, `"source":"memory"`)
+	}, time.Minute, 50*time.Millisecond)
+}
+
 // step lets time pass, and hosts send.
 func (w *recentWorld) step(t *testing.T, random *rand.Rand) {
 	w.now = w.now.Add(time.Duration(random.IntN(20_000)) * time.Millisecond)
