@@ -107,7 +107,7 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 			ResidentBytes: pointer(u.resident),
 		}
 		if u.share >= 0 {
-			m.CpuPercent = pointer(float32(u.share))
+			m.CpuPercent = pointer(float32(roundShare(u.share)))
 		}
 		metrics = append(metrics, m)
 	}
