@@ -225,6 +225,8 @@ func TestServerThatComesLaterHasAllHosts(t *testing.T) {
 		require.True(t, known)
 		require.True(t, proto.Equal(want.GetLatest(), got.GetLatest()), "%v\n%v", want.GetLatest(), got.GetLatest())
 		require.True(t, proto.Equal(want.GetFacts(), got.GetFacts()))
+		require.Equal(t, want.GetFirstSeen().AsTime(), got.GetFirstSeen().AsTime())
+		require.Equal(t, want.GetAgentId(), got.GetAgentId())
 	}
 	require.Greater(t, testutil.ToFloat64(b.metrics.received.messages), 3.0, "in pages")
 }
