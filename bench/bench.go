@@ -59,6 +59,8 @@ type Options struct {
 	Topic   string
 	// Duration is how long a mode that goes by the clock measures.
 	Duration time.Duration
+	// From is the directory of an export.
+	From string
 	// Query is for that mode.
 	Query QueryOptions
 	// Settle is how long idle waits before it reads memory.
@@ -86,6 +88,7 @@ var modes = map[string]func(context.Context, *Options, *measure.Report) error{
 	"recent":    runRecent,
 	"query":     runQuery,
 	"layout":    runLayout,
+	"disk":      runDisk,
 }
 
 // Modes returns the names of the modes.

@@ -95,7 +95,7 @@ type recentPage struct {
 	words []uint32
 }
 
-// NewRecent returns an empty window that is complete from now on. It must be called before the first batch is appended.
+// NewRecent returns an empty window that is complete from now on; Refill reads what was before. It must be called before the first batch is appended.
 func NewRecent(ctx context.Context, options RecentOptions) (*Recent, error) {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -224,12 +224,7 @@ func (r *Recent) open(h *recentHost, now int64) *recentPage {
 		return nil
 	}
 	*page = recentPage{owner: h, opened: now, newest: math.MinInt64, words: page.words}
-	if r.youngest == nil {
-		r.oldest = page
-	} else {
-		r.youngest.younger = page
-	}
-	r.youngest = page
+	r.enqueue(page)
 	if h.last == nil {
 		h.first = page
 	} else {
@@ -237,6 +232,16 @@ func (r *Recent) open(h *recentHost, now int64) *recentPage {
 	}
 	h.last = page
 	return page
+}
+
+// enqueue makes the page the youngest.
+func (r *Recent) enqueue(page *recentPage) {
+	if r.youngest == nil {
+		r.oldest = page
+	} else {
+		r.youngest.younger = page
+	}
+	r.youngest = page
 }
 
 // page returns one for use, for which the oldest has to go where the budget is used up.
@@ -267,6 +272,11 @@ func (r *Recent) evict() {
 		h.last = nil
 	}
 	h.complete = max(h.complete, page.newest+1)
+	r.release(page)
+}
+
+// release takes back a page that is in no list any more.
+func (r *Recent) release(page *recentPage) {
 	*page = recentPage{words: page.words}
 	if len(r.spare) < maxSpare {
 		r.spare = append(r.spare, page)

@@ -183,6 +183,32 @@ func BenchmarkRecentTake(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*hosts*samples), "ns/row")
 }
 
+// BenchmarkRecentFleet is an hour of 1,000 hosts at 10 s in 20 groups, one metric by minutes, with the check of their positions.
+func BenchmarkRecentFleet(b *testing.B) {
+	const hosts, groups = 1000, 20
+	r := newRecentRig(b, 0, RecentOptions{Window: time.Hour, Bytes: 128 << 20})
+	across := &storage.Across{}
+	var ids []storage.HostID
+	for host := range storage.HostID(hosts) {
+		var samples []*gohubv1.Sample
+		for i := range 360 {
+			samples = append(samples, hostSample(epoch.Add(time.Duration(i)*10*time.Second), float32(i)))
+		}
+		batches := []*storage.Batch{{Host: host, Rows: storagetest.Rows(host, epoch, samples...)}}
+		r.recent.Begin(batches)
+		r.recent.End(batches, []storage.Outcome{storage.Stored})
+		ids, across.Groups = append(ids, host), append(across.Groups, int32(host%groups))
+	}
+	metric, _ := catalogue.MetricByName("cpu_usage_percent")
+	query := storage.RangeQuery{Hosts: ids, Metrics: []*catalogue.Metric{metric}, Across: across, From: epoch, To: epoch.Add(time.Hour), Step: time.Minute, MaxRows: 1e6}
+	b.ReportAllocs()
+	for b.Loop() {
+		series, _, _, err := r.recent.Range(b.Context(), query)
+		require.NoError(b, err)
+		require.Len(b, series, groups)
+	}
+}
+
 // BenchmarkRecentRange is an hour of one host at 10 s: one metric, with the check of the position in SQLite.
 func BenchmarkRecentRange(b *testing.B) {
 	r := newRecentRig(b, 1, RecentOptions{Window: time.Hour, Bytes: 1 << 20})

@@ -19,7 +19,7 @@ const maxVerifies = 3
 // The border is q.To where nothing can be answered. Rows is how many the answer has, as storage counts them. q.Parts is
 // not looked at: the answer is made of samples.
 func (r *Recent) Range(ctx context.Context, q storage.RangeQuery) (series []storage.Series, border time.Time, rows int, err error) {
-	if q.Across != nil || q.Top != nil {
+	if q.Top != nil {
 		return nil, q.To, 0, nil
 	}
 	for _, metric := range q.Metrics {
@@ -161,7 +161,16 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 		places  []int32
 		rows    int
 		some    int // hosts
+		groups  map[storage.HostID]int32
+		across  *combiner
 	)
+	if q.Across != nil {
+		across = newCombiner(q, &grid)
+		groups = make(map[storage.HostID]int32, len(q.Across.Groups))
+		for i, group := range q.Across.Groups {
+			groups[q.Hosts[i]] = group
+		}
+	}
 	for _, id := range hosts {
 		h := r.hosts[id]
 		if h == nil {
@@ -185,6 +194,15 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 		if filled == 0 {
 			continue
 		}
+		if across != nil {
+			across.fill(groups[id], buckets)
+			for i, metric := range q.Metrics {
+				clear(buckets)
+				h.gather(metric, places, buckets)
+				across.add(groups[id], i, buckets)
+			}
+			continue
+		}
 		if rows += filled; rows > q.MaxRows {
 			return nil, 0, fmt.Errorf("%w: over %d rows of %s", storage.ErrTooManyRows, q.MaxRows, recentLayout.family.Name)
 		}
@@ -198,6 +216,9 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 		if some++; q.MaxSeries > 0 && some*len(q.Metrics) > q.MaxSeries {
 			return nil, 0, fmt.Errorf("%w: over %d series of %s", storage.ErrTooManySeries, q.MaxSeries, recentLayout.family.Name)
 		}
+	}
+	if across != nil {
+		return across.finish()
 	}
 	return slices.Concat(found...), rows, nil
 }
@@ -276,6 +297,14 @@ func (g *grid) place(at int64) int32 {
 	return int32(place)
 }
 
+// start is that of a bucket.
+func (g *grid) start(place int) int64 {
+	if len(g.edges) > 0 {
+		return g.edges[place]
+	}
+	return g.from + int64(place)*g.step
+}
+
 // series leaves the buckets without a reading out.
 func (g *grid) series(metric *catalogue.Metric, host storage.HostID, buckets []bucket) storage.Series {
 	some := 0
@@ -294,11 +323,7 @@ func (g *grid) series(metric *catalogue.Metric, host storage.HostID, buckets []b
 		if b.count == 0 {
 			continue
 		}
-		at := g.from + int64(i)*g.step
-		if len(g.edges) > 0 {
-			at = g.edges[i]
-		}
-		one.Times = append(one.Times, time.UnixMilli(at).UTC())
+		one.Times = append(one.Times, time.UnixMilli(g.start(i)).UTC())
 		one.Avg = append(one.Avg, b.sum/float64(b.count))
 		one.Min, one.Max = append(one.Min, b.least), append(one.Max, b.greatest)
 	}

@@ -43,18 +43,20 @@ func (s *Service) readFamily(ctx context.Context, query storage.RangeQuery) (ser
 	return join(query, series, recent), query.Parts, fromMemory, nil
 }
 
-// readRecent reads the end of the query's range from memory. What rollups answer is left to them: their averages are rounded,
-// and the answer must not depend on whether there is a window.
+// readRecent reads the end of the query's range from memory. What rollups answer of hosts each by itself is left to them: their
+// averages are rounded, and the answer must not depend on whether there is a window. Where hosts are combined it must not in its seven
+// digits, and the minutes of a fleet's last hour take the database a fifth of a second.
 func (s *Service) readRecent(ctx context.Context, query storage.RangeQuery) (series []storage.Series, border time.Time, rows int, err error) {
 	last := query.Parts[len(query.Parts)-1]
-	if s.options.Recent == nil || last.Resolution != storage.Raw {
+	switch {
+	case s.options.Recent == nil || last.Resolution != storage.Raw:
 		return nil, query.To, 0, nil
-	}
-	if len(query.Edges) > 0 {
+	case query.Across != nil: // from any bucket on
+	case len(query.Edges) > 0:
 		first := slices.IndexFunc(query.Edges, func(edge time.Time) bool { return !edge.Before(last.From) })
 		query.Edges = query.Edges[first:] // the last is To, which is after the part's start
 		query.From = query.Edges[0]
-	} else {
+	default:
 		query.From = ceil(last.From, query.Step)
 	}
 	if !query.From.Before(query.To) {
@@ -92,8 +94,9 @@ func join(query storage.RangeQuery, series, later []storage.Series) []storage.Se
 	type key struct {
 		place int
 		host  storage.HostID
+		group int32
 	}
-	of := func(one storage.Series) key { return key{slices.Index(query.Metrics, one.Metric), one.Host} }
+	of := func(one storage.Series) key { return key{slices.Index(query.Metrics, one.Metric), one.Host, one.Group} }
 	places := make(map[key]int, len(series))
 	for i, one := range series {
 		places[of(one)] = i
@@ -110,7 +113,7 @@ func join(query storage.RangeQuery, series, later []storage.Series) []storage.Se
 	}
 	slices.SortFunc(series, func(a, b storage.Series) int {
 		left, right := of(a), of(b)
-		return cmp.Or(cmp.Compare(left.place, right.place), cmp.Compare(left.host, right.host))
+		return cmp.Or(cmp.Compare(left.place, right.place), cmp.Compare(left.host, right.host), cmp.Compare(left.group, right.group))
 	})
 	return series
 }

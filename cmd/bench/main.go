@@ -42,6 +42,7 @@ Usage:
   gohub-bench scrape  [flags]   /metrics/hosts of a streaming fleet, against client_golang with the same series
   gohub-bench recent  [flags]   one host's last hour, and the newest values of all, by REST and gRPC
   gohub-bench all     [flags]   ingest, socket, idle, storm and latency
+  gohub-bench disk    [flags]   bytes a value of an export's samples, compressed by the Community edition
   gohub-bench agents  [flags]   only a fleet, against a server that runs
   gohub-bench chaos   [flags]   kill, freeze and cut off servers, agents and database; is every sample stored once?
 
@@ -84,7 +85,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest, layout and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest, layout and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, disk 50, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 300, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query and layout 10, socket and scrape 20)")
@@ -112,6 +113,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Query.DeepDays, "query-deep-days", 90, "query: days of samples that those have")
 	flags.DurationVar(&o.Query.DeepInterval, "query-deep-interval", 30*time.Second, "query: time between the samples of those days")
 	flags.IntVar(&o.Query.Asks, "query-asks", 20, "query: questions of a kind in each of the rounds, of which there are as many as pairs")
+	flags.StringVar(&o.From, "from", "", "disk: directory of an export, as gohub-server export makes it of raw samples")
 	flags.StringVar(&s.agents.Server, "server", "", "agents: address of the running server's gRPC")
 	flags.StringVar(&s.agents.CAFile, "ca", "", "agents: certificate to trust; without it the connection is plain text")
 	flags.BoolVar(&s.agents.Idle, "idle", false, "agents: connect, and send nothing")
@@ -205,7 +207,7 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "cluster": 1000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "cluster": 1000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 50}
 	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "cluster": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])

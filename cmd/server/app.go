@@ -49,7 +49,8 @@ type App struct {
 	config Config
 	log    *slog.Logger
 
-	store        storage.Store
+	store        database
+	recent       *live.Recent // nil if it is switched off
 	ingest       *ingest.Server
 	hub          *live.Hub
 	exposition   *live.Exposition
@@ -139,7 +140,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, fmt.Errorf("alerts: %w", err)
 	}
-	sink, recent, err := openRecent(ctx, config, app.store, registry)
+	sink, recent, err := app.openRecent(ctx, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +327,7 @@ func (a *App) Run(ctx context.Context) error {
 	start(&parts, "exposition", func() error { return a.exposition.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
 	start(&parts, "intake", func() error { watchIntake(background, a.state, a.ingest.Ready); return nil })
+	start(&parts, "recent", func() error { a.refillRecent(background); return nil })
 	start(&parts, "memory", func() error { returnMemory(background); return nil })
 	if a.cluster != nil {
 		start(&parts, "cluster", func() error { return a.cluster.relay.Run(background) })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +36,8 @@ func (r recording) Append(ctx context.Context, batches []*storage.Batch) ([]stor
 
 // openRecent puts the recent window between ingest and the store. Where it is switched off, ingest gets the store itself, and
 // queries nothing.
-func openRecent(ctx context.Context, config Config, store storage.Store, registry prometheus.Registerer) (ingest.Sink, query.Recent, error) {
+func (a *App) openRecent(ctx context.Context, registry prometheus.Registerer) (ingest.Sink, query.Recent, error) {
+	config, store := a.config, a.store
 	if config.RecentWindow == 0 || config.RecentMemoryBytes == 0 {
 		return store, nil, nil
 	}
@@ -45,5 +47,35 @@ func openRecent(ctx context.Context, config Config, store storage.Store, registr
 	if err != nil {
 		return nil, nil, err
 	}
+	a.recent = recent
 	return recording{store, recent}, recent, nil
+}
+
+const (
+	// refillAfter is how long after a start the recent window is refilled: when all agents come back, the database has enough to do.
+	refillAfter = 30 * time.Second
+	// refillTimeout is when most of the window will soon have come by itself.
+	refillTimeout = 10 * time.Minute
+)
+
+// refillRecent reads from storage what of the recent window was stored before the start. Without that ranges are read from storage, as
+// they are until then.
+func (a *App) refillRecent(ctx context.Context) {
+	if a.recent == nil {
+		return
+	}
+	select {
+	case <-time.After(refillAfter):
+	case <-ctx.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, refillTimeout)
+	defer cancel()
+	begin := time.Now()
+	switch err := a.recent.Refill(ctx, a.store); {
+	case err == nil:
+		a.log.Info("recent window refilled", "took", time.Since(begin).Round(time.Millisecond))
+	case !errors.Is(err, context.Canceled):
+		a.log.Warn("recent window not refilled; it fills by itself", "error", err)
+	}
 }

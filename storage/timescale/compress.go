@@ -64,14 +64,18 @@ func compress(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, kind, 
 	if err != nil || set {
 		return err
 	}
-	segment := []string{"host_id"}
-	if !family.Ephemeral { // their instances come and go: a segment each would be of few rows
-		for _, label := range family.Labels {
-			segment = append(segment, label.Name)
-		}
+	segment, order := []string{"host_id"}, []string{"time DESC"}
+	var labels []string
+	for _, label := range family.Labels {
+		labels = append(labels, label.Name)
+	}
+	if family.Ephemeral { // its instances come and go: a segment each would be of few rows
+		order = append(labels, order...)
+	} else {
+		segment = append(segment, labels...)
 	}
 	_, err = tx.Exec(ctx, "ALTER "+kind+" "+relation+" SET (timescaledb.compress = true, timescaledb.compress_segmentby = '"+
-		strings.Join(segment, ", ")+"', timescaledb.compress_orderby = 'time DESC')")
+		strings.Join(segment, ", ")+"', timescaledb.compress_orderby = '"+strings.Join(order, ", ")+"')")
 	if err == nil && kind == table {
 		_, err = tx.Exec(ctx, "SELECT add_compression_policy($1::text::regclass, $2::text::interval, if_not_exists => true)",
 			relation, fmt.Sprintf("%d hours", int(after.Hours())))
