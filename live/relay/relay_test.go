@@ -413,7 +413,7 @@ func TestSlowServerCatchesUp(t *testing.T) {
 
 // TestIngestDoesNotWaitForTheBus fills what waits to be sent, while nobody sends it.
 func TestIngestDoesNotWaitForTheBus(t *testing.T) {
-	o := outgoing{wake: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped_total"})}
+	o := outgoing{wake: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped_total", Help: "What was dropped."})}
 	wire := string(make([]byte, 10_000))
 	for range 2 * waitingMessages * messageBytes / len(wire) {
 		o.sample(1, wire, time.Now())
