@@ -105,7 +105,11 @@ func (r *Relay) show(from *live.Peer, h *gohubv1.RelayHost, sample *catalogue.Sa
 		if _, known := r.state.Identity(id); !known {
 			r.readLabels()
 		}
-		from.SetHost(storage.Host{ID: id, AgentID: agent, Facts: h.GetFacts(), FirstSeen: time.UnixMicro(h.GetFirstSeenUnixMicros())})
+		host := storage.Host{ID: id, AgentID: agent, Facts: h.GetFacts()}
+		if micros := h.GetFirstSeenUnixMicros(); micros != 0 {
+			host.FirstSeen = time.UnixMicro(micros)
+		}
+		from.SetHost(host)
 	}
 	if len(h.GetSample()) == 0 {
 		return
@@ -140,11 +144,12 @@ func (r *Relay) catch(ctx context.Context, p *peer) {
 	r.readLabels() // that they changed may have been missed too
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.catching = false
 	now := r.now()
+	// If updates are missed all the time, asking all the time would not help.
+	p.catching, p.retry = false, now.Add(r.options.Heartbeat)
 	switch {
 	case err != nil:
-		p.behind, p.retry = true, now.Add(r.options.Heartbeat)
+		p.behind = true
 		if ctx.Err() == nil {
 			r.log.Debug("the hosts of another server not read; trying again", "server", p.id, "error", err)
 		}
@@ -207,7 +212,7 @@ func (r *Relay) answer(request *nats.Msg) {
 			return false
 		}
 		h := &gohubv1.RelayHost{
-			HostId: own.Identity.GetHostId(), AgentId: own.Identity.GetAgentId(), Facts: own.Identity.GetFacts(), FirstSeenUnixMicros: own.Identity.GetFirstSeen().AsTime().UnixMicro(),
+			HostId: own.Identity.GetHostId(), AgentId: own.Identity.GetAgentId(), Facts: own.Identity.GetFacts(), FirstSeenUnixMicros: micros(own.Identity.GetFirstSeen().AsTime()),
 			Sample:             []byte(trim(string(own.Sample), sampleBytes)),
 			ReceivedUnixMicros: own.Taken.UnixMicro(), HeardUnixMicros: own.Heard.UnixMicro(), UpSinceUnixMicros: own.UpSince.UnixMicro(),
 		}
@@ -309,12 +314,20 @@ func (r *Relay) complain(err error) {
 func (r *Relay) look(ctx context.Context) {
 	ticker := time.NewTicker(r.options.Look)
 	defer ticker.Stop()
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
 	var before []storage.Position // nil while not apart
 	labels := false               // labels are to be read, and could not
 	for {
 		select {
 		case <-r.labels:
 			labels = !r.takeLabels(ctx)
+			// While many hosts are new, once for many of them.
+			pause.Reset(r.options.Heartbeat)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+			}
 			continue
 		case <-ticker.C:
 			if labels {

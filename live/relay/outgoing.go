@@ -78,7 +78,7 @@ func trim(wire string, limit int) string {
 // host adds the identity of a host.
 func (o *outgoing) host(h storage.Host) {
 	message, err := proto.Marshal(&gohubv1.RelayHost{
-		HostId: uint32(h.ID), AgentId: h.AgentID.String(), Facts: h.Facts, FirstSeenUnixMicros: h.FirstSeen.UnixMicro(),
+		HostId: uint32(h.ID), AgentId: h.AgentID.String(), Facts: h.Facts, FirstSeenUnixMicros: micros(h.FirstSeen),
 	})
 	o.mu.Lock()
 	if err != nil { // ingest has looked at the texts; the others ask for what is missing
@@ -88,6 +88,14 @@ func (o *outgoing) host(h storage.Host) {
 	}
 	o.mu.Unlock()
 	o.poke()
+}
+
+// micros is 0 for a time that is not known.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 func (o *outgoing) labelsChanged() {

@@ -225,6 +225,8 @@ func TestServerThatComesLaterHasAllHosts(t *testing.T) {
 		require.True(t, known)
 		require.True(t, proto.Equal(want.GetLatest(), got.GetLatest()), "%v\n%v", want.GetLatest(), got.GetLatest())
 		require.True(t, proto.Equal(want.GetFacts(), got.GetFacts()))
+		require.Equal(t, want.GetFirstSeen().AsTime(), got.GetFirstSeen().AsTime())
+		require.Equal(t, want.GetAgentId(), got.GetAgentId())
 	}
 	require.Greater(t, testutil.ToFloat64(b.metrics.received.messages), 3.0, "in pages")
 }
@@ -411,7 +413,7 @@ func TestSlowServerCatchesUp(t *testing.T) {
 
 // TestIngestDoesNotWaitForTheBus fills what waits to be sent, while nobody sends it.
 func TestIngestDoesNotWaitForTheBus(t *testing.T) {
-	o := outgoing{wake: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped_total"})}
+	o := outgoing{wake: make(chan struct{}, 1), dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped_total", Help: "What was dropped."})}
 	wire := string(make([]byte, 10_000))
 	for range 2 * waitingMessages * messageBytes / len(wire) {
 		o.sample(1, wire, time.Now())
