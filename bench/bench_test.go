@@ -133,7 +133,7 @@ func TestCompareNamesWhatIsWrong(t *testing.T) {
 // TestCopyPlanHasTheFleetsRows: both sides of the comparison store the same.
 func TestCopyPlanHasTheFleetsRows(t *testing.T) {
 	options := smallOptions(t, "")
-	load := workload{hosts: 7, ticks: 25, samples: 10, shape: fleet.NewShape(0, 0, 0, 0), seed: 3, begin: time.Now().Add(-time.Hour)}
+	load := workload{hosts: 7, ticks: 25, samples: 10, shape: fleet.NewShape(0, 0, 0, 0), seed: 3, begin: time.Now().Add(-time.Hour), interval: options.Interval}
 	plan := options.newCopyPlan(load)
 	agents := fleet.New(fleet.Options{Agents: 7, Ticks: 25, Samples: 10, Seed: 3, Interval: options.Interval, Begin: load.begin})
 	require.NoError(t, agents.Prepare(t.Context()))

@@ -39,7 +39,7 @@ func (o *Options) newCopyPlan(w workload) *copyPlan {
 		var hosts []*fleet.Host
 		var ids []int32
 		for i := c; i < w.hosts; i += o.CopyConnections {
-			hosts = append(hosts, fleet.NewHost(w.shape, w.seed, i, uint32(o.Interval.Milliseconds())))
+			hosts = append(hosts, fleet.NewHost(w.shape, w.seed, i, uint32(w.interval.Milliseconds())))
 			ids = append(ids, int32(i+1))
 		}
 		payload, rows := []byte(copyHeader), 0
@@ -53,7 +53,7 @@ func (o *Options) newCopyPlan(w workload) *copyPlan {
 		for first := 0; first < w.ticks; first += w.samples {
 			for i, host := range hosts {
 				for tick := first; tick < min(first+w.samples, w.ticks); tick++ {
-					at := w.begin.Add(time.Duration(tick) * o.Interval).UnixMilli()
+					at := w.begin.Add(time.Duration(tick) * w.interval).UnixMilli()
 					payload = host.AppendTuple(payload, ids[i], at, received)
 					rows++
 				}

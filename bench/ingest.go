@@ -18,7 +18,17 @@ type workload struct {
 	hosts, ticks, samples int
 	shape                 *fleet.Shape
 	seed                  uint64
-	begin                 time.Time
+	// begin is the time of the first samples, interval that between a host's.
+	begin    time.Time
+	interval time.Duration
+}
+
+// setTimes has the workload's samples be of about now, as those of agents are: what is older than two minutes comes late, and has to be
+// rolled up anew. An agent's interval is a second at least, and ingest takes what is up to ten minutes ahead.
+func (w *workload) setTimes(o *Options) {
+	const before, ahead = 30 * time.Second, 9 * time.Minute
+	w.interval = min(o.Interval, time.Second)
+	w.begin = time.Now().Add(min(-before, ahead-time.Duration(w.ticks)*w.interval)).Truncate(time.Second)
 }
 
 func (w workload) rows() int64 {
@@ -62,7 +72,6 @@ const (
 const mostRows = 8_000_000
 
 func runIngest(ctx context.Context, o *Options, report *measure.Report) error {
-	begin := time.Now().Add(-time.Duration(o.Ticks)*o.Interval - time.Minute).Truncate(o.Interval)
 	full := fleet.NewShape(o.Columns, o.Cores, o.Disks, o.Networks)
 	loads := []workload{
 		{name: "batched", hosts: o.Hosts, ticks: o.Ticks, samples: o.Samples, shape: full},
@@ -79,9 +88,9 @@ func runIngest(ctx context.Context, o *Options, report *measure.Report) error {
 		if load.rows() > mostRows {
 			return fmt.Errorf("%d rows a run are over the limit of %d; lower hosts or ticks", load.rows(), mostRows)
 		}
-		load.begin = begin
 		for pair := range o.Pairs {
 			load.seed = uint64(pair) + 1
+			load.setTimes(o)
 			sides := []string{sideGoHub}
 			if o.DatabaseURL != "sqlite" && load.shape.RowsPerSample() == 1 {
 				sides = append(sides, sideCopy)
@@ -137,7 +146,7 @@ func (o *Options) measureGoHub(ctx context.Context, db *database, w workload, la
 		}
 	}()
 	agents := fleet.New(fleet.Options{
-		Server: s.GRPC, Agents: w.hosts, Connections: o.connections(w.hosts), Shape: w.shape, Seed: w.seed, Interval: o.Interval,
+		Server: s.GRPC, Agents: w.hosts, Connections: o.connections(w.hosts), Shape: w.shape, Seed: w.seed, Interval: w.interval,
 		Samples: w.samples, Window: o.Window, Ticks: w.ticks, Begin: w.begin,
 	})
 	if err := agents.Prepare(ctx); err != nil {

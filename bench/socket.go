@@ -35,7 +35,6 @@ func runSocket(ctx context.Context, o *Options, report *measure.Report) error {
 	}
 	w := workload{
 		name: "batched", hosts: o.Hosts, ticks: o.Ticks, samples: o.Samples, shape: fleet.NewShape(o.Columns, o.Cores, o.Disks, o.Networks),
-		begin: time.Now().Add(-time.Duration(o.Ticks)*o.Interval - time.Minute).Truncate(o.Interval),
 	}
 	if w.rows() > mostRows {
 		return fmt.Errorf("%d rows a run are over the limit of %d; lower hosts or ticks", w.rows(), mostRows)
@@ -43,6 +42,7 @@ func runSocket(ctx context.Context, o *Options, report *measure.Report) error {
 	var costs, rates []float64
 	for i := range o.Pairs {
 		w.seed = uint64(i) + 1
+		w.setTimes(o)
 		cpu, took, err := o.feedServer(ctx, w)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (o *Options) feedServer(ctx context.Context, w workload) (cpu, took time.Du
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	agents := fleet.New(fleet.Options{
-		Agents: w.hosts, Shape: w.shape, Seed: w.seed, Interval: o.Interval, Samples: w.samples, Ticks: w.ticks, Begin: w.begin,
+		Agents: w.hosts, Shape: w.shape, Seed: w.seed, Interval: w.interval, Samples: w.samples, Ticks: w.ticks, Begin: w.begin,
 	})
 	if err := agents.Prepare(ctx); err != nil {
 		return 0, 0, err

@@ -111,13 +111,13 @@ func victoriaBodies(o *Options, w workload) [victoriaConnections][]victoriaBody 
 	for c := range bodies {
 		var hosts []*fleet.Host
 		for i := c; i < w.hosts; i += victoriaConnections {
-			hosts = append(hosts, fleet.NewHost(w.shape, w.seed, i, uint32(o.Interval.Milliseconds())))
+			hosts = append(hosts, fleet.NewHost(w.shape, w.seed, i, uint32(w.interval.Milliseconds())))
 		}
 		var body victoriaBody
 		for first := 0; first < w.ticks; first += w.samples {
 			for _, host := range hosts {
 				for tick := first; tick < min(first+w.samples, w.ticks); tick++ {
-					body.text = host.AppendLine(body.text, w.begin.Add(time.Duration(tick)*o.Interval).UnixMilli())
+					body.text = host.AppendLine(body.text, w.begin.Add(time.Duration(tick)*w.interval).UnixMilli())
 					body.lines++
 				}
 				if body.lines >= victoriaLines {
