@@ -107,7 +107,7 @@ func TestModesOnSQLite(t *testing.T) {
 
 func TestUnknownMode(t *testing.T) {
 	_, err := Run(t.Context(), "nonsense", Options{})
-	require.ErrorContains(t, err, "broadcast, cluster, idle, ingest, latency, layout, live, outage, query, recent, scrape, soak, socket, storm")
+	require.ErrorContains(t, err, "broadcast, cluster, disk, idle, ingest, latency, layout, live, outage, query, recent, scrape, soak, socket, storm")
 }
 
 // TestCompareNamesWhatIsWrong gives the checker sets that are wrong in each way.
