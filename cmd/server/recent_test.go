@@ -197,7 +197,7 @@ func (w *recentWorld) request(random *rand.Rand) *gohubv1.QueryRangeRequest {
 // TestRecentWindowChangesNoAnswer holds the answers of a server with a recent window against those of one without, while
 // samples come in time, late, twice, and by another server, and it starts anew and refills the window. GOHUB_TEST_CASES sets the number of queries on each database.
 func TestRecentWindowChangesNoAnswer(t *testing.T) {
-	cases := 120
+	cases := 60
 	if text := os.Getenv("GOHUB_TEST_CASES"); text != "" {
 		var err error
 		cases, err = strconv.Atoi(text)
