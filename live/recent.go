@@ -108,9 +108,7 @@ func NewRecent(ctx context.Context, options RecentOptions) (*Recent, error) {
 	for _, p := range positions {
 		h := r.host(p.Host)
 		h.position = p.Seqs
-		if p.Seqs > 0 {
-			h.complete = r.fromNow()
-		}
+		h.complete = r.fromNow() // also of one without a batch: samples may have come another way, as by SQL
 	}
 	if options.Registerer != nil {
 		options.Registerer.MustRegister(r.gauges()...)

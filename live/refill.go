@@ -52,14 +52,14 @@ func (r *Recent) Refill(ctx context.Context, stored Stored) error {
 	return nil
 }
 
-// incomplete returns the hosts that have stored something, of which the window is not all here.
+// incomplete returns the hosts of which the window is not all here.
 func (r *Recent) incomplete() []storage.HostID {
 	since := r.options.Now().Add(-r.options.Window).UnixMilli()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var hosts []storage.HostID
 	for id, h := range r.hosts {
-		if h.position > 0 && h.complete > since {
+		if h.complete > since {
 			hosts = append(hosts, id)
 		}
 	}
