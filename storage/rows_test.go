@@ -15,7 +15,7 @@ import (
 	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
-var received = time.UnixMilli(1779019201000)
+var received = time.UnixMicro(1779019200000001) // a microsecond into a second
 
 // hostSample has every metric of the host family and nothing else.
 func hostSample() *gohubv1.Sample {
@@ -67,7 +67,7 @@ func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
 			require.Equal(t, sample.GetTimeUnixMillis(), tuple.Time().UnixMilli())
 			require.Equal(t, int64(3), tuple.Number(catalogue.Uint32))
 			if len(family.Labels) == 0 {
-				require.Equal(t, received, tuple.Time())
+				require.Equal(t, time.UnixMilli(1779019201000), tuple.Time(), "the end of the second")
 			}
 			empty := false
 			for _, label := range family.Labels {
