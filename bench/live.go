@@ -245,8 +245,8 @@ func (r *liveRun) report(report *measure.Report) {
 			"received to written p50 ms", "p99 ms", "server CPU", "viewers' CPU", "server MiB", "goroutines",
 		},
 		Notes: []string{
-			fmt.Sprintf("%d agents from another process, a sample every %s; each viewer asks %s; the viewers are in this process", o.Hosts, o.Interval, o.Topic),
-			"taken to read: from the time of the first host's sample in a delta, which is in whole milliseconds, to the viewer; the agent's encoding, gRPC and both sockets are in it",
+			fmt.Sprintf("%d agents from another process, a sample every %s; each viewer asks %s; the viewers are in this process, one in %d reads at once, the others what has come every %s", o.Hosts, o.Interval, o.Topic, promptEvery, fetchEvery),
+			"taken to read: from the time of the first host's sample in a delta, which is in whole milliseconds, to a viewer that reads at once; the agent's encoding, gRPC and both sockets are in it",
 			"received to written is from " + lagMetric + " of the server, - where it has none; CPU is in seconds a second",
 			fmt.Sprintf("%d viewers never read, and came again %d times when they were cut off; every other viewer's deltas were numbered without a gap",
 				byName["some never read"].Stuck, byName["some never read"].StuckCameAgain),

@@ -25,8 +25,9 @@ const (
 	protocolJSON   = "gohub.v1.json"
 )
 
-// audience is a number of viewers of one topic. They read as cheaply as they can, for they share the machine with the server:
-// of each delta they look at the number and at the first host's sample, which is the one that has waited longest.
+// audience is a number of viewers of one topic. They read as cheaply as they can, for they share the machine with the server,
+// which viewers elsewhere do not: of each delta they look at the number and at the first host's sample, which is the one that
+// has waited longest; and but for some, who tell how late deltas are read, they fetch what has come ten times a second.
 type audience struct {
 	// url is that of the WebSocket, protocol the form, request the topic.
 	url, protocol, request string
@@ -34,7 +35,7 @@ type audience struct {
 	measuring atomic.Bool
 	// What came while it was measured. Snapshots are those that a viewer got in place of deltas.
 	messages, bytes, snapshots, gaps atomic.Int64
-	// lag is from a sample's time until its delta has been read.
+	// lag is from a sample's time until its delta has been read by a viewer that reads at once.
 	lag measure.Histogram
 
 	watching atomic.Int64
@@ -49,6 +50,9 @@ const (
 	joinAtOnce = 32
 	// viewerBuffer holds a delta of most fleets, so that reading one is one system call.
 	viewerBuffer = 16 << 10
+	// One viewer in promptEvery reads at once, the others every fetchEvery.
+	promptEvery = 20
+	fetchEvery  = 100 * time.Millisecond
 	// deltaHead is how much of a delta is looked at: the first host is in it, its facts included.
 	deltaHead = 2 << 10
 )
@@ -58,9 +62,9 @@ func (a *audience) join(ctx context.Context, count int) error {
 	running, cancel := context.WithCancel(ctx)
 	a.cancel = cancel
 	places := make(chan struct{}, joinAtOnce)
-	for range count {
+	for i := range count {
 		a.viewers.Go(func() {
-			if err := a.view(running, places); err != nil && running.Err() == nil {
+			if err := a.view(running, places, i%promptEvery == 0); err != nil && running.Err() == nil {
 				a.mu.Lock()
 				a.failure = errors.Join(a.failure, err)
 				a.mu.Unlock()
@@ -101,7 +105,7 @@ func (a *audience) reset() {
 }
 
 // view is one viewer, until ctx ends or something is wrong. A place is taken until it has its snapshot.
-func (a *audience) view(ctx context.Context, places chan struct{}) error {
+func (a *audience) view(ctx context.Context, places chan struct{}, prompt bool) error {
 	select {
 	case places <- struct{}{}:
 	case <-ctx.Done():
@@ -115,8 +119,11 @@ func (a *audience) view(ctx context.Context, places chan struct{}) error {
 	}
 	defer connection.Close()
 	defer context.AfterFunc(ctx, func() { connection.Close() })()
-	reader := deltaReader{audience: a, connection: connection, source: bufio.NewReaderSize(source, viewerBuffer)}
+	reader := deltaReader{audience: a, connection: connection, source: bufio.NewReaderSize(source, viewerBuffer), prompt: prompt}
 	for joined := false; ; {
+		if joined && !prompt && reader.source.Buffered() == 0 && !sleep(ctx, fetchEvery) {
+			return ctx.Err()
+		}
 		if err := reader.next(); err != nil {
 			return fmt.Errorf("read a message: %w", err)
 		}
@@ -191,6 +198,8 @@ type deltaReader struct {
 	audience   *audience
 	connection net.Conn
 	source     *bufio.Reader
+	// prompt viewers read at once.
+	prompt bool
 	// synced says that a snapshot has come, and seq is the number of the newest message.
 	synced bool
 	seq    uint32
@@ -233,7 +242,7 @@ func (r *deltaReader) next() error {
 			r.audience.gaps.Add(1)
 		}
 		r.seq = one.seq
-		if measuring && one.sampled != 0 {
+		if measuring && r.prompt && one.sampled != 0 {
 			r.audience.lag.Add(now.Sub(time.UnixMilli(one.sampled)))
 		}
 	}
