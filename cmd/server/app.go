@@ -256,7 +256,7 @@ func openDatabase(ctx context.Context, config Config, options storage.Options) (
 	if err != nil {
 		return nil, err
 	}
-	options.Retention = &keep
+	options.Retention, options.MaxHosts = &keep, config.MaxHosts
 	if config.DatabaseURL == "" {
 		return sqlite.Open(config.DataDir, options)
 	}
