@@ -42,7 +42,7 @@ func refusedAgent(t *testing.T, at *oneOfSeveral) *status.Status {
 	defer connection.Close()
 	stream, err := gohubv1.NewIngestServiceClient(connection).Stream(t.Context())
 	require.NoError(t, err)
-	hello := &gohubv1.Hello{AgentId: uuid.NewString(), Epoch: 1, Facts: &gohubv1.HostFacts{Hostname: "stranger"}}
+	hello := &gohubv1.Hello{AgentId: uuid.NewString(), Epoch: 1, Facts: &gohubv1.HostFacts{Hostname: "stranger", IntervalMillis: 1000}}
 	require.NoError(t, stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: hello}}))
 	_, err = stream.Recv()
 	require.Error(t, err)
