@@ -1,8 +1,13 @@
 package main
 
 import (
+	"io"
+	"net"
+	"net/http"
 	"testing"
+	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -47,4 +52,42 @@ func refusedAgent(t *testing.T, at *oneOfSeveral) *status.Status {
 	_, err = stream.Recv()
 	require.Error(t, err)
 	return status.Convert(err)
+}
+
+// TestViewersOfAnAddressShareItsBound: sockets and watches count together, and who leaves makes room.
+func TestViewersOfAnAddressShareItsBound(t *testing.T) {
+	server := startOneOfSeveral(t, storagetest.DatabaseURL(t), func(config *Config) { config.MaxViewersPerAddress = 2 })
+	dial := func() (net.Conn, int) {
+		t.Helper()
+		code := http.StatusSwitchingProtocols
+		dialer := ws.Dialer{OnStatusError: func(status int, _ []byte, _ io.Reader) { code = status }}
+		connection, _, _, err := dialer.Dial(t.Context(), "ws://"+server.HTTPAddr()+"/api/v1/live")
+		if err == nil {
+			t.Cleanup(func() { connection.Close() })
+		}
+		return connection, code
+	}
+	socket, code := dial()
+	require.Equal(t, http.StatusSwitchingProtocols, code)
+
+	connection, err := grpc.NewClient(server.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer connection.Close()
+	watch := func() error {
+		stream, err := gohubv1.NewLiveServiceClient(connection).Watch(t.Context(), &gohubv1.LiveRequest{Topic: &gohubv1.LiveRequest_Fleet{Fleet: &gohubv1.FleetTopic{}}})
+		require.NoError(t, err)
+		_, err = stream.Recv()
+		return err
+	}
+	require.NoError(t, watch())
+
+	_, code = dial()
+	require.Equal(t, http.StatusTooManyRequests, code)
+	refused := watch()
+	require.Equal(t, codes.ResourceExhausted, status.Code(refused))
+	require.ErrorContains(t, refused, "max_viewers_per_address")
+	require.Contains(t, metricsOf(t, server), `gohub_live_refused_total{bound="address"} 2`)
+
+	require.NoError(t, socket.Close())
+	require.Eventually(t, func() bool { _, code := dial(); return code == http.StatusSwitchingProtocols }, 10*time.Second, 10*time.Millisecond)
 }
