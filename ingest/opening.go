@@ -139,6 +139,9 @@ func (o *opening) welcome() error {
 	one.shard = s.shards[int(host.ID)%len(s.shards)]
 	one.voice.stream, one.voice.epoch = one.stream, one.epoch
 	one.voice.acked, one.voice.said = cursor.Seq, cursor.Seq
-	s.replace(one)
+	if s.replace(one) {
+		host.ClonedAt = s.options.Now()
+		s.options.Observer.SetHost(host)
+	}
 	return nil
 }

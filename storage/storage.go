@@ -40,6 +40,8 @@ type Host struct {
 	FirstSeen time.Time
 	// Labels that the server gives the host, above those of the facts. Store.Hosts tells them, a registration does not.
 	Labels map[string]string
+	// ClonedAt is when ingest last saw that two machines send as this host; zero if it did not. It is not stored.
+	ClonedAt time.Time
 }
 
 // Registration is what an agent says of itself when its stream opens.
