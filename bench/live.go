@@ -75,7 +75,7 @@ func runLive(ctx context.Context, o *Options, report *measure.Report) (err error
 		return err
 	}
 	// What is scraped is the server itself; a fleet's series would cost more than they tell.
-	s, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate")
+	s, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate", manyViewers)
 	if err != nil {
 		return err
 	}

@@ -77,3 +77,39 @@ func TestAgentThatSendsWhatTheWelcomeToldIsStoredIsSentBack(t *testing.T) {
 	require.NoError(t, p.send(copied(p, 2, 100)))
 	require.Equal(t, codes.Aborted, p.waitEnd().Code())
 }
+
+// identities hands over how hosts are told of.
+type identities struct {
+	ignore
+	told chan storage.Host
+}
+
+func (i identities) SetHost(host storage.Host) { i.told <- host }
+
+// TestTwoMachinesThatTakeTurnsAreTold: one that comes with another epoch may be an agent that was restarted at once; but when the first
+// epoch comes back while the second streams, both are alive.
+func TestTwoMachinesThatTakeTurnsAreTold(t *testing.T) {
+	now := time.Now().UTC()
+	seen := identities{told: make(chan storage.Host, 8)}
+	h := start(t, func(o *Options) { o.Observer, o.Now = seen, func() time.Time { return now } })
+	id := uuid.New()
+	come := func(epoch uint64) {
+		p := h.dial(t, id)
+		said := hello(id)
+		said.Epoch = epoch
+		p.sendHello(said)
+		_, err := p.stream.Recv()
+		require.NoError(t, err)
+		require.Zero(t, (<-seen.told).ClonedAt, "a registration does not tell")
+	}
+	for _, epoch := range []uint64{7, 8, 8, 9} { // an agent that is restarted again and again
+		come(epoch)
+	}
+	come(8)
+	require.Equal(t, now, (<-seen.told).ClonedAt)
+	come(8)
+	come(9)
+	require.Equal(t, now, (<-seen.told).ClonedAt, "an agent that reconnects changes nothing")
+	h.stop()
+	require.Empty(t, seen.told)
+}

@@ -14,6 +14,7 @@ type metrics struct {
 	duplicates   prometheus.Counter
 	fenced       prometheus.Counter
 	refused      prometheus.Counter
+	refusedHosts prometheus.Counter
 	dropped      prometheus.Counter
 	clones       prometheus.Counter
 	flushErrors  prometheus.Counter
@@ -27,16 +28,17 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &metrics{
-		streams:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gohub_ingest_streams", Help: "Agents that are connected."}),
-		rows:        counter("gohub_ingest_rows_total", "Rows that were stored in sample tables."),
-		samples:     counter("gohub_ingest_samples_total", "Samples that were stored."),
-		quarantined: counter("gohub_ingest_quarantined_samples_total", "Samples that were refused and put into quarantine with a reason."),
-		duplicates:  counter("gohub_ingest_duplicate_batches_total", "Batches that were sent again although they were stored already."),
-		fenced:      counter("gohub_ingest_fenced_batches_total", "Batches of a stream that another one had replaced."),
-		refused:     counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
-		dropped:     counter("gohub_ingest_dropped_samples_total", "Samples that could not even be put into quarantine."),
-		clones:      counter("gohub_ingest_replaced_epochs_total", "Streams that ended another one of the same agent with another epoch: a copied machine, or an agent that was restarted at once."),
-		flushErrors: counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
+		streams:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gohub_ingest_streams", Help: "Agents that are connected."}),
+		rows:         counter("gohub_ingest_rows_total", "Rows that were stored in sample tables."),
+		samples:      counter("gohub_ingest_samples_total", "Samples that were stored."),
+		quarantined:  counter("gohub_ingest_quarantined_samples_total", "Samples that were refused and put into quarantine with a reason."),
+		duplicates:   counter("gohub_ingest_duplicate_batches_total", "Batches that were sent again although they were stored already."),
+		fenced:       counter("gohub_ingest_fenced_batches_total", "Batches of a stream that another one had replaced."),
+		refused:      counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
+		refusedHosts: counter("gohub_ingest_refused_hosts_total", "Times that a new agent was refused because there are as many hosts as there may be."),
+		dropped:      counter("gohub_ingest_dropped_samples_total", "Samples that could not even be put into quarantine."),
+		clones:       counter("gohub_ingest_replaced_epochs_total", "Streams that ended another one of the same agent with another epoch: a copied machine, or an agent that was restarted at once."),
+		flushErrors:  counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
 		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gohub_ingest_flush_seconds", Help: "Time to store one flush, commit included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -49,7 +51,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 		}),
 	}
-	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.dropped, m.clones, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.refusedHosts, m.dropped, m.clones, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
 	registerer.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffered_bytes", Help: "Memory of samples that wait to be stored."},
 			func() float64 { return float64(budget.used.Load()) }),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
 )
 
 // opening is a stream that is not a session yet. The handler's goroutine does the waiting, helpers the rest.
@@ -115,6 +116,11 @@ func (o *opening) register() error {
 }
 
 func (o *opening) unregistered(cause error) error {
+	if errors.Is(cause, storage.ErrTooManyHosts) {
+		o.server.metrics.refusedHosts.Inc()
+		o.server.log.Warn("a new agent is refused", "agent_id", o.registration.AgentID, "hostname", clip(o.registration.Facts.GetHostname()), "error", cause)
+		return status.Error(codes.ResourceExhausted, cause.Error())
+	}
 	o.server.log.Error("can not register an agent", "agent_id", o.registration.AgentID, "error", cause)
 	return status.Error(codes.Unavailable, "the server can not reach its database; try again later")
 }
@@ -133,6 +139,9 @@ func (o *opening) welcome() error {
 	one.shard = s.shards[int(host.ID)%len(s.shards)]
 	one.voice.stream, one.voice.epoch = one.stream, one.epoch
 	one.voice.acked, one.voice.said = cursor.Seq, cursor.Seq
-	s.replace(one)
+	if s.replace(one) {
+		host.ClonedAt = s.options.Now()
+		s.options.Observer.SetHost(host)
+	}
 	return nil
 }

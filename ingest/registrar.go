@@ -94,7 +94,7 @@ func (r *registrar) answer(ctx context.Context, calls []*registration) {
 	}
 	for i, call := range calls {
 		if call.err = err; err == nil {
-			call.registered = answers[i]
+			call.registered, call.err = answers[i], answers[i].Err
 		}
 		close(call.done)
 	}

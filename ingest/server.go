@@ -213,12 +213,16 @@ func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*g
 	return &gohubv1.PreviewResponse{}, nil
 }
 
-// replace makes the session the one stream of its agent, and ends the one before.
-func (s *Server) replace(one *session) {
+// replace makes the session the one stream of its agent, and ends the one before. It tells whether there are two machines: an epoch
+// that had to go comes back while the one that took its place streams, so both are alive.
+func (s *Server) replace(one *session) (cloned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before := s.sessions[one.host.AgentID]; before != nil {
+		one.displaced = before.displaced
 		if before.epoch != one.epoch {
+			cloned = before.displaced == one.epoch
+			one.displaced = before.epoch
 			s.metrics.clones.Inc()
 			one.log().Warn("a stream with another epoch takes the place of a running one: the agent was restarted at once, or this is a copy of a machine", "epoch", one.epoch, "replaced_epoch", before.epoch)
 		}
@@ -230,6 +234,7 @@ func (s *Server) replace(one *session) {
 	if s.drained {
 		one.end(errStopping)
 	}
+	return cloned
 }
 
 func (s *Server) forget(one *session) {

@@ -37,7 +37,9 @@ type session struct {
 	// agentID is host.AgentID as batches tell it.
 	agentID string
 	epoch   uint64
-	shard   *shard
+	// displaced is the epoch of the last stream of the agent with another one that had to go, 0 if none had. Server.mu guards it.
+	displaced uint64
+	shard     *shard
 	// budget bounds what this agent has on its way to storage, so that it can not fill its shard's ring.
 	budget budget
 	voice  voice

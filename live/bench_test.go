@@ -120,9 +120,9 @@ func BenchmarkBroadcast(b *testing.B) {
 	conns := make([]*discard, viewers)
 	for i := range conns {
 		conns[i] = newDiscard()
-		require.True(b, hub.reserve())
+		require.NoError(b, hub.reserve(noAddress))
 		group.Go(func() {
-			defer hub.release()
+			defer hub.release(noAddress)
 			hub.serve(context.Background(), conns[i], conns[i], formJSON)
 		})
 	}

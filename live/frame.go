@@ -131,6 +131,11 @@ func encodeIdentity(identity *gohubv1.Host) []byte {
 			buf = append(append(buf, `,"firstSeen":`...), seen...)
 		}
 	}
+	if identity.ClonedAt != nil {
+		if seen, err := stableJSON(identity.ClonedAt); err == nil {
+			buf = append(append(buf, `,"clonedAt":`...), seen...)
+		}
+	}
 	buf = appendLabels(buf, `,"labels":{`, identity.Labels)
 	buf = appendLabels(buf, `,"serverLabels":{`, identity.ServerLabels)
 	return buf
@@ -234,6 +239,9 @@ func appendUnknownIdentity(buf []byte, identity *gohubv1.Host) []byte {
 	}
 	if identity.FirstSeen == nil {
 		buf = append(buf, `,"firstSeen":null`...)
+	}
+	if identity.ClonedAt == nil {
+		buf = append(buf, `,"clonedAt":null`...)
 	}
 	if len(identity.Labels) == 0 {
 		buf = append(buf, `,"labels":{}`...)

@@ -139,6 +139,9 @@ func goldenBinary(t *testing.T, name string, f frame) {
 // What our encoder writes is what the contract's JSON mapping reads.
 func TestEncodingIsThatOfTheContract(t *testing.T) {
 	s, c := goldenState()
+	twice := testHost(9, "copied")
+	twice.ClonedAt = epoch.Add(time.Minute)
+	s.SetHost(twice)
 	decode := func(f frame) *gohubv1.LiveMessage {
 		message := new(gohubv1.LiveMessage)
 		require.True(t, json.Valid(payload(t, f)))

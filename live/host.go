@@ -93,6 +93,11 @@ func (h *host) setIdentity(from storage.Host) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// A later registration knows nothing of it.
+	identity.ClonedAt = h.identity.ClonedAt
+	if from.ClonedAt.After(identity.ClonedAt.AsTime()) {
+		identity.ClonedAt = timestamppb.New(from.ClonedAt)
+	}
 	identity.ServerLabels = h.identity.ServerLabels
 	identity.Labels = label.Merge(identity.GetFacts().GetLabels(), identity.ServerLabels)
 	// Every reconnect tells the same facts again; only a change may cost the viewers a delta.

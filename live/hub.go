@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -35,6 +36,8 @@ type HubOptions struct {
 	WriteTimeout time.Duration
 	// MaxViewers bounds the connections and gRPC streams together, 2,000 by default: a viewer costs two goroutines and some 25 KiB.
 	MaxViewers int
+	// MaxViewersPerAddress bounds those of one remote address, as the connection has it; by default one may have all.
+	MaxViewersPerAddress int
 	// MaxFrameBytes bounds what a viewer may send as one message over WebSocket, 4 KiB by default.
 	MaxFrameBytes int
 	// AllowOrigin tells whether pages of an origin ("https://example.org") may connect besides the server's own.
@@ -63,6 +66,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	}
 	if o.MaxViewers <= 0 {
 		o.MaxViewers = 2000
+	}
+	if o.MaxViewersPerAddress <= 0 {
+		o.MaxViewersPerAddress = o.MaxViewers
 	}
 	if o.MaxFrameBytes <= 0 {
 		o.MaxFrameBytes = maxRequestBytes
@@ -99,8 +105,7 @@ type Hub struct {
 	mu      sync.Mutex // guards all below, and every topic
 	started bool
 	stopped bool
-	// places counts the viewers and those who are being upgraded.
-	places  int
+	places  places
 	viewers map[*viewer]struct{}
 	topics  map[topicKey]*topic
 	alerts  *alertFrames // the newest list, nil before the first
@@ -116,6 +121,7 @@ func NewHub(state *State, o HubOptions) *Hub {
 		metrics: newHubMetrics(o.Registerer),
 		viewers: make(map[*viewer]struct{}),
 		topics:  make(map[topicKey]*topic),
+		places:  places{by: make(map[netip.Prefix]int)},
 	}
 }
 
@@ -280,8 +286,8 @@ var (
 // ServeHTTP is the endpoint. The middleware before it has authorised the request; the connection ends when the
 // request's context does, so a middleware that bounds the context by the session's end bounds the connection too.
 //
-// It answers 426 to a request that is no WebSocket handshake, 403 to a foreign origin, and 503 while the hub is full
-// or stopped.
+// It answers 426 to a request that is no WebSocket handshake, 403 to a foreign origin, 429 to an address that has too many
+// viewers, and 503 while the hub is full or stopped.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Upgrade", "websocket")
@@ -297,12 +303,12 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown subprotocol; there are "+protocolBinary+" and "+protocolJSON, http.StatusBadRequest)
 		return
 	}
-	if !h.reserve() {
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, "no place for another viewer", http.StatusServiceUnavailable)
+	at := owner(r.RemoteAddr)
+	if err := h.reserve(at); err != nil {
+		turnAway(w, err)
 		return
 	}
-	defer h.release()
+	defer h.release(at)
 
 	// The upgrader clears the HTTP server's deadlines and sets its own before it writes.
 	upgrader := ws.HTTPUpgrader{Timeout: h.options.WriteTimeout, Protocol: isProtocol}
@@ -346,25 +352,6 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 		port = ":80"
 	}
 	return strings.EqualFold(strings.TrimSuffix(origin.Host, port), strings.TrimSuffix(r.Host, port))
-}
-
-// reserve takes a place and tells whether there was one. release gives it back.
-func (h *Hub) reserve() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stopped || h.places >= h.options.MaxViewers {
-		return false
-	}
-	h.places++
-	h.running.Add(1)
-	return true
-}
-
-func (h *Hub) release() {
-	h.mu.Lock()
-	h.places--
-	h.mu.Unlock()
-	h.running.Done()
 }
 
 // serve runs a connection whose handshake is done, for which a place is reserved.

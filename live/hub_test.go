@@ -242,9 +242,9 @@ func TestEveryViewerEndsAtTheTruth(t *testing.T) {
 	var all sync.WaitGroup
 	for range viewers {
 		near, far := net.Pipe()
-		require.True(t, hub.reserve())
+		require.NoError(t, hub.reserve(noAddress))
 		all.Go(func() {
-			defer hub.release()
+			defer hub.release(noAddress)
 			hub.serve(ctx, far, far, formJSON)
 		})
 		all.Go(func() {
@@ -300,9 +300,9 @@ func TestBroadcastAllocatesNothing(t *testing.T) {
 	conns := make([]*discard, viewers)
 	for i := range conns {
 		conns[i] = newDiscard()
-		require.True(t, hub.reserve())
+		require.NoError(t, hub.reserve(noAddress))
 		group.Go(func() {
-			defer hub.release()
+			defer hub.release(noAddress)
 			hub.serve(t.Context(), conns[i], conns[i], formJSON)
 		})
 	}

@@ -60,7 +60,7 @@ func (h *host) identify(m moment) *gohubv1.Host {
 func (h *host) describe(m moment) *gohubv1.Host {
 	status, since := h.status(m)
 	message := &gohubv1.Host{
-		HostId: h.identity.HostId, AgentId: h.identity.AgentId, Facts: h.identity.Facts, FirstSeen: h.identity.FirstSeen,
+		HostId: h.identity.HostId, AgentId: h.identity.AgentId, Facts: h.identity.Facts, FirstSeen: h.identity.FirstSeen, ClonedAt: h.identity.ClonedAt,
 		Status: status, Labels: h.identity.Labels, ServerLabels: h.identity.ServerLabels,
 	}
 	if !since.IsZero() {

@@ -27,6 +27,8 @@ type hubMetrics struct {
 	conflated prometheus.Counter
 	lag       prometheus.Histogram
 	closed    map[reason]prometheus.Counter
+	// Those who were not let in.
+	refusedFull, refusedAddress prometheus.Counter
 }
 
 // newHubMetrics registers the metrics, or keeps them to itself if the registerer is nil. Like every registration of
@@ -64,8 +66,13 @@ func newHubMetrics(registerer prometheus.Registerer) *hubMetrics {
 	for _, r := range reasons {
 		m.closed[r] = closed.WithLabelValues(string(r))
 	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gohub_live_refused_total",
+		Help: "Viewers that were not let in, by bound: of all viewers (all), or of those of one address (address).",
+	}, []string{"bound"})
+	m.refusedFull, m.refusedAddress = refused.WithLabelValues("all"), refused.WithLabelValues("address")
 	if registerer != nil {
-		registerer.MustRegister(m.viewers, m.messages, m.bytes, m.conflated, m.lag, closed)
+		registerer.MustRegister(m.viewers, m.messages, m.bytes, m.conflated, m.lag, closed, refused)
 	}
 	return m
 }

@@ -26,7 +26,7 @@ func TestHubMetricsAreLintClean(t *testing.T) {
 		names.WriteString(family.GetName() + " ")
 	}
 	require.Equal(t, "gohub_live_bytes_total gohub_live_closed_total gohub_live_conflated_total gohub_live_lag_seconds "+
-		"gohub_live_messages_total gohub_live_viewers ", names.String())
+		"gohub_live_messages_total gohub_live_refused_total gohub_live_viewers ", names.String())
 }
 
 func TestLagIsFromReceiptToWrite(t *testing.T) {

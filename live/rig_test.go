@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -24,6 +25,9 @@ import (
 
 // Tests with a rig run in synctest bubbles over net.Pipe, which has no buffer: a write returns when the other side has read.
 // Times are the bubble's, so sleeping costs nothing, and synctest.Wait returns when every goroutine waits.
+
+// noAddress is that of viewers that have none.
+var noAddress netip.Prefix
 
 // rig is a hub with the viewers of a test.
 type rig struct {
@@ -110,9 +114,9 @@ func (r *rig) connect() *client { return r.connectContext(r.t.Context()) }
 func (r *rig) connectContext(ctx context.Context) *client {
 	near, far := net.Pipe()
 	before := r.viewers()
-	require.True(r.t, r.hub.reserve())
+	require.NoError(r.t, r.hub.reserve(noAddress))
 	r.group.Go(func() {
-		defer r.hub.release()
+		defer r.hub.release(noAddress)
 		r.hub.serve(ctx, far, far, formJSON)
 	})
 	synctest.Wait()

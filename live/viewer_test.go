@@ -107,7 +107,7 @@ func TestManyViewersThatNeverReadHoldNoOneUp(t *testing.T) {
 			}
 		}
 		require.Len(t, readers, good)
-		require.False(t, r.hub.reserve(), "the bad ones take places")
+		require.Error(t, r.hub.reserve(noAddress), "the bad ones take places")
 		synctest.Wait()
 		begun, most := time.Now(), 0
 		seq := 0
@@ -131,8 +131,8 @@ func TestManyViewersThatNeverReadHoldNoOneUp(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, r.viewers(), good)
 		require.Equal(t, float64(bad), value(r.hub.metrics.closed[reasonWrite]))
-		require.True(t, r.hub.reserve(), "their places are free")
-		r.hub.release()
+		require.NoError(t, r.hub.reserve(noAddress), "their places are free")
+		r.hub.release(noAddress)
 		for range 2 {
 			seq++
 			sent := time.Now()
@@ -277,7 +277,7 @@ func TestStopDoesNotWaitForTheUnwilling(t *testing.T) {
 		require.NoError(t, r.hub.Run(ctx))
 		require.Equal(t, 2*closeGrace, time.Since(begin))
 		require.Error(t, r.hub.Run(ctx), "a second run")
-		require.False(t, r.hub.reserve(), "no viewers after the stop")
+		require.Error(t, r.hub.reserve(noAddress), "no viewers after the stop")
 	})
 }
 
@@ -309,9 +309,9 @@ func TestViewerLearnsAtOnceThatNothingMoreComes(t *testing.T) {
 		r := newRig(t, HubOptions{})
 		near, far := net.Pipe()
 		conn := &halves{far, make(chan struct{})}
-		require.True(t, r.hub.reserve())
+		require.NoError(t, r.hub.reserve(noAddress))
 		r.group.Go(func() {
-			defer r.hub.release()
+			defer r.hub.release(noAddress)
 			r.hub.serve(t.Context(), conn, conn, formJSON)
 		})
 		start := time.Now()

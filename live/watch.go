@@ -65,15 +65,16 @@ type watch struct {
 // Watch implements the contract. Whoever bounds the stream's context by something that lets the caller in, as a session, ends it with
 // a cause (context.WithCancelCause), which the caller is told with UNAUTHENTICATED.
 func (h *Hub) Watch(request *gohubv1.LiveRequest, stream grpc.ServerStreamingServer[gohubv1.LiveMessage]) error {
-	if !h.reserve() {
-		return h.full()
-	}
-	defer h.release()
 	ctx := stream.Context()
 	var remote net.Addr
 	if from, known := peer.FromContext(ctx); known {
 		remote = from.Addr
 	}
+	at := ownerOf(remote)
+	if err := h.reserve(at); err != nil {
+		return noPlace(err)
+	}
+	defer h.release(at)
 	w := &watch{viewer: newViewer(h, formProto), stream: stream}
 	w.viewer.outlet = w
 	if err := h.subscribe(w.viewer, request); err != nil {
@@ -94,16 +95,6 @@ func (h *Hub) Watch(request *gohubv1.LiveRequest, stream grpc.ServerStreamingSer
 		w.viewer.end(w.gone(), nil)
 	}
 	return w.status(h.leave(w.viewer, remote))
-}
-
-// full says why there was no place.
-func (h *Hub) full() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stopped {
-		return errStopping
-	}
-	return status.Error(codes.ResourceExhausted, "no place for another viewer")
 }
 
 var errStopping = status.Error(codes.Unavailable, "the server stops; call again when it is back")

@@ -64,7 +64,7 @@ func newWatchRig(t *testing.T, o HubOptions, server ...grpc.ServerOption) *watch
 		r.hub.running.Wait()
 		require.Empty(t, r.hub.viewers)
 		require.Empty(t, r.hub.topics, "topics are forgotten with their last subscriber")
-		require.Zero(t, r.hub.places)
+		require.Zero(t, r.hub.places.taken)
 	})
 	return r
 }
@@ -257,13 +257,13 @@ func TestWatchRefusesWhatItCanNotServe(t *testing.T) {
 
 func TestWatchersAndSocketsHaveOneBound(t *testing.T) {
 	r := newWatchRig(t, HubOptions{MaxViewers: 2})
-	require.True(t, r.hub.reserve()) // as a WebSocket does
+	require.NoError(t, r.hub.reserve(noAddress)) // as a WebSocket does
 	only := r.watch(fleetTopic())
 	only.next()
 	ended := r.watch(fleetTopic()).ended()
 	require.Equal(t, codes.ResourceExhausted, ended.Code())
 	require.Equal(t, "no place for another viewer", ended.Message())
-	r.hub.release()
+	r.hub.release(noAddress)
 	r.watch(fleetTopic()).next()
 }
 

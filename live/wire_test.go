@@ -119,7 +119,7 @@ func (w *wire) alone(t *testing.T) {
 	require.Eventually(t, func() bool {
 		w.hub.mu.Lock()
 		defer w.hub.mu.Unlock()
-		return w.hub.places == 0 && len(w.hub.viewers) == 0 && len(w.hub.topics) == 0
+		return w.hub.places.taken == 0 && len(w.hub.viewers) == 0 && len(w.hub.topics) == 0
 	}, patience, time.Millisecond)
 }
 
@@ -222,6 +222,15 @@ func TestShutdownClosesWithGoingAway(t *testing.T) {
 // handshake sends a handshake with more headers and returns the status.
 func (w *wire) handshake(t *testing.T, header http.Header) int {
 	t.Helper()
+	response, err := w.server.Client().Do(w.request(t, header))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
+}
+
+// request asks for a WebSocket.
+func (w *wire) request(t *testing.T, header http.Header) *http.Request {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.URL, nil)
 	require.NoError(t, err)
 	request.Header = http.Header{
@@ -234,10 +243,7 @@ func (w *wire) handshake(t *testing.T, header http.Header) int {
 			request.Host = values[0]
 		}
 	}
-	response, err := w.server.Client().Do(request)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	return response.StatusCode
+	return request
 }
 
 func TestOriginIsChecked(t *testing.T) {
@@ -306,6 +312,39 @@ func TestViewersAreBounded(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, w.handshake(t, nil))
 	_ = first.conn.Close()
 	require.Eventually(t, func() bool { return w.handshake(t, nil) == http.StatusSwitchingProtocols }, patience, time.Millisecond)
+}
+
+func TestViewersOfAnAddressAreBounded(t *testing.T) {
+	w := newWire(t, HubOptions{MaxViewers: 3, MaxViewersPerAddress: 2})
+	first := w.dial(t)
+	w.dial(t)
+	response, err := http.DefaultClient.Do(w.request(t, nil))
+	require.NoError(t, err)
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusTooManyRequests, response.StatusCode)
+	require.Equal(t, "10", response.Header.Get("Retry-After"))
+	require.Contains(t, string(text), "2 are open, which is the limit (max_viewers_per_address)")
+	require.Equal(t, 1.0, value(w.hub.metrics.refusedAddress))
+
+	// Another address has the place that is left, however it is written.
+	elsewhere := owner("[2001:db8::1]:1000")
+	require.NoError(t, w.hub.reserve(elsewhere))
+	require.ErrorIs(t, w.hub.reserve(elsewhere), errFull)
+	require.Equal(t, 1.0, value(w.hub.metrics.refusedFull))
+	w.hub.release(elsewhere)
+
+	_ = first.conn.Close()
+	require.Eventually(t, func() bool { return w.handshake(t, nil) == http.StatusSwitchingProtocols }, patience, time.Millisecond)
+}
+
+func TestOwner(t *testing.T) {
+	require.Equal(t, owner("192.0.2.7:1"), owner("[::ffff:192.0.2.7]:2"))
+	require.NotEqual(t, owner("192.0.2.7:1"), owner("192.0.2.8:1"))
+	require.Equal(t, owner("[2001:db8::1]:1"), owner("[2001:db8::2%eth0]:2"), "one network")
+	require.NotEqual(t, owner("[2001:db8::1]:1"), owner("[2001:db8:0:1::1]:1"))
+	require.False(t, owner("@").IsValid(), "a Unix socket")
 }
 
 func TestAlertsBeforeTheSubscriptionOverTCP(t *testing.T) {

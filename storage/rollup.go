@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -199,6 +200,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Idle has the store do nothing by itself: its owner calls RollUp.
 	Idle bool
+	// MaxHosts is how many hosts there may be before a new one is refused; by default as many as there are ids. An import is
+	// not held to it.
+	MaxHosts int
+}
+
+// TooManyHosts is why a new agent is refused.
+func (o Options) TooManyHosts() error {
+	return fmt.Errorf("%w: there are %d, which is the limit (max_hosts) for new ones; those that are known still come in", ErrTooManyHosts, o.MaxHosts)
 }
 
 // WithDefaults returns the options with the defaults in place.
@@ -211,6 +220,9 @@ func (o Options) WithDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxHosts <= 0 {
+		o.MaxHosts = math.MaxInt32
 	}
 	return o
 }

@@ -25,6 +25,8 @@ var (
 	ErrTooManyRows = errors.New("too many rows")
 	// ErrTooManySeries: a query would return more series than its limit.
 	ErrTooManySeries = errors.New("too many series")
+	// ErrTooManyHosts: an agent is new, and there are as many hosts as Options.MaxHosts lets there be.
+	ErrTooManyHosts = errors.New("too many hosts")
 )
 
 // HostID names a host within one database. It is small because every row carries it.
@@ -38,6 +40,8 @@ type Host struct {
 	FirstSeen time.Time
 	// Labels that the server gives the host, above those of the facts. Store.Hosts tells them, a registration does not.
 	Labels map[string]string
+	// ClonedAt is when ingest last saw that two machines send as this host; zero if it did not. It is not stored.
+	ClonedAt time.Time
 }
 
 // Registration is what an agent says of itself when its stream opens.
@@ -51,6 +55,8 @@ type Registration struct {
 
 // Registered answers a Registration.
 type Registered struct {
+	// Err is ErrTooManyHosts (wrapped) if the agent was not let in; the rest is zero then.
+	Err  error
 	Host Host
 	// Cursor of the registration's epoch.
 	Cursor Cursor
@@ -145,7 +151,8 @@ type Description struct {
 // (wrapped) when the database is away, and the context's error when it ended first.
 type Store interface {
 	// Register creates or updates hosts, in one transaction, and makes sure that each registration's epoch has a cursor. It
-	// returns one answer a registration.
+	// returns one answer a registration. Hosts are created up to Options.MaxHosts, all servers on the database together; one
+	// that is there already is never refused.
 	Register(ctx context.Context, registrations []Registration) ([]Registered, error)
 	// Append stores batches in one durable transaction and returns one outcome a batch. Batches of one host must be
 	// in the order of their sequence. On ErrBadData nothing was stored.

@@ -54,6 +54,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		file              string
 		text              string
 	}{
+		"no hosts at all":       {args: []string{"--max-hosts=0"}, text: "max_hosts is 0; allowed is 1 to 1000000"},
 		"unknown flag":          {args: []string{"--nope"}, text: "unknown flag: --nope"},
 		"argument":              {args: []string{"nope"}, text: `unexpected argument "nope"`},
 		"unknown variable":      {environment: []string{"GOHUB_FLUSHROWS=1"}, text: "GOHUB_FLUSHROWS is not known; the nearest are GOHUB_FLUSH_ROWS"},

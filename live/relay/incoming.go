@@ -109,6 +109,9 @@ func (r *Relay) show(from *live.Peer, h *gohubv1.RelayHost, sample *catalogue.Sa
 		if micros := h.GetFirstSeenUnixMicros(); micros != 0 {
 			host.FirstSeen = time.UnixMicro(micros)
 		}
+		if micros := h.GetClonedUnixMicros(); micros != 0 {
+			host.ClonedAt = at(micros)
+		}
 		from.SetHost(host)
 	}
 	if len(h.GetSample()) == 0 {
@@ -215,6 +218,7 @@ func (r *Relay) answer(request *nats.Msg) {
 			HostId: own.Identity.GetHostId(), AgentId: own.Identity.GetAgentId(), Facts: own.Identity.GetFacts(), FirstSeenUnixMicros: micros(own.Identity.GetFirstSeen().AsTime()),
 			Sample:             []byte(trim(string(own.Sample), sampleBytes)),
 			ReceivedUnixMicros: own.Taken.UnixMicro(), HeardUnixMicros: own.Heard.UnixMicro(), UpSinceUnixMicros: own.UpSince.UnixMicro(),
+			ClonedUnixMicros: micros(own.Identity.GetClonedAt().AsTime()),
 		}
 		page.Hosts = append(page.Hosts, h)
 		bytes += proto.Size(h)

@@ -79,6 +79,7 @@ func trim(wire string, limit int) string {
 func (o *outgoing) host(h storage.Host) {
 	message, err := proto.Marshal(&gohubv1.RelayHost{
 		HostId: uint32(h.ID), AgentId: h.AgentID.String(), Facts: h.Facts, FirstSeenUnixMicros: micros(h.FirstSeen),
+		ClonedUnixMicros: micros(h.ClonedAt),
 	})
 	o.mu.Lock()
 	if err != nil { // ingest has looked at the texts; the others ask for what is missing

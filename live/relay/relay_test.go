@@ -41,6 +41,30 @@ func TestHostsOfOneServerAreShownByTheOther(t *testing.T) {
 	require.Zero(t, testutil.ToFloat64(b.metrics.gaps))
 }
 
+// TestAllServersTellOfTwoMachines: those that are there, one that comes later, and after the host has registered again.
+func TestAllServersTellOfTwoMachines(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.server(nil), w.server(nil)
+	a.waitForPeers(1)
+	b.waitForPeers(1)
+	a.SetHost(w.hosts[0])
+	a.send(w.hosts[0], 12.5)
+	b.waitFor(w.hosts[0], seen{up, 12.5})
+	h, _ := b.state.Host(w.hosts[0].ID)
+	require.Nil(t, h.GetClonedAt())
+	twice := w.hosts[0]
+	twice.ClonedAt = time.Now().Truncate(time.Second)
+	a.SetHost(twice)
+	a.SetHost(w.hosts[0]) // it registers again
+	a.send(w.hosts[0], 12.75)
+	b.waitFor(w.hosts[0], seen{up, 12.75})
+	for i, server := range []*server{a, b, w.server(nil)} {
+		server.waitFor(w.hosts[0], seen{up, 12.75})
+		h, _ := server.state.Host(w.hosts[0].ID)
+		require.WithinDuration(t, twice.ClonedAt, h.GetClonedAt().AsTime(), time.Second, "server %d", i)
+	}
+}
+
 // TestServerThatComesLaterHasAllHosts reads more hosts than a page has, each with every metric.
 func TestServerThatComesLaterHasAllHosts(t *testing.T) {
 	w := newWorld(t, 300)

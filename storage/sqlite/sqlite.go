@@ -137,8 +137,14 @@ func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 func (s *Store) Register(ctx context.Context, registrations []storage.Registration) ([]storage.Registered, error) {
 	answers := make([]storage.Registered, len(registrations))
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		full := false
 		for i, r := range registrations {
-			if err := register(ctx, tx, r, &answers[i]); err != nil {
+			err := s.register(ctx, tx, r, full, &answers[i])
+			if errors.Is(err, storage.ErrTooManyHosts) {
+				answers[i], full = storage.Registered{Err: err}, true
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("register agent %s: %w", r.AgentID, err)
 			}
 		}
@@ -150,7 +156,8 @@ func (s *Store) Register(ctx context.Context, registrations []storage.Registrati
 	return answers, nil
 }
 
-func register(ctx context.Context, tx *sql.Tx, r storage.Registration, answer *storage.Registered) error {
+// register registers an agent. full tells that there is no room for new ones: they are not counted for each.
+func (s *Store) register(ctx context.Context, tx *sql.Tx, r storage.Registration, full bool, answer *storage.Registered) error {
 	facts, err := protojson.Marshal(r.Facts)
 	if err != nil {
 		return fmt.Errorf("encode facts: %w", err)
@@ -161,8 +168,16 @@ func register(ctx context.Context, tx *sql.Tx, r storage.Registration, answer *s
 	err = tx.QueryRowContext(ctx, "UPDATE hosts SET facts = $2 WHERE agent_id = $1 RETURNING host_id, first_seen",
 		r.AgentID.String(), string(facts)).Scan(&host.ID, &firstSeen)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = tx.QueryRowContext(ctx, "INSERT INTO hosts (agent_id, facts, first_seen) VALUES ($1, $2, $3) RETURNING host_id, first_seen",
-			r.AgentID.String(), string(facts), r.At.UnixMilli()).Scan(&host.ID, &firstSeen)
+		if full {
+			return s.options.TooManyHosts()
+		}
+		err = tx.QueryRowContext(ctx, `
+			INSERT INTO hosts (agent_id, facts, first_seen) SELECT $1, $2, $3 WHERE (SELECT count(*) FROM hosts) < $4
+			RETURNING host_id, first_seen`,
+			r.AgentID.String(), string(facts), r.At.UnixMilli(), s.options.MaxHosts).Scan(&host.ID, &firstSeen)
+		if errors.Is(err, sql.ErrNoRows) {
+			return s.options.TooManyHosts()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("save host: %w", err)

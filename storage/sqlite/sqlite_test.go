@@ -22,6 +22,13 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestHostsAreBounded(t *testing.T) {
+	store, err := Open(t.TempDir(), storage.Options{Idle: true, MaxHosts: storagetest.MaxHosts})
+	require.NoError(t, err)
+	defer store.Close()
+	storagetest.RunHostBound(t, store)
+}
+
 func TestReopenedFileKeepsItsHosts(t *testing.T) {
 	directory := filepath.Join(t.TempDir(), "with space?#%", "data")
 	store, err := Open(directory, storage.Options{Idle: true})

@@ -15,16 +15,27 @@ import (
 // given is the registrations as a table: agents, epochs, facts and times come as arrays.
 const given = "unnest($1::uuid[], $2::bigint[], $3::jsonb[], $4::timestamptz[]) AS given (agent_id, epoch, facts, at)"
 
-// What registers agents, in this order. Every statement sees what those before it did, and takes its locks in one order, so
-// that two servers can not deadlock. A host whose facts are as they were is not written: after a restart of the server a
-// whole fleet comes back with the same.
+// Of new agents, as many are let in as the bound leaves room for. Servers count and insert one after the other: the lock is its
+// own statement, because what is seen is settled when a statement begins. A fleet that comes back has no new ones, takes no
+// lock and is not counted.
+const (
+	strangers = given + " WHERE NOT EXISTS (SELECT FROM hosts WHERE hosts.agent_id = given.agent_id)"
+
+	lockHostsSQL = "SELECT pg_advisory_xact_lock($5, $6) WHERE EXISTS (SELECT FROM " + strangers + ")"
+
+	addHostsSQL = `
+	WITH strangers AS MATERIALIZED (SELECT DISTINCT ON (agent_id) agent_id, facts, at FROM ` + strangers + ` ORDER BY agent_id, at)
+	INSERT INTO hosts (agent_id, facts, first_seen)
+	SELECT agent_id, facts, at FROM strangers ORDER BY agent_id
+	LIMIT CASE WHEN EXISTS (SELECT FROM strangers) THEN greatest($5 - (SELECT count(*) FROM hosts), 0) ELSE 0 END
+	ON CONFLICT (agent_id) DO NOTHING`
+)
+
+// What registers agents that are hosts, in this order and after the above. Every statement sees what those before it did, and
+// takes its locks in one order, so that two servers can not deadlock. A host whose facts are as they were is not written: after
+// a restart of the server a whole fleet comes back with the same.
 var registerSQL = []string{
 	`
-	INSERT INTO hosts (agent_id, facts, first_seen)
-	SELECT DISTINCT ON (agent_id) agent_id, facts, at FROM ` + given + `
-	WHERE NOT EXISTS (SELECT FROM hosts WHERE hosts.agent_id = given.agent_id)
-	ORDER BY agent_id, at
-	ON CONFLICT (agent_id) DO NOTHING`, `
 	UPDATE hosts SET facts = changed.facts
 	FROM (
 		SELECT hosts.host_id, given.facts FROM ` + given + ` JOIN hosts USING (agent_id)
@@ -63,6 +74,8 @@ func (s *Store) Register(ctx context.Context, registrations []storage.Registrati
 	}
 	found := make(map[key]storage.Registered, len(registrations))
 	work := &pgxv5.Batch{}
+	work.Queue(lockHostsSQL, agents, epochs, facts, times, locks, lockHosts)
+	work.Queue(addHostsSQL, agents, epochs, facts, times, s.options.MaxHosts)
 	for _, statement := range registerSQL {
 		work.Queue(statement, agents, epochs, facts, times)
 	}
@@ -91,7 +104,8 @@ func (s *Store) Register(ctx context.Context, registrations []storage.Registrati
 	for i, r := range registrations {
 		answers[i] = found[key{r.AgentID, int64(r.Epoch)}]
 		if answers[i].Host.ID == 0 {
-			return nil, fmt.Errorf("register agent %s: %w: it is gone again", r.AgentID, storage.ErrUnavailable)
+			answers[i].Err = s.options.TooManyHosts()
+			continue
 		}
 		answers[i].Host.Facts = r.Facts
 	}

@@ -22,6 +22,8 @@ const (
 	// lockRollUp is held by the one server that rolls up, lockSchema while tables are made.
 	lockRollUp = 2
 	lockSchema = 3
+	// lockHosts is held by who lets new agents in.
+	lockHosts = 5
 )
 
 var dialect = storage.RollupDialect{

@@ -34,6 +34,33 @@ func TestConformanceCommunity(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store { return openAt(t, storagetest.CommunityURL(t)) })
 }
 
+func TestHostsAreBounded(t *testing.T) {
+	bounded := func(url string) storage.Store {
+		store, err := Open(t.Context(), url, storage.Options{Idle: true, MaxHosts: storagetest.MaxHosts})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, store.Close()) })
+		return store
+	}
+	url := storagetest.DatabaseURL(t)
+	storagetest.RunHostBound(t, bounded(url), bounded(url))
+}
+
+// TestKnownHostsDoNotWaitForNewOnes holds the lock of those that count hosts: a fleet that comes back needs neither.
+func TestKnownHostsDoNotWaitForNewOnes(t *testing.T) {
+	store := openAt(t, storagetest.DatabaseURL(t))
+	defer store.Close()
+	known := storage.Registration{AgentID: uuid.New(), Epoch: 1, At: time.Now(), Facts: &gohubv1.HostFacts{Hostname: "web-1"}}
+	first, _ := storagetest.Register(t, store, known)
+	counting, err := store.writes.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = counting.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1, $2)", locks, lockHosts)
+	require.NoError(t, err)
+	known.Epoch = 2
+	again, _ := storagetest.Register(t, store, known)
+	require.Equal(t, first.ID, again.ID)
+	require.NoError(t, counting.Rollback(t.Context()))
+}
+
 // onBothEditions runs a test on each database that tests have. What needs two sessions at once can not be among them.
 func onBothEditions(t *testing.T, run func(t *testing.T, url string)) {
 	t.Run("Server", func(t *testing.T) { run(t, storagetest.DatabaseURL(t)) })

@@ -268,6 +268,9 @@ type Host struct {
 	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What SetHostLabels has set.
 	ServerLabels map[string]string `protobuf:"bytes,8,rep,name=server_labels,json=serverLabels,proto3" json:"server_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When it was last seen that two machines send as this host: one is a copy of the other. Absent if it was not since the server's
+	// start.
+	ClonedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=cloned_at,json=clonedAt,proto3" json:"cloned_at,omitempty"`
 	// Since when the status is so. For a host that is up, when its samples began to arrive; for one that is late or down, when the
 	// last one arrived, or was taken, if the server has not heard the host since its start; absent if there is none.
 	StatusSince *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
@@ -361,6 +364,13 @@ func (x *Host) GetLabels() map[string]string {
 func (x *Host) GetServerLabels() map[string]string {
 	if x != nil {
 		return x.ServerLabels
+	}
+	return nil
+}
+
+func (x *Host) GetClonedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClonedAt
 	}
 	return nil
 }
@@ -1978,7 +1988,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x0eGetHostRequest\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\"5\n" +
 	"\x0fGetHostResponse\x12\"\n" +
-	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\x8b\x05\n" +
+	"\x04host\x18\x01 \x01(\v2\x0e.gohub.v1.HostR\x04host\"\xc4\x05\n" +
 	"\x04Host\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12)\n" +
@@ -1988,7 +1998,8 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\x0e2\x14.gohub.v1.HostStatusR\x06status\x12)\n" +
 	"\x06latest\x18\x06 \x01(\v2\x11.gohub.v1.ReadingR\x06latest\x122\n" +
 	"\x06labels\x18\a \x03(\v2\x1a.gohub.v1.Host.LabelsEntryR\x06labels\x12E\n" +
-	"\rserver_labels\x18\b \x03(\v2 .gohub.v1.Host.ServerLabelsEntryR\fserverLabels\x12=\n" +
+	"\rserver_labels\x18\b \x03(\v2 .gohub.v1.Host.ServerLabelsEntryR\fserverLabels\x127\n" +
+	"\tcloned_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bclonedAt\x12=\n" +
 	"\fstatus_since\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\vstatusSince\x12,\n" +
 	"\x12clock_skew_seconds\x18\x15 \x01(\x01R\x10clockSkewSeconds\x12,\n" +
 	"\x12ingest_lag_seconds\x18\x16 \x01(\x01R\x10ingestLagSeconds\x1a9\n" +
@@ -2228,57 +2239,58 @@ var file_gohub_v1_query_proto_depIdxs = []int32{
 	8,  // 5: gohub.v1.Host.latest:type_name -> gohub.v1.Reading
 	28, // 6: gohub.v1.Host.labels:type_name -> gohub.v1.Host.LabelsEntry
 	29, // 7: gohub.v1.Host.server_labels:type_name -> gohub.v1.Host.ServerLabelsEntry
-	37, // 8: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
-	30, // 9: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
-	5,  // 10: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
-	37, // 11: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
-	31, // 12: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
-	9,  // 13: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
-	32, // 14: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
-	33, // 15: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
-	15, // 16: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
-	38, // 17: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
-	12, // 18: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
-	10, // 19: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
-	11, // 20: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
-	34, // 21: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
-	35, // 22: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
-	18, // 23: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
-	39, // 24: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
-	40, // 25: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
-	21, // 26: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
-	37, // 27: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
-	41, // 28: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
-	24, // 29: gohub.v1.GetStorageUsageResponse.relations:type_name -> gohub.v1.RelationUsage
-	25, // 30: gohub.v1.GetStorageUsageResponse.forecast:type_name -> gohub.v1.StorageForecast
-	37, // 31: gohub.v1.GetStorageUsageResponse.disk_full_at:type_name -> google.protobuf.Timestamp
-	37, // 32: gohub.v1.GetStorageUsageResponse.at:type_name -> google.protobuf.Timestamp
-	37, // 33: gohub.v1.RelationUsage.oldest:type_name -> google.protobuf.Timestamp
-	37, // 34: gohub.v1.RelationUsage.newest:type_name -> google.protobuf.Timestamp
-	37, // 35: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
-	1,  // 36: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
-	3,  // 37: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
-	6,  // 38: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
-	10, // 39: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
-	13, // 40: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
-	16, // 41: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
-	19, // 42: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
-	22, // 43: gohub.v1.QueryService.GetStorageUsage:input_type -> gohub.v1.GetStorageUsageRequest
-	26, // 44: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
-	2,  // 45: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
-	4,  // 46: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
-	7,  // 47: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
-	11, // 48: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
-	14, // 49: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
-	17, // 50: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
-	20, // 51: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
-	23, // 52: gohub.v1.QueryService.GetStorageUsage:output_type -> gohub.v1.GetStorageUsageResponse
-	27, // 53: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
-	45, // [45:54] is the sub-list for method output_type
-	36, // [36:45] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	37, // 8: gohub.v1.Host.cloned_at:type_name -> google.protobuf.Timestamp
+	37, // 9: gohub.v1.Host.status_since:type_name -> google.protobuf.Timestamp
+	30, // 10: gohub.v1.SetHostLabelsRequest.labels:type_name -> gohub.v1.SetHostLabelsRequest.LabelsEntry
+	5,  // 11: gohub.v1.SetHostLabelsResponse.host:type_name -> gohub.v1.Host
+	37, // 12: gohub.v1.Reading.time:type_name -> google.protobuf.Timestamp
+	31, // 13: gohub.v1.Reading.values:type_name -> gohub.v1.Reading.ValuesEntry
+	9,  // 14: gohub.v1.Reading.instances:type_name -> gohub.v1.Instance
+	32, // 15: gohub.v1.Instance.labels:type_name -> gohub.v1.Instance.LabelsEntry
+	33, // 16: gohub.v1.Instance.values:type_name -> gohub.v1.Instance.ValuesEntry
+	15, // 17: gohub.v1.QueryRangeResponse.series:type_name -> gohub.v1.Series
+	38, // 18: gohub.v1.QueryRangeResponse.gaps:type_name -> gohub.v1.Gap
+	12, // 19: gohub.v1.QueryRangeResponse.parts:type_name -> gohub.v1.RangePart
+	10, // 20: gohub.v1.QueryRangeStreamRequest.query:type_name -> gohub.v1.QueryRangeRequest
+	11, // 21: gohub.v1.QueryRangeStreamResponse.part:type_name -> gohub.v1.QueryRangeResponse
+	34, // 22: gohub.v1.Series.labels:type_name -> gohub.v1.Series.LabelsEntry
+	35, // 23: gohub.v1.Series.group:type_name -> gohub.v1.Series.GroupEntry
+	18, // 24: gohub.v1.ListMetricsResponse.metrics:type_name -> gohub.v1.Metric
+	39, // 25: gohub.v1.Metric.unit:type_name -> gohub.v1.Unit
+	40, // 26: gohub.v1.Metric.kind:type_name -> gohub.v1.Kind
+	21, // 27: gohub.v1.ListQuarantineResponse.samples:type_name -> gohub.v1.QuarantinedSample
+	37, // 28: gohub.v1.QuarantinedSample.received_at:type_name -> google.protobuf.Timestamp
+	41, // 29: gohub.v1.QuarantinedSample.sample:type_name -> gohub.v1.Sample
+	24, // 30: gohub.v1.GetStorageUsageResponse.relations:type_name -> gohub.v1.RelationUsage
+	25, // 31: gohub.v1.GetStorageUsageResponse.forecast:type_name -> gohub.v1.StorageForecast
+	37, // 32: gohub.v1.GetStorageUsageResponse.disk_full_at:type_name -> google.protobuf.Timestamp
+	37, // 33: gohub.v1.GetStorageUsageResponse.at:type_name -> google.protobuf.Timestamp
+	37, // 34: gohub.v1.RelationUsage.oldest:type_name -> google.protobuf.Timestamp
+	37, // 35: gohub.v1.RelationUsage.newest:type_name -> google.protobuf.Timestamp
+	37, // 36: gohub.v1.GetServerInfoResponse.started:type_name -> google.protobuf.Timestamp
+	1,  // 37: gohub.v1.QueryService.ListHosts:input_type -> gohub.v1.ListHostsRequest
+	3,  // 38: gohub.v1.QueryService.GetHost:input_type -> gohub.v1.GetHostRequest
+	6,  // 39: gohub.v1.QueryService.SetHostLabels:input_type -> gohub.v1.SetHostLabelsRequest
+	10, // 40: gohub.v1.QueryService.QueryRange:input_type -> gohub.v1.QueryRangeRequest
+	13, // 41: gohub.v1.QueryService.QueryRangeStream:input_type -> gohub.v1.QueryRangeStreamRequest
+	16, // 42: gohub.v1.QueryService.ListMetrics:input_type -> gohub.v1.ListMetricsRequest
+	19, // 43: gohub.v1.QueryService.ListQuarantine:input_type -> gohub.v1.ListQuarantineRequest
+	22, // 44: gohub.v1.QueryService.GetStorageUsage:input_type -> gohub.v1.GetStorageUsageRequest
+	26, // 45: gohub.v1.QueryService.GetServerInfo:input_type -> gohub.v1.GetServerInfoRequest
+	2,  // 46: gohub.v1.QueryService.ListHosts:output_type -> gohub.v1.ListHostsResponse
+	4,  // 47: gohub.v1.QueryService.GetHost:output_type -> gohub.v1.GetHostResponse
+	7,  // 48: gohub.v1.QueryService.SetHostLabels:output_type -> gohub.v1.SetHostLabelsResponse
+	11, // 49: gohub.v1.QueryService.QueryRange:output_type -> gohub.v1.QueryRangeResponse
+	14, // 50: gohub.v1.QueryService.QueryRangeStream:output_type -> gohub.v1.QueryRangeStreamResponse
+	17, // 51: gohub.v1.QueryService.ListMetrics:output_type -> gohub.v1.ListMetricsResponse
+	20, // 52: gohub.v1.QueryService.ListQuarantine:output_type -> gohub.v1.ListQuarantineResponse
+	23, // 53: gohub.v1.QueryService.GetStorageUsage:output_type -> gohub.v1.GetStorageUsageResponse
+	27, // 54: gohub.v1.QueryService.GetServerInfo:output_type -> gohub.v1.GetServerInfoResponse
+	46, // [46:55] is the sub-list for method output_type
+	37, // [37:46] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_query_proto_init() }

@@ -134,8 +134,10 @@ type RelayHost struct {
 	// When it had anything of the host, and since when without a break: in a RelayPage only.
 	HeardUnixMicros   int64 `protobuf:"varint,7,opt,name=heard_unix_micros,json=heardUnixMicros,proto3" json:"heard_unix_micros,omitempty"`
 	UpSinceUnixMicros int64 `protobuf:"varint,8,opt,name=up_since_unix_micros,json=upSinceUnixMicros,proto3" json:"up_since_unix_micros,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Host.cloned_at, 0 if it is absent; with facts.
+	ClonedUnixMicros int64 `protobuf:"varint,9,opt,name=cloned_unix_micros,json=clonedUnixMicros,proto3" json:"cloned_unix_micros,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RelayHost) Reset() {
@@ -220,6 +222,13 @@ func (x *RelayHost) GetHeardUnixMicros() int64 {
 func (x *RelayHost) GetUpSinceUnixMicros() int64 {
 	if x != nil {
 		return x.UpSinceUnixMicros
+	}
+	return 0
+}
+
+func (x *RelayHost) GetClonedUnixMicros() int64 {
+	if x != nil {
+		return x.ClonedUnixMicros
 	}
 	return 0
 }
@@ -352,7 +361,7 @@ const file_gohub_v1_relay_proto_rawDesc = "" +
 	"\x04deaf\x18\x04 \x01(\bR\x04deaf\x12\x18\n" +
 	"\agoodbye\x18\x05 \x01(\bR\agoodbye\x12%\n" +
 	"\x0elabels_changed\x18\x06 \x01(\bR\rlabelsChanged\x12)\n" +
-	"\x05hosts\x18\a \x03(\v2\x13.gohub.v1.RelayHostR\x05hosts\"\xc6\x02\n" +
+	"\x05hosts\x18\a \x03(\v2\x13.gohub.v1.RelayHostR\x05hosts\"\xf4\x02\n" +
 	"\tRelayHost\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12)\n" +
@@ -361,7 +370,8 @@ const file_gohub_v1_relay_proto_rawDesc = "" +
 	"\x06sample\x18\x05 \x01(\fR\x06sample\x120\n" +
 	"\x14received_unix_micros\x18\x06 \x01(\x03R\x12receivedUnixMicros\x12*\n" +
 	"\x11heard_unix_micros\x18\a \x01(\x03R\x0fheardUnixMicros\x12/\n" +
-	"\x14up_since_unix_micros\x18\b \x01(\x03R\x11upSinceUnixMicros\"2\n" +
+	"\x14up_since_unix_micros\x18\b \x01(\x03R\x11upSinceUnixMicros\x12,\n" +
+	"\x12cloned_unix_micros\x18\t \x01(\x03R\x10clonedUnixMicros\"2\n" +
 	"\fRelayRequest\x12\"\n" +
 	"\rafter_host_id\x18\x01 \x01(\rR\vafterHostId\"\x88\x01\n" +
 	"\tRelayPage\x12(\n" +

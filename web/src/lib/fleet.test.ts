@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { HostJson } from "@/gen/gohub/v1/query_pb";
-import { clockSkew, countHosts, fleetViewParams, parseFleetView, selectHosts, type FleetView } from "@/lib/fleet";
+import { clockSkew, clonedAt, countHosts, fleetViewParams, parseFleetView, selectHosts, type FleetView } from "@/lib/fleet";
 
 function host(hostId: number, hostname: string, values: Record<string, number> = {}, more: Partial<HostJson> = {}): HostJson {
   return { hostId, facts: { hostname, os: "linux", platform: "debian" }, status: "HOST_STATUS_UP", latest: { time: "2026-01-01T00:00:00Z", values }, ...more };
@@ -45,6 +45,14 @@ it("tells of a clock only where it is wrong", () => {
   expect(clockSkew(host(1, "a", {}, { clockSkewSeconds: -3600.5 }))).toBe(-3600.5);
   expect(clockSkew(host(1, "a", {}, { clockSkewSeconds: 1.9 }))).toBeUndefined();
   expect(clockSkew(host(1, "a", {}))).toBeUndefined();
+});
+
+it("tells of two machines until it is over", () => {
+  const two = host(1, "a", {}, { clonedAt: "2026-01-01T00:00:00Z" });
+  const seen = Date.UTC(2026, 0, 1) / 1000;
+  expect(clonedAt(two, seen + 3599)).toBe(seen);
+  expect(clonedAt(two, seen + 3600)).toBeUndefined();
+  expect(clonedAt(host(1, "a"), seen)).toBeUndefined();
 });
 
 it("counts hosts, not alerts", () => {

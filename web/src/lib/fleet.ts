@@ -94,6 +94,15 @@ export function clockSkew(host: HostJson): number | undefined {
   return Math.abs(skew) > SKEW_SHOWN_SECONDS ? skew : undefined;
 }
 
+// Two that send push each other out every few minutes at the longest, so after this time it is over.
+const CLONED_SHOWN_SECONDS = 3600;
+
+/** When two machines were last seen to send as this host, in Unix seconds; undefined where that is not so, or over. */
+export function clonedAt(host: HostJson, now: number): number | undefined {
+  const seen = toUnixSeconds(host.clonedAt);
+  return seen !== undefined && now - seen < CLONED_SHOWN_SECONDS ? seen : undefined;
+}
+
 function matchesText(host: HostJson, words: string[]): boolean {
   if (words.length === 0) return true;
   const { os, platform, platformVersion, arch } = host.facts ?? {};

@@ -2,6 +2,7 @@
 import Link from "next/link";
 import { useRouter, useSearchParams } from "next/navigation";
 import { useEffect, useMemo } from "react";
+import { CloneNotice } from "@/components/host/CloneNotice";
 import { HostAlerts } from "@/components/host/HostAlerts";
 import { HostCharts } from "@/components/host/HostCharts";
 import { HostHeader } from "@/components/host/HostHeader";
@@ -65,6 +66,7 @@ function OpenHost({ hostId }: { hostId: number }) {
   return (
     <>
       <HostHeader host={host} onBack={() => { router.push("/"); }} />
+      <CloneNotice host={host} />
       <HostAlerts hostId={hostId} />
       <HostTiles host={host} />
       <RangePicker

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/relay.proto.
  */
 export const file_gohub_v1_relay: GenFile = /*@__PURE__*/
-  fileDesc("ChRnb2h1Yi92MS9yZWxheS5wcm90bxIIZ29odWIudjEinwEKC1JlbGF5VXBkYXRlEg4KBnNlcnZlchgBIAEoCRILCgNzZXEYAiABKAQSGAoQc2VudF91bml4X21pY3JvcxgDIAEoAxIMCgRkZWFmGAQgASgIEg8KB2dvb2RieWUYBSABKAgSFgoObGFiZWxzX2NoYW5nZWQYBiABKAgSIgoFaG9zdHMYByADKAsyEy5nb2h1Yi52MS5SZWxheUhvc3Qi2QEKCVJlbGF5SG9zdBIPCgdob3N0X2lkGAEgASgNEhAKCGFnZW50X2lkGAIgASgJEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzEh4KFmZpcnN0X3NlZW5fdW5peF9taWNyb3MYBCABKAMSDgoGc2FtcGxlGAUgASgMEhwKFHJlY2VpdmVkX3VuaXhfbWljcm9zGAYgASgDEhkKEWhlYXJkX3VuaXhfbWljcm9zGAcgASgDEhwKFHVwX3NpbmNlX3VuaXhfbWljcm9zGAggASgDIiUKDFJlbGF5UmVxdWVzdBIVCg1hZnRlcl9ob3N0X2lkGAEgASgNImUKCVJlbGF5UGFnZRIYChBzZW50X3VuaXhfbWljcm9zGAEgASgDEgwKBGRlYWYYAiABKAgSIgoFaG9zdHMYAyADKAsyEy5nb2h1Yi52MS5SZWxheUhvc3QSDAoEbW9yZRgEIAEoCEIyWjBnaXRodWIuY29tL2dvaHViLWlvL2dvaHViL3Byb3RvL2dvaHViL3YxO2dvaHVidjFiBnByb3RvMw", [file_gohub_v1_ingest]);
+  fileDesc("ChRnb2h1Yi92MS9yZWxheS5wcm90bxIIZ29odWIudjEinwEKC1JlbGF5VXBkYXRlEg4KBnNlcnZlchgBIAEoCRILCgNzZXEYAiABKAQSGAoQc2VudF91bml4X21pY3JvcxgDIAEoAxIMCgRkZWFmGAQgASgIEg8KB2dvb2RieWUYBSABKAgSFgoObGFiZWxzX2NoYW5nZWQYBiABKAgSIgoFaG9zdHMYByADKAsyEy5nb2h1Yi52MS5SZWxheUhvc3Qi9QEKCVJlbGF5SG9zdBIPCgdob3N0X2lkGAEgASgNEhAKCGFnZW50X2lkGAIgASgJEiIKBWZhY3RzGAMgASgLMhMuZ29odWIudjEuSG9zdEZhY3RzEh4KFmZpcnN0X3NlZW5fdW5peF9taWNyb3MYBCABKAMSDgoGc2FtcGxlGAUgASgMEhwKFHJlY2VpdmVkX3VuaXhfbWljcm9zGAYgASgDEhkKEWhlYXJkX3VuaXhfbWljcm9zGAcgASgDEhwKFHVwX3NpbmNlX3VuaXhfbWljcm9zGAggASgDEhoKEmNsb25lZF91bml4X21pY3JvcxgJIAEoAyIlCgxSZWxheVJlcXVlc3QSFQoNYWZ0ZXJfaG9zdF9pZBgBIAEoDSJlCglSZWxheVBhZ2USGAoQc2VudF91bml4X21pY3JvcxgBIAEoAxIMCgRkZWFmGAIgASgIEiIKBWhvc3RzGAMgAygLMhMuZ29odWIudjEuUmVsYXlIb3N0EgwKBG1vcmUYBCABKAhCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_gohub_v1_ingest]);
 
 /**
  * RelayUpdate is what a server tells all others: what has come since the one before, and that it is there.
@@ -180,6 +180,13 @@ export type RelayHost = Message<"gohub.v1.RelayHost"> & {
    * @generated from field: int64 up_since_unix_micros = 8;
    */
   upSinceUnixMicros: bigint;
+
+  /**
+   * Host.cloned_at, 0 if it is absent; with facts.
+   *
+   * @generated from field: int64 cloned_unix_micros = 9;
+   */
+  clonedUnixMicros: bigint;
 };
 
 /**
@@ -233,6 +240,13 @@ export type RelayHostJson = {
    * @generated from field: int64 up_since_unix_micros = 8;
    */
   upSinceUnixMicros?: string;
+
+  /**
+   * Host.cloned_at, 0 if it is absent; with facts.
+   *
+   * @generated from field: int64 cloned_unix_micros = 9;
+   */
+  clonedUnixMicros?: string;
 };
 
 /**
