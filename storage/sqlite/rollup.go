@@ -93,9 +93,36 @@ func noteLate(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) error {
 	return nil
 }
 
-// RollUp implements storage.Store. Every step is a transaction that moves the progress with the rows. Flushes wait for it, as
-// SQLite has one writer, so a step is short.
+// RollUp implements storage.Store.
 func (s *Store) RollUp(ctx context.Context) error {
+	return s.watch.Round(ctx, s.rollUp(ctx), s.backlog)
+}
+
+// RollupWatch implements storage.Store.
+func (s *Store) RollupWatch() *storage.RollupWatch { return s.watch }
+
+// backlog reads what is left to roll up, by the index of each host.
+func (s *Store) backlog(ctx context.Context) (left storage.Backlog, err error) {
+	if left.Coverage, err = s.Coverage(ctx); err != nil {
+		return left, err
+	}
+	var oldest, newest sql.NullInt64
+	const end = "(SELECT %s(time) FROM %s AS s WHERE s.host_id = hosts.host_id AND time >= $1)"
+	table := catalogue.Host().Table
+	err = s.read.QueryRowContext(ctx, "SELECT min("+fmt.Sprintf(end, "min", table)+"), max("+fmt.Sprintf(end, "max", table)+") FROM hosts",
+		storage.BacklogSince(left.Coverage).UnixMilli()).Scan(&oldest, &newest)
+	if err != nil {
+		return left, classify(err)
+	}
+	if newest.Valid {
+		left.Oldest, left.Newest = time.UnixMilli(oldest.Int64).UTC(), time.UnixMilli(newest.Int64).UTC()
+	}
+	return left, nil
+}
+
+// rollUp is one round. Every step is a transaction that moves the progress with the rows. Flushes wait for it, as
+// SQLite has one writer, so a step is short.
+func (s *Store) rollUp(ctx context.Context) error {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
 	now := s.options.Now().UTC()

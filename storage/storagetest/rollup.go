@@ -44,6 +44,7 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"NothingIsRolledUpTwiceWhileSamplesCome", rollsUpUnderIngest},
 		{"NothingIsThereBeforeThereAreSamples", rollsUpNothing},
 		{"TimeWithoutSamplesIsPassed", rollsUpAfterPause},
+		{"LagIsOfSamplesThatWait", lag},
 		{"RetentionDropsWhatIsRolledUp", retains},
 		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
 		{"CustomMetricsAreRolledUp", rollsUpCustom},

@@ -121,7 +121,31 @@ func makeRollup(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, r st
 // RollUp rolls up all that can be by now, makes anew what came late, and drops what retention does not keep. One server does so
 // at a time: where another is at it, there is nothing to do. What is interrupted goes on the next time: every step is a
 // transaction that moves the progress with the rows.
-func (s *Store) RollUp(ctx context.Context) error { return s.rollUp(ctx, false) }
+func (s *Store) RollUp(ctx context.Context) error {
+	return s.watch.Round(ctx, s.rollUp(ctx, false), s.backlog)
+}
+
+// RollupWatch implements storage.Store.
+func (s *Store) RollupWatch() *storage.RollupWatch { return s.watch }
+
+// backlog reads what is left to roll up, by the index of each host.
+func (s *Store) backlog(ctx context.Context) (left storage.Backlog, err error) {
+	if left.Coverage, err = s.Coverage(ctx); err != nil {
+		return left, err
+	}
+	var oldest, newest *time.Time
+	const end = " LEFT JOIN LATERAL (SELECT time FROM %s AS s WHERE s.host_id = hosts.host_id AND time >= $1 ORDER BY time %s LIMIT 1) AS %s ON true"
+	table := catalogue.Host().Table
+	err = s.reads.QueryRow(ctx, "SELECT min(oldest.time), max(newest.time) FROM hosts"+
+		fmt.Sprintf(end, table, "ASC", "oldest")+fmt.Sprintf(end, table, "DESC", "newest"), storage.BacklogSince(left.Coverage)).Scan(&oldest, &newest)
+	if err != nil {
+		return left, classify(err)
+	}
+	if newest != nil {
+		left.Oldest, left.Newest = oldest.UTC(), newest.UTC()
+	}
+	return left, nil
+}
 
 // rollUp is RollUp, or Settle.
 func (s *Store) rollUp(ctx context.Context, settle bool) error {
