@@ -136,7 +136,11 @@ func (s *Store) rollUp(ctx context.Context) error {
 		if until[r], err = s.advance(ctx, r, target); err != nil {
 			return fmt.Errorf("roll up to %s: %w", r, err)
 		}
-		if err := s.late(ctx, r, storage.Ceil(r, s.options.Retention.Since(r.Finer(), now)), until[r]); err != nil {
+		kept, err := s.kept(ctx, r, now)
+		if err != nil {
+			return fmt.Errorf("roll late rows up to %s: %w", r, err)
+		}
+		if err := s.late(ctx, r, kept, until[r]); err != nil {
 			return fmt.Errorf("roll late rows up to %s: %w", r, err)
 		}
 	}
@@ -269,6 +273,16 @@ func rollUp(ctx context.Context, tx *sql.Tx, r storage.Resolution, span storage.
 	return rows, nil
 }
 
+// kept is from when on buckets of a resolution may be made anew: of the time before, finer rows are gone, or are about to be.
+func (s *Store) kept(ctx context.Context, r storage.Resolution, now time.Time) (time.Time, error) {
+	var gone time.Time
+	err := s.read.QueryRowContext(ctx, "SELECT gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&gone})
+	if since := s.options.Retention.Since(r.Finer(), now); since.After(gone) {
+		gone = since
+	}
+	return storage.Ceil(r, gone), classify(err)
+}
+
 // lateAtOnce is how many notes of late rows one transaction deals with.
 const lateAtOnce = 1000
 
@@ -353,7 +367,7 @@ func remake(ctx context.Context, tx *sql.Tx, r storage.Resolution, work storage.
 // dropAtOnce is how many rows one transaction deletes.
 const dropAtOnce = 20_000
 
-// drop deletes what is older than since. The file does not shrink; what comes next takes the room.
+// drop deletes what is older than since, and notes that it is gone for the next coarser resolution. The file does not shrink; what comes next takes the room.
 func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time) error {
 	if since.IsZero() {
 		return nil
@@ -370,7 +384,10 @@ func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time)
 				if err != nil {
 					return err
 				}
-				deleted, err = result.RowsAffected()
+				if deleted, err = result.RowsAffected(); err != nil || deleted == 0 {
+					return err
+				}
+				_, err = tx.ExecContext(ctx, "UPDATE rollup_progress SET gone = max(gone, $2) WHERE resolution = $1", r+1, since.UnixMilli())
 				return err
 			})
 			if err != nil {

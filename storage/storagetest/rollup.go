@@ -46,6 +46,7 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"TimeWithoutSamplesIsPassed", rollsUpAfterPause},
 		{"LagIsOfSamplesThatWait", lag},
 		{"RetentionDropsWhatIsRolledUp", retains},
+		{"LongerRetentionRemakesNothingThatIsGone", retainsLonger},
 		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
 		{"CustomMetricsAreRolledUp", rollsUpCustom},
 		{"RandomSamplesRandomlyLate", rollsUpRandom},
@@ -447,6 +448,28 @@ func retains(t *testing.T, r *rollups) {
 	r.rollUp(t)
 	require.Zero(t, count(storage.Hour))
 	require.Equal(t, 3, count(storage.Day))
+}
+
+// retainsLonger drops the samples of a day, keeps them longer then, and has one come for that day: a bucket made of it alone would be wrong.
+func retainsLonger(t *testing.T, r *rollups) {
+	h := r.addHost(t)
+	for n := range 200 {
+		r.send(t, h, sampleAt(base.Add(time.Duration(n)*13*time.Minute), n))
+	}
+	r.clock = base.Add(storage.DefaultRetention.Raw + 3*24*time.Hour)
+	r.rollUp(t)
+	require.Empty(t, r.Select(t, "SELECT host_id FROM host_samples"))
+	require.NoError(t, r.store.Close())
+	options := r.options()
+	options.Retention = &storage.Retention{Raw: 30 * 24 * time.Hour, Minute: 90 * 24 * time.Hour}
+	r.store = r.Open(t, options)
+	r.send(t, h, sampleAt(base.Add(13*time.Minute+time.Second), 5))
+	delete(h.samples, base.Add(13*time.Minute+time.Second).UnixMilli())
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
+	r.send(t, h, sampleAt(r.clock.Add(-time.Hour), 7)) // what is kept is made anew as ever
+	r.rollUp(t)
+	require.Positive(t, r.check(t, h, base))
 }
 
 func ephemeral(t *testing.T, r *rollups) {
