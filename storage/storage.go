@@ -181,6 +181,8 @@ type Store interface {
 	RollUp(ctx context.Context) error
 	// Coverage tells what each resolution has, the finest first.
 	Coverage(ctx context.Context) ([]Coverage, error)
+	// RollupWatch has the metrics of what the last RollUp left.
+	RollupWatch() *RollupWatch
 
 	// Usage tells what the database takes on disk. It may take seconds: a file of SQLite is read for it.
 	Usage(ctx context.Context) (Usage, error)

@@ -101,7 +101,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.closers = append(app.closers, app.store.Close)
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo(), store.RollupWatch())
 
 	pages, err := newDashboard(log)
 	if err != nil {

@@ -40,3 +40,16 @@ func TestMetricsOfHostsAreTogetherOrApart(t *testing.T) {
 	config.MetricsHosts = "apart"
 	require.ErrorContains(t, config.check(), `metrics_hosts is "apart"; allowed are together, separate`)
 }
+
+// TestMetricsTellOfRollups asks a running server, which rolls up by itself.
+func TestMetricsTellOfRollups(t *testing.T) {
+	address := startApp(t)
+	require.Eventually(t, func() bool {
+		response, err := http.Get("http://" + address + "/metrics")
+		require.NoError(t, err)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return strings.Contains(string(text), `gohub_rollup_lag_seconds{resolution="1d"} 0`) && strings.Contains(string(text), "gohub_rollup_failures_total 0")
+	}, 10*time.Second, 10*time.Millisecond)
+}

@@ -6,7 +6,14 @@ DO $$
 DECLARE
     item record;
     step text;
+    names text;
 BEGIN
+    -- The views for analysts stand on them; the server makes them anew.
+    SELECT string_agg('analysis.' || quote_ident(relname), ', ') INTO names FROM pg_class
+    WHERE relnamespace = to_regnamespace('analysis') AND relkind = 'v' AND obj_description(oid, 'pg_class') LIKE 'made by gohub-server, %';
+    IF names IS NOT NULL THEN
+        EXECUTE 'DROP VIEW ' || names;
+    END IF;
     FOREACH step IN ARRAY ARRAY['1d', '1h', '1m'] LOOP
         FOR item IN SELECT DISTINCT family || '_samples_' || step AS name FROM rollup_generations LOOP
             EXECUTE format('DROP VIEW IF EXISTS %I', item.name);
@@ -20,6 +27,7 @@ BEGIN
                 EXECUTE format('DELETE FROM %I WHERE time >= (SELECT min(from_time) FROM rollup_generations WHERE generation > 0 AND isfinite(from_time))',
                     item.name || '_g0');
                 EXECUTE format('ALTER TABLE %I RENAME TO %I', item.name || '_g0', item.name);
+                EXECUTE format('ALTER INDEX %I RENAME TO %I', item.name || '_g0_host_time', item.name || '_host_time');
             END IF;
         END LOOP;
     END LOOP;

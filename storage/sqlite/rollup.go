@@ -93,9 +93,36 @@ func noteLate(ctx context.Context, tx *sql.Tx, batches []*storage.Batch) error {
 	return nil
 }
 
-// RollUp implements storage.Store. Every step is a transaction that moves the progress with the rows. Flushes wait for it, as
-// SQLite has one writer, so a step is short.
+// RollUp implements storage.Store.
 func (s *Store) RollUp(ctx context.Context) error {
+	return s.watch.Round(ctx, s.rollUp(ctx), s.backlog)
+}
+
+// RollupWatch implements storage.Store.
+func (s *Store) RollupWatch() *storage.RollupWatch { return s.watch }
+
+// backlog reads what is left to roll up, by the index of each host.
+func (s *Store) backlog(ctx context.Context) (left storage.Backlog, err error) {
+	if left.Coverage, err = s.Coverage(ctx); err != nil {
+		return left, err
+	}
+	var oldest, newest sql.NullInt64
+	const end = "(SELECT %s(time) FROM %s AS s WHERE s.host_id = hosts.host_id AND time >= $1)"
+	table := catalogue.Host().Table
+	err = s.read.QueryRowContext(ctx, "SELECT min("+fmt.Sprintf(end, "min", table)+"), max("+fmt.Sprintf(end, "max", table)+") FROM hosts",
+		storage.BacklogSince(left.Coverage).UnixMilli()).Scan(&oldest, &newest)
+	if err != nil {
+		return left, classify(err)
+	}
+	if newest.Valid {
+		left.Oldest, left.Newest = time.UnixMilli(oldest.Int64).UTC(), time.UnixMilli(newest.Int64).UTC()
+	}
+	return left, nil
+}
+
+// rollUp is one round. Every step is a transaction that moves the progress with the rows. Flushes wait for it, as
+// SQLite has one writer, so a step is short.
+func (s *Store) rollUp(ctx context.Context) error {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
 	now := s.options.Now().UTC()
@@ -109,7 +136,11 @@ func (s *Store) RollUp(ctx context.Context) error {
 		if until[r], err = s.advance(ctx, r, target); err != nil {
 			return fmt.Errorf("roll up to %s: %w", r, err)
 		}
-		if err := s.late(ctx, r, storage.Ceil(r, s.options.Retention.Since(r.Finer(), now)), until[r]); err != nil {
+		kept, err := s.kept(ctx, r, now)
+		if err != nil {
+			return fmt.Errorf("roll late rows up to %s: %w", r, err)
+		}
+		if err := s.late(ctx, r, kept, until[r]); err != nil {
 			return fmt.Errorf("roll late rows up to %s: %w", r, err)
 		}
 	}
@@ -242,6 +273,16 @@ func rollUp(ctx context.Context, tx *sql.Tx, r storage.Resolution, span storage.
 	return rows, nil
 }
 
+// kept is from when on buckets of a resolution may be made anew: of the time before, finer rows are gone, or are about to be.
+func (s *Store) kept(ctx context.Context, r storage.Resolution, now time.Time) (time.Time, error) {
+	var gone time.Time
+	err := s.read.QueryRowContext(ctx, "SELECT gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&gone})
+	if since := s.options.Retention.Since(r.Finer(), now); since.After(gone) {
+		gone = since
+	}
+	return storage.Ceil(r, gone), classify(err)
+}
+
 // lateAtOnce is how many notes of late rows one transaction deals with.
 const lateAtOnce = 1000
 
@@ -326,7 +367,7 @@ func remake(ctx context.Context, tx *sql.Tx, r storage.Resolution, work storage.
 // dropAtOnce is how many rows one transaction deletes.
 const dropAtOnce = 20_000
 
-// drop deletes what is older than since. The file does not shrink; what comes next takes the room.
+// drop deletes what is older than since, and notes that it is gone for the next coarser resolution. The file does not shrink; what comes next takes the room.
 func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time) error {
 	if since.IsZero() {
 		return nil
@@ -343,7 +384,10 @@ func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time)
 				if err != nil {
 					return err
 				}
-				deleted, err = result.RowsAffected()
+				if deleted, err = result.RowsAffected(); err != nil || deleted == 0 {
+					return err
+				}
+				_, err = tx.ExecContext(ctx, "UPDATE rollup_progress SET gone = max(gone, $2) WHERE resolution = $1", r+1, since.UnixMilli())
 				return err
 			})
 			if err != nil {

@@ -33,6 +33,7 @@ type Store struct {
 	read    *sql.DB
 	path    string
 	options storage.Options
+	watch   *storage.RollupWatch
 	// rolling is held by who rolls up.
 	rolling sync.Mutex
 
@@ -62,7 +63,8 @@ func Open(directory string, options storage.Options) (*Store, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	background, stop := context.WithCancel(context.Background())
-	store := &Store{path: path, options: options.WithDefaults(), stop: stop}
+	options = options.WithDefaults()
+	store := &Store{path: path, options: options, watch: storage.NewRollupWatch(options.Now), stop: stop}
 	if store.write, err = openFile(path, 1); err != nil {
 		stop()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)
@@ -80,7 +82,7 @@ func Open(directory string, options storage.Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("prepare the views for analysts in %s: %w", path, err), store.Close())
 	}
 	if !options.Idle {
-		store.running.Go(func() { storage.KeepRolledUp(background, store, store.options.Logger) })
+		store.running.Go(func() { storage.KeepRolledUp(background, store, options.Logger) })
 	}
 	return store, nil
 }

@@ -59,3 +59,23 @@ func CommunityURL(t testing.TB) string {
 	t.Cleanup(func() { require.NoError(t, keeper.Close(context.Background())) })
 	return parsed.String()
 }
+
+// MadeOnApacheURL is CommunityURL of a database that a server will take for one that was made on the Apache edition: it has a
+// rollup that is a table, to which the server makes the others.
+func MadeOnApacheURL(t testing.TB) string {
+	t.Helper()
+	address := CommunityURL(t)
+	connection, err := pgx.Connect(context.Background(), address)
+	require.NoError(t, err)
+	defer connection.Close(context.Background())
+	for _, statement := range []string{
+		"CREATE EXTENSION IF NOT EXISTS timescaledb",
+		"CREATE TABLE host_samples_1m (time timestamptz NOT NULL, host_id integer NOT NULL)",
+		"SELECT create_hypertable('host_samples_1m', 'time', chunk_time_interval => interval '1 day', create_default_indexes => false)",
+		"CREATE INDEX host_samples_1m_host_time ON host_samples_1m (host_id, time DESC)",
+	} {
+		_, err = connection.Exec(context.Background(), statement)
+		require.NoError(t, err, statement)
+	}
+	return address
+}

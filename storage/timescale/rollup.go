@@ -123,7 +123,9 @@ func makeRollup(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, r st
 // RollUp rolls up all that can be by now, makes anew what came late, and drops what retention does not keep. One server does so
 // at a time: where another is at it, there is nothing to do. What is interrupted goes on the next time: every step is a
 // transaction that moves the progress with the rows.
-func (s *Store) RollUp(ctx context.Context) error { return s.rollUp(ctx, false) }
+func (s *Store) RollUp(ctx context.Context) error {
+	return s.watch.Round(ctx, s.rollUp(ctx, false), s.backlog)
+}
 
 // rollUp is RollUp, or Settle.
 func (s *Store) rollUp(ctx context.Context, settle bool) error {
@@ -378,125 +380,6 @@ func names(columns []column) []string {
 	return all
 }
 
-// lateAtOnce is about how many stretches of hosts one transaction makes anew: each note of late rows is one, or, of a spool that
-// was full for days, hundreds.
-const lateAtOnce = 10_000
-
-// late makes those buckets anew whose rows came after they had been made.
-func (r *roller) late(ctx context.Context, resolution storage.Resolution) error {
-	for {
-		done, err := r.someLate(ctx, resolution)
-		if err != nil || done == 0 {
-			return err
-		}
-	}
-}
-
-func (r *roller) someLate(ctx context.Context, resolution storage.Resolution) (done int, err error) {
-	rows, err := r.connection.Query(ctx, `
-		SELECT id, host_id, from_time, to_time FROM rollup_late WHERE resolution = $1 AND from_time < $2 ORDER BY id LIMIT $3`,
-		resolution, r.until[resolution], lateAtOnce)
-	if err != nil {
-		return 0, err
-	}
-	var (
-		ids       []int64
-		late      []storage.Late
-		id        int64
-		host      int32
-		span      storage.Span
-		stretches time.Duration
-	)
-	_, err = pgxv5.ForEachRow(rows, []any{&id, &host, &span.From, &span.To}, func() error {
-		if stretches > lateAtOnce {
-			return nil
-		}
-		stretches += 1 + span.To.Sub(span.From)/storage.RollupStep(resolution)
-		ids = append(ids, id)
-		late = append(late, storage.Late{Host: storage.HostID(host), Span: span})
-		return nil
-	})
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	// Where the finer rows are gone, or are about to be, a bucket made anew would have less than it has.
-	work := storage.Gather(late, storage.RollupStep(resolution), r.resume[resolution], r.until[resolution])
-	if err := r.refreshLate(ctx, resolution, work); err != nil {
-		return 0, err
-	}
-	return len(ids), pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) error {
-		if err := r.remake(ctx, tx, resolution, work); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "DELETE FROM rollup_late WHERE id = ANY($1)", ids)
-		return err
-	})
-}
-
-// refreshLate has continuous aggregates made anew where late rows are. Of the time between them TimescaleDB knows that nothing
-// changed, so one span is enough.
-func (r *roller) refreshLate(ctx context.Context, resolution storage.Resolution, work []storage.LateWork) error {
-	if len(work) == 0 || r.numbered == 0 {
-		return nil
-	}
-	all := work[0].Span
-	for _, one := range work {
-		if one.Span.From.Before(all.From) {
-			all.From = one.Span.From
-		}
-		if one.Span.To.After(all.To) {
-			all.To = one.Span.To
-		}
-	}
-	return r.refresh(ctx, resolution, all)
-}
-
-// remake replaces buckets, and notes that they are late for the next coarser resolution.
-func (r *roller) remake(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, work []storage.LateWork) error {
-	if len(work) == 0 {
-		return nil
-	}
-	// One statement a family, however many stretches there are: to plan it takes longer than to make a bucket.
-	const stretches = "unnest($1::integer[], $2::timestamptz[], $3::timestamptz[]) AS late (host, since, till)"
-	gather := func(g generation) (hosts []int32, since, till []time.Time) {
-		for _, one := range work {
-			part, counts := g.clip(one.Span)
-			for _, host := range one.Hosts {
-				if counts {
-					hosts, since, till = append(hosts, int32(host)), append(since, part.From), append(till, part.To)
-				}
-			}
-		}
-		return hosts, since, till
-	}
-	for family, some := range r.of {
-		for _, g := range some {
-			hosts, since, till := gather(g)
-			if !g.isTable() || len(hosts) == 0 {
-				continue
-			}
-			relation := g.relation(family, resolution)
-			_, err := tx.Exec(ctx, "DELETE FROM "+relation+" USING "+stretches+" WHERE host_id = host AND time >= since AND time < till", hosts, since, till)
-			if err != nil {
-				return fmt.Errorf("from %s: %w", relation, err)
-			}
-			_, err = tx.Exec(ctx, "INSERT INTO "+relation+" ("+strings.Join(names(catalogued(family)), ", ")+") SELECT made.* FROM "+stretches+" CROSS JOIN LATERAL ("+
-				dialect.Select(family, resolution, "host_id = host AND time >= since AND time < till")+") AS made", hosts, since, till)
-			if err != nil {
-				return fmt.Errorf("into %s: %w", relation, err)
-			}
-		}
-	}
-	if resolution == storage.Day {
-		return nil
-	}
-	hosts, since, till := gather(generation{})
-	_, err := tx.Exec(ctx, `
-		INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-		SELECT resolution, host, since, till FROM `+stretches+`, rollup_progress WHERE resolution = $4 AND until > since`, hosts, since, till, resolution+1)
-	return err
-}
-
 // drop gives back what retention does not keep, chunk by chunk. Nothing is dropped that is not rolled up yet.
 func (r *roller) drop(ctx context.Context) error {
 	for _, resolution := range storage.Resolutions {
@@ -534,23 +417,4 @@ func (r *roller) relations(resolution storage.Resolution) (all []string) {
 		}
 	}
 	return all
-}
-
-// Coverage implements storage.Store.
-func (s *Store) Coverage(ctx context.Context) ([]storage.Coverage, error) {
-	coverage := storage.NewCoverage(*s.options.Retention, s.options.Now())
-	rows, err := s.reads.Query(ctx, "SELECT resolution, until FROM rollup_progress WHERE isfinite(until)")
-	if err != nil {
-		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))
-	}
-	var resolution int
-	var until time.Time
-	_, err = pgxv5.ForEachRow(rows, []any{&resolution, &until}, func() error {
-		coverage[resolution].Until = until.UTC()
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))
-	}
-	return coverage, nil
 }

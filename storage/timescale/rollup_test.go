@@ -29,6 +29,17 @@ func TestRollupsCommunity(t *testing.T) {
 	})
 }
 
+func TestFailingRollupsFallBehind(t *testing.T) {
+	exec := func(statement string) func(storage.Store) {
+		return func(store storage.Store) {
+			_, err := store.(*Store).writes.Exec(t.Context(), statement)
+			require.NoError(t, err)
+		}
+	}
+	storagetest.RunFailingRollups(t, databaseAt(storagetest.DatabaseURL(t)),
+		exec("ALTER TABLE host_samples_1h RENAME COLUMN load1_avg TO load1_away"), exec("ALTER TABLE host_samples_1h RENAME COLUMN load1_away TO load1_avg"))
+}
+
 // databaseAt gives the suite of rollups a database.
 func databaseAt(url string) storagetest.Database {
 	return storagetest.Database{

@@ -34,6 +34,7 @@ type Store struct {
 	writes, reads *pgxpool.Pool
 
 	options storage.Options
+	watch   *storage.RollupWatch
 	// plain has a new database's rollups be tables, as the Apache edition's are.
 	plain bool
 	stop  context.CancelFunc
@@ -65,7 +66,7 @@ func open(ctx context.Context, url string, options storage.Options, plain bool) 
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	store := &Store{options: options, plain: plain, stop: stop}
+	store := &Store{options: options, watch: storage.NewRollupWatch(options.Now), plain: plain, stop: stop}
 	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)

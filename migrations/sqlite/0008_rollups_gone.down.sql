@@ -1,0 +1,1 @@
+ALTER TABLE rollup_progress DROP COLUMN gone;
