@@ -24,7 +24,7 @@ import (
 
 // HubOptions are the limits and the surroundings of a Hub. The zero value of a field is its default.
 type HubOptions struct {
-	// PushInterval is the least time between two deltas of a topic, 10 ms by default: a change that comes later than that after
+	// PushInterval is the least time between two deltas of a topic, 5 ms by default: a change that comes later than that after
 	// the last one is sent at once.
 	PushInterval time.Duration
 	// SweepInterval is how often it is looked for what changes by the mere passage of time, statuses and pings, 250 ms by default.
@@ -53,7 +53,7 @@ type HubOptions struct {
 
 func (o HubOptions) withDefaults() HubOptions {
 	if o.PushInterval <= 0 {
-		o.PushInterval = 10 * time.Millisecond
+		o.PushInterval = 5 * time.Millisecond
 	}
 	if o.SweepInterval <= 0 {
 		o.SweepInterval = 250 * time.Millisecond
@@ -166,14 +166,14 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 // A machine that can not write a delta to all viewers within PushInterval gains nothing by making the next one: larger ones that
-// come less often cost it less. So while many have not written the newest, the next waits, but not longer than maxConflation; a few
-// slow viewers, up to fewSlow or a tenth of all, hold up nobody.
+// come less often cost it less. So while most have not written the newest, the next waits, but not longer than maxConflation. It does not
+// wait for the last ones: they write both at once, and what comes now is not held up by what came before.
 const (
 	maxConflation = 100 * time.Millisecond
 	fewSlow       = 50
 )
 
-// busy tells whether many viewers have not written the newest delta.
+// busy tells whether most viewers have not written the newest delta.
 func (h *Hub) busy() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,7 +182,7 @@ func (h *Hub) busy() bool {
 		waiting += max(int(t.waiting.Load()), 0)
 		all += len(t.subscribers)
 	}
-	return waiting > max(fewSlow, all/10)
+	return waiting > max(fewSlow, all/2)
 }
 
 // push sends what has changed.
