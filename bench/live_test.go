@@ -35,7 +35,7 @@ func TestLiveModes(t *testing.T) {
 		options.Viewers, options.Topic = 10, `{"fleet":{"metrics":["load1"]}}`
 		report, err := Run(t.Context(), "live", options)
 		require.NoError(t, err)
-		require.Len(t, report.Runs, 5)
+		require.Len(t, report.Runs, 6)
 		stored := 0.0 // on a slow machine a phase may pass without an acknowledgement
 		for _, run := range report.Runs {
 			phase := run.(*livePhase)
@@ -45,7 +45,7 @@ func TestLiveModes(t *testing.T) {
 			require.Len(t, phase.Points, soakPoints+1, phase.Phase)
 		}
 		require.Positive(t, stored)
-		require.Equal(t, 2, report.Runs[2].(*livePhase).Stuck)
+		require.Equal(t, 2, report.Runs[3].(*livePhase).Stuck)
 		require.Contains(t, targets(report), "live_received_to_written_p99_ms")
 	})
 	t.Run("cluster", func(t *testing.T) {
