@@ -264,6 +264,14 @@ func (p *livePhase) noNaN() {
 	}
 }
 
+// toldP99 is WrittenP99. Where the server does not tell, it is that of the whole way, which is an upper bound of the part.
+func (p *livePhase) toldP99() float64 {
+	if p.WrittenP99 < 0 {
+		return p.ReadP99
+	}
+	return p.WrittenP99
+}
+
 func (r *liveRun) tell() {
 	o, report := r.options, r.report
 	byName := map[string]*livePhase{}
@@ -303,8 +311,8 @@ func (r *liveRun) tell() {
 	report.Tables = append(report.Tables, table)
 	alone := (byName[phaseAlone].SamplesPerSecond + byName[phaseAloneAgain].SamplesPerSecond) / 2
 	watched, stuck := byName[phaseViewers], byName[phaseStuck]
-	report.Target("live_received_to_written_p99_ms", byName[phaseFew].WrittenP99, "<=", 20)
-	report.Target("live_received_to_written_whole_fleet_p99_ms_moonshot", watched.WrittenP99, "<=", 20)
+	report.Target("live_received_to_written_p99_ms", byName[phaseFew].toldP99(), "<=", 20)
+	report.Target("live_received_to_written_whole_fleet_p99_ms_moonshot", watched.toldP99(), "<=", 20)
 	report.Target("live_ingest_with_viewers_ratio", watched.SamplesPerSecond/alone, ">=", 0.95)
 	growth := soakResult{Points: watched.Points}
 	growth.fit(o.Hosts + o.Viewers)
