@@ -12,16 +12,21 @@ import (
 	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
-// TestAdoptedRollupsAnswerAsBefore makes a database as the Apache edition's is, and moves it.
-func TestAdoptedRollupsAnswerAsBefore(t *testing.T) {
-	url := storagetest.CommunityURL(t)
-	database := databaseAt(url)
-	reopen := database.Open
+// madeAsApache is a database of the Community edition that is made as the Apache edition's are. reopen opens it as the product does.
+func madeAsApache(url string) (database storagetest.Database, reopen func(t *testing.T, options storage.Options) storage.Store) {
+	database = databaseAt(url)
+	reopen = database.Open
 	database.Open = func(t *testing.T, options storage.Options) storage.Store {
 		store, err := open(t.Context(), url, options, true)
 		require.NoError(t, err)
 		return store
 	}
+	return database, reopen
+}
+
+// TestAdoptedRollupsAnswerAsBefore makes a database as the Apache edition's is, and moves it.
+func TestAdoptedRollupsAnswerAsBefore(t *testing.T) {
+	database, reopen := madeAsApache(storagetest.CommunityURL(t))
 	storagetest.RunChangedRollups(t, database, func(t *testing.T, store storage.Store, options storage.Options) storage.Store {
 		require.NoError(t, store.Close())
 		store = reopen(t, options)

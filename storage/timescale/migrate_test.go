@@ -63,13 +63,7 @@ func TestWithoutGenerationsRollupsAreMadeOfSamples(t *testing.T) {
 // TestMovedTablesComeBack takes a database back that was moved to the Community edition, and moves it again.
 func TestMovedTablesComeBack(t *testing.T) {
 	url := storagetest.CommunityURL(t)
-	database := databaseAt(url)
-	reopen := database.Open
-	database.Open = func(t *testing.T, options storage.Options) storage.Store {
-		store, err := open(t.Context(), url, options, true)
-		require.NoError(t, err)
-		return store
-	}
+	database, reopen := madeAsApache(url)
 	storagetest.RunChangedRollups(t, database, func(t *testing.T, store storage.Store, options storage.Options) storage.Store {
 		require.NoError(t, store.(*Store).AdoptCommunity(t.Context()))
 		require.NoError(t, store.RollUp(t.Context()))
