@@ -93,7 +93,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.Disks, "disks", 0, "disk rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.Networks, "networks", 0, "network interface rows a sample (without raw COPY beside it; soak 2)")
 	flags.IntVar(&o.StreamsPerConnection, "streams-per-connection", 25, "ingest: agents that share a connection; 1 gives each its own")
-	flags.IntVar(&o.Window, "window", 16, "messages that an agent sends ahead of the acknowledgements")
+	flags.IntVar(&o.Window, "window", 32, "messages that an agent sends ahead of the acknowledgements; gohub-agent sends as many")
 	flags.DurationVar(&o.Interval, "interval", 0, "time between an agent's samples (10s; latency, outage and live 1s; query 1m of what it fills)")
 	flags.IntVar(&o.Pairs, "pairs", 5, "ingest: turns of GoHub and COPY; broadcast: turns of each side; storm: kills")
 	flags.IntVar(&o.CopyConnections, "copy-connections", 2, "ingest: connections of the raw COPY; the server has one a processor")
