@@ -53,22 +53,3 @@ func (l *addressLimiter) take(key netip.Prefix, now time.Time) time.Duration {
 	}
 	return wait
 }
-
-// addressKey is what a client is counted under: its IPv4 address, or its IPv6 network of 64 bits, which is what one
-// customer gets at least. Clients without an IP address share the zero key.
-func addressKey(remote string) netip.Prefix {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	key, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return key
-}

@@ -14,7 +14,7 @@ import (
 func TestAddressLimiter(t *testing.T) {
 	clock := newClock()
 	l := newAddressLimiter(rate.Every(10*time.Second), 2, 100)
-	a, b := addressKey("192.0.2.1:1"), addressKey("192.0.2.2:1")
+	a, b := AddressOwner("192.0.2.1:1"), AddressOwner("192.0.2.2:1")
 	require.Zero(t, l.take(a, clock.now()))
 	require.Zero(t, l.take(a, clock.now()))
 	require.Equal(t, 10*time.Second, l.take(a, clock.now()))
@@ -29,7 +29,7 @@ func TestAddressLimiter(t *testing.T) {
 func TestAddressLimiterForgetsTheLongestSilent(t *testing.T) {
 	now := newClock().now()
 	l := newAddressLimiter(rate.Every(time.Hour), 1, 3)
-	key := func(i int) netip.Prefix { return addressKey(fmt.Sprintf("192.0.2.%d:1", i)) }
+	key := func(i int) netip.Prefix { return AddressOwner(fmt.Sprintf("192.0.2.%d:1", i)) }
 	for i := range 3 {
 		require.Zero(t, l.take(key(i), now))
 	}
@@ -40,22 +40,6 @@ func TestAddressLimiterForgetsTheLongestSilent(t *testing.T) {
 	require.NotZero(t, l.take(key(0), now))
 	require.NotZero(t, l.take(key(2), now))
 	require.Zero(t, l.take(key(1), now))
-}
-
-func TestAddressKey(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:5000":                  "192.0.2.1/32",
-		"[::ffff:192.0.2.1]:5000":         "192.0.2.1/32",
-		"[2001:db8:1:2:3:4:5:6]:5000":     "2001:db8:1:2::/64",
-		"[2001:db8:1:2:ffff::1]:1":        "2001:db8:1:2::/64",
-		"[2001:db8:1:3::1]:1":             "2001:db8:1:3::/64",
-		"[fe80::1%eth0]:1":                "fe80::/64",
-		"@":                               "invalid Prefix",
-		"":                                "invalid Prefix",
-		"not an address " + "192.0.2.1:1": "invalid Prefix",
-	} {
-		require.Equal(t, want, addressKey(remote).String(), remote)
-	}
 }
 
 func TestLogIsBoundedAndTellsWhatItLeftOut(t *testing.T) {

@@ -38,6 +38,8 @@ type Exposition struct {
 	state   *State
 	tables  []*table
 	exposed []exposed
+	// countsCPU says that shares of CPU time are added up.
+	countsCPU bool
 	// woken tells Run that a scraper came, capacity 1.
 	woken chan struct{}
 
@@ -46,6 +48,8 @@ type Exposition struct {
 	hosts []*host
 	made  []made
 	view  View
+	// cpu are counters of each host, if countsCPU.
+	cpu []cpuSeconds
 	// scratch is for the numbers of a block that is made anew.
 	scratch   []number
 	scrapedAt time.Time

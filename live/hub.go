@@ -38,6 +38,9 @@ type HubOptions struct {
 	MaxViewers int
 	// MaxViewersPerAddress bounds those of one remote address, as the connection has it; by default one may have all.
 	MaxViewersPerAddress int
+	// AddressOwner tells who is counted as one address, from a remote address with its port. Who has a Prefix that is not valid is
+	// counted under none, and so is everybody by default.
+	AddressOwner func(remote string) netip.Prefix
 	// MaxFrameBytes bounds what a viewer may send as one message over WebSocket, 4 KiB by default.
 	MaxFrameBytes int
 	// AllowOrigin tells whether pages of an origin ("https://example.org") may connect besides the server's own.
@@ -69,6 +72,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	}
 	if o.MaxViewersPerAddress <= 0 {
 		o.MaxViewersPerAddress = o.MaxViewers
+	}
+	if o.AddressOwner == nil {
+		o.AddressOwner = func(string) netip.Prefix { return netip.Prefix{} }
 	}
 	if o.MaxFrameBytes <= 0 {
 		o.MaxFrameBytes = maxRequestBytes
@@ -303,7 +309,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown subprotocol; there are "+protocolBinary+" and "+protocolJSON, http.StatusBadRequest)
 		return
 	}
-	at := owner(r.RemoteAddr)
+	at := h.options.AddressOwner(r.RemoteAddr)
 	if err := h.reserve(at); err != nil {
 		turnAway(w, err)
 		return

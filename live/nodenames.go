@@ -53,6 +53,8 @@ func (e *Exposition) addNodeExporter() {
 		}
 	})
 
+	n.addCPUSeconds()
+
 	filesystem := n.table("filesystem")
 	n.label(filesystem, map[string]string{"device": "device", "fstype": "fstype", "mountpoint": "mountpoint"})
 	n.same(filesystem, "node_filesystem_size_bytes", "Filesystem size in bytes.", "filesystem_size_bytes")

@@ -3,7 +3,6 @@ package live
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 
@@ -55,29 +54,6 @@ func (h *Hub) release(at netip.Prefix) {
 	}
 	h.mu.Unlock()
 	h.running.Done()
-}
-
-// owner is what one machine has of the address space: an IPv4 address, or, as any machine may take any of its network, the 64
-// bits of an IPv6 network. What has no such address, as a Unix socket, is counted under none.
-func owner(remote string) netip.Prefix {
-	from, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	address, bits := from.Addr().Unmap().WithZone(""), 32
-	if address.Is6() {
-		bits = 64
-	}
-	prefix, _ := address.Prefix(bits) // every address has as many
-	return prefix
-}
-
-// ownerOf is owner of a connection's other side, which is nil if it is not known.
-func ownerOf(remote net.Addr) netip.Prefix {
-	if remote == nil {
-		return netip.Prefix{}
-	}
-	return owner(remote.String())
 }
 
 // turnAway answers a viewer for whom there is no place, before the upgrade.

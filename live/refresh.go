@@ -36,7 +36,7 @@ func (e *Exposition) refreshOrDrop() bool {
 	e.mu.Lock()
 	gone := now.Sub(e.scrapedAt) >= scraperGone
 	if gone {
-		e.hosts, e.made, e.view, e.scratch = nil, nil, View{}, nil
+		e.hosts, e.made, e.cpu, e.view, e.scratch = nil, nil, nil, View{}, nil
 		for _, t := range e.tables {
 			t.blocks = nil
 		}
@@ -57,6 +57,9 @@ func (e *Exposition) refresh() {
 	if known := e.state.all(); len(known) > len(e.hosts) {
 		e.hosts = append(e.hosts, make([]*host, len(known)-len(e.hosts))...)
 		e.made = append(e.made, make([]made, len(known)-len(e.made))...)
+		if e.countsCPU {
+			e.cpu = append(e.cpu, make([]cpuSeconds, len(known)-len(e.cpu))...)
+		}
 		for _, h := range known {
 			e.hosts[h.index] = h
 		}
@@ -83,6 +86,7 @@ func (e *Exposition) refreshBlock(block int, m moment) {
 			e.remake(block, m)
 			return
 		}
+		e.count(i, m)
 		for _, t := range e.tables {
 			t.update(&e.view, &t.blocks[block], i%blockHosts)
 		}
@@ -99,6 +103,7 @@ func (e *Exposition) remake(block int, m moment) {
 	}
 	for i := first; i < last; i++ {
 		e.hosts[i].view(&e.view, m)
+		e.count(i, m)
 		for _, t := range e.tables {
 			t.append(&e.view, &t.blocks[block], i-first)
 		}
@@ -110,6 +115,14 @@ func (e *Exposition) remake(block int, m moment) {
 			b.first[i+1] = b.first[i]
 		}
 		e.scratch = b.transpose(len(t.slots), e.scratch)
+	}
+}
+
+// count adds what e.view, of the i-th host, has done to its counters.
+func (e *Exposition) count(i int, m moment) {
+	if e.countsCPU {
+		e.view.cpu = &e.cpu[i]
+		e.view.cpu.advance(&e.view, m.now)
 	}
 }
 

@@ -24,6 +24,9 @@ type View struct {
 	facts       *gohubv1.HostFacts
 	blocks      []block
 
+	// cpu is what the exposition has added up of the host, if it does.
+	cpu *cpuSeconds
+
 	// version, shape and phase say what the exposition has to make anew.
 	version uint64
 	shape   uint32

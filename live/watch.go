@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -67,10 +68,10 @@ type watch struct {
 func (h *Hub) Watch(request *gohubv1.LiveRequest, stream grpc.ServerStreamingServer[gohubv1.LiveMessage]) error {
 	ctx := stream.Context()
 	var remote net.Addr
-	if from, known := peer.FromContext(ctx); known {
-		remote = from.Addr
+	var at netip.Prefix
+	if from, known := peer.FromContext(ctx); known && from.Addr != nil {
+		remote, at = from.Addr, h.options.AddressOwner(from.Addr.String())
 	}
-	at := ownerOf(remote)
 	if err := h.reserve(at); err != nil {
 		return noPlace(err)
 	}

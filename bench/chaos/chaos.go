@@ -76,6 +76,8 @@ type scenario struct {
 	tells bool
 	// spoolSize, if set, is the size of a file system for the spools alone, as mount takes it.
 	spoolSize string
+	// linked says that the servers know of each other, as those of a cluster do.
+	linked bool
 	// servers is how many run; 0 for 1. agents is their number; 0 for 10.
 	servers, agents int
 	// change sets more of the world before it starts.
@@ -96,7 +98,9 @@ type Outcome struct {
 	// Resent counts what agents sent again, Duplicates what servers saw again although it was stored.
 	Resent     uint64  `json:"resent"`
 	Duplicates float64 `json:"duplicates"`
-	Seconds    float64 `json:"seconds"`
+	// Behind is the longest, in seconds, that a viewer was shown a host as up while somebody had seen something newer of it.
+	Behind  float64 `json:"viewers_behind_seconds,omitempty"`
+	Seconds float64 `json:"seconds"`
 	// Failure is why it failed, if it did.
 	Failure string `json:"failure,omitempty"`
 }
@@ -182,6 +186,9 @@ func (o *Options) play(ctx context.Context, one *scenario) (*Outcome, error) {
 			outcome.Report = report
 		}
 		outcome.Faults, outcome.Kills, outcome.Resent = w.faults, w.kills, w.past.Resent
+		if w.viewers != nil {
+			outcome.Behind = w.viewers.longestBehind().Seconds()
+		}
 		for _, s := range w.servers {
 			outcome.Duplicates += s.past + s.duplicates
 		}
@@ -290,6 +297,11 @@ func (o *Options) openRelays(w *world, one *scenario) error {
 			return err
 		}
 	}
+	if one.linked {
+		if err := w.openLinks(); err != nil {
+			return err
+		}
+	}
 	agents := one.agents
 	if agents == 0 {
 		agents = 10
@@ -321,6 +333,9 @@ func tabulate(report *measure.Report, outcomes []*Outcome) {
 		if one.Failure != "" {
 			verdict = "FAIL"
 			failed++
+		}
+		if one.Behind > 0 {
+			table.Notes = append(table.Notes, fmt.Sprintf("%s: viewers were shown a host as up %.1f s after something newer of it was known, at most (bar %.0f)", one.Name, one.Behind, freshFor.Seconds()))
 		}
 		violations += one.Violations()
 		faults += one.Faults

@@ -32,6 +32,8 @@ type producerConfig struct {
 	// Every is the time between an agent's batches, Samples how many ticks each has, Ticks where an agent ends by itself (0 for never).
 	Every          time.Duration
 	Samples, Ticks int
+	// Interval is what agents say that there is from sample to sample; 0 for the longest there is.
+	Interval time.Duration
 	// SpoolBytes and MemoryBytes bound each spool.
 	SpoolBytes, MemoryBytes int64
 	// Patience is how long an agent may have something to send without any of it being stored, before its client begins
@@ -267,8 +269,12 @@ func (p *producer) stream(ctx context.Context) {
 
 func (p *producer) streamOnce(ctx context.Context) {
 	config := &p.process.config
+	interval := config.Interval
+	if interval == 0 {
+		interval = agent.MaxInterval
+	}
 	one, err := agent.New(agent.Options{
-		Server: p.server, AgentID: config.Plan.AgentID(p.number), Interval: agent.MaxInterval, Spool: p,
+		Server: p.server, AgentID: config.Plan.AgentID(p.number), Interval: interval, Spool: p,
 		// The machine's real values do not matter here: there is nothing to read.
 		Sampling:     agent.SamplerOptions{ProcDir: config.Directory, SysDir: config.Directory, RootDir: config.Directory, Logger: discard},
 		DrainTimeout: time.Millisecond, Logger: discard,

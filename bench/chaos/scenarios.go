@@ -16,6 +16,9 @@ var scenarios = []scenario{
 		w.config.Every, w.config.Patience = 100*time.Millisecond, 0 // the agents' own patience is what counts here
 	}},
 	{name: "two-servers", servers: 2, redelivers: true, run: resent(crossings(0.15))},
+	{name: "parted", servers: 2, linked: true, redelivers: true, run: resent(partings(0.08)), change: func(w *world) {
+		w.config.Interval = time.Second // by which servers tell that an agent has gone
+	}},
 	{name: "full-disk", agents: 4, tells: true, spoolSize: "512k", run: fullDisk, change: func(w *world) {
 		w.config.Every = 4 * time.Millisecond // one sample a batch, as real agents append them: of lost numbers a spool tells so many
 		w.config.SpoolBytes, w.config.MemoryBytes = 1<<20, 64<<10

@@ -19,7 +19,10 @@ type server struct {
 	process    *process
 	http, grpc string
 	database   *relay // nil with SQLite
-	traps      traps  // at it
+	// link leads the other servers to nats, this one's, and entry viewers to grpc; nil where servers do not know of each other.
+	link, entry *relay
+	nats        string
+	traps       traps // at it
 	// past counts the duplicates that ended processes were last known to have seen, duplicates those of the present one.
 	past, duplicates float64
 }
@@ -69,6 +72,11 @@ func (w *world) launchServer(s *server) error {
 		}
 		command.Env = append(command.Env, "GOHUB_DATABASE_URL="+url)
 	}
+	linked, err := w.linked(s)
+	if err != nil {
+		return err
+	}
+	command.Env = append(command.Env, linked...)
 	s.past, s.duplicates = s.past+s.duplicates, 0
 	s.process, err = startProcess("gohub-server", command, nil)
 	return err

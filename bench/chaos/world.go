@@ -24,6 +24,8 @@ import (
 //	agent 1 ─ relay ─┼─▶ server 0 ─ relay ─▶ database
 //	  …              └─▶ server 1 ─ relay ──────▲
 //
+// In some, server 0 and server 1 find each other by relays too, and viewers watch both.
+//
 // Its methods are for the scenario's goroutine.
 type world struct {
 	options *Options
@@ -38,6 +40,8 @@ type world struct {
 	config    producerConfig
 	agents    *producers
 	mounted   bool // the spools have a file system of their own
+	viewers   *viewers
+	parted    bool // the servers can not reach each other
 
 	faults, kills int            // kills are of processes, and among the faults
 	past          producerStatus // what ended agent processes did
@@ -226,6 +230,11 @@ func (w *world) finish(ctx context.Context) (*oracle.Report, error) {
 	if err := w.drain(ctx); err != nil {
 		return nil, err
 	}
+	if w.viewers != nil {
+		if err := w.viewers.close(); err != nil {
+			return nil, err
+		}
+	}
 	ledger := &oracle.Ledger{}
 	if _, err := readJournal(w.config.Journal, ledger); err != nil {
 		return nil, err
@@ -247,6 +256,9 @@ func (w *world) finish(ctx context.Context) (*oracle.Report, error) {
 
 // close ends what still runs, and removes what was made.
 func (w *world) close() error {
+	if w.viewers != nil {
+		_ = w.viewers.close() // finish tells, if it came so far
+	}
 	if w.agents != nil {
 		w.agents.kill()
 		<-w.agents.read
@@ -255,8 +267,10 @@ func (w *world) close() error {
 		if s.process != nil {
 			s.process.kill()
 		}
-		if s.database != nil {
-			s.database.close()
+		for _, way := range []*relay{s.database, s.link, s.entry} {
+			if way != nil {
+				way.close()
+			}
 		}
 	}
 	for _, relay := range w.relays {

@@ -133,7 +133,10 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		observer, hosts, leads = app.cluster.relay, clusterFleet{state, app.cluster.relay}, app.cluster.office.Held
 	}
 	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})
-	app.hub = live.NewHub(state, live.HubOptions{MaxViewersPerAddress: config.MaxViewersPerAddress, Logger: log.With("part", "live"), Registerer: registry})
+	app.hub = live.NewHub(state, live.HubOptions{
+		MaxViewersPerAddress: config.MaxViewersPerAddress, AddressOwner: auth.AddressOwner,
+		Logger: log.With("part", "live"), Registerer: registry,
+	})
 	app.alerts, err = alert.NewEngine(alert.Options{
 		Config: config.Alerts, Source: &fleet{state: state}, Store: app.store, Publish: app.hub.PublishAlerts, Leads: leads,
 		Link: config.PublicURL, UserAgent: "GoHub/" + version, Proxy: http.ProxyFromEnvironment,

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gohub-io/gohub/auth"
 )
 
 // limitedListener bounds how many connections an address may have open, so that one machine can not use up what all share.
@@ -52,11 +54,10 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 
 // admit counts a connection in, or returns false.
 func (l *limitedListener) admit(conn net.Conn) bool {
-	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
+	address := auth.AddressOwner(conn.RemoteAddr().String())
+	if !address.IsValid() {
 		return true // no address to count by, as on a Unix socket
 	}
-	address := owner(from.Addr())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.open) >= l.sweepAt {
@@ -73,18 +74,6 @@ func (l *limitedListener) admit(conn net.Conn) bool {
 	}
 	l.open[address] = append(open, conn)
 	return true
-}
-
-// owner is what one machine has of the address space: an IPv4 address, or, as any machine may take any of its network, the 64
-// bits of an IPv6 network.
-func owner(address netip.Addr) netip.Prefix {
-	address = address.Unmap().WithZone("")
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	prefix, _ := address.Prefix(bits) // every address has as many
-	return prefix
 }
 
 // sweep forgets addresses that have no connection any more.
