@@ -20,7 +20,7 @@ func rate(before, now uint64, elapsed time.Duration) *float32 {
 }
 
 // What is measured between two moments is not as exact as a float can tell, and noise does not compress: with all of its digits a
-// sample takes a quarter to a half more on disk. So shares are told to a 16th of a percent, which is right to the one decimal that is shown (the
+// sample takes at least a quarter more on disk. So shares are told to a 16th of a percent, which is right to the one decimal that is shown (the
 // grain of two processors' clocks over ten seconds is a 20th); rates to 10 bits, a part in a thousand; and load averages, of which the kernel tells two
 // decimals, to a 128th, which shows as the same two. They are parts of two because a float that ends early compresses, and 0.1 does not
 // end. Counters and sizes are exact.
