@@ -76,8 +76,8 @@ func (c *diskCollector) collect(ctx context.Context, sample *gohubv1.Sample) err
 		clear(c.kinds)
 	}
 	sample.Disks = bounded(disks)
-	sample.Host.DisksReadBytesPerSecond = read.total
-	sample.Host.DisksWrittenBytesPerSecond = written.total
+	sample.Host.DisksReadBytesPerSecond = read.total()
+	sample.Host.DisksWrittenBytesPerSecond = written.total()
 	return nil
 }
 

@@ -22,8 +22,8 @@ func (c *loadCollector) collect(ctx context.Context, sample *gohubv1.Sample) err
 	if err != nil {
 		return fmt.Errorf("read load averages: %w", unsupported(err))
 	}
-	sample.Host.Load1 = pointer(float32(averages[0]))
-	sample.Host.Load5 = pointer(float32(averages[1]))
-	sample.Host.Load15 = pointer(float32(averages[2]))
+	sample.Host.Load1 = pointer(float32(roundLoad(averages[0])))
+	sample.Host.Load5 = pointer(float32(roundLoad(averages[1])))
+	sample.Host.Load15 = pointer(float32(roundLoad(averages[2])))
 	return nil
 }

@@ -83,8 +83,8 @@ func (c *networkCollector) collect(ctx context.Context, sample *gohubv1.Sample) 
 		received, transmitted = reportedReceived, reportedTransmitted
 	}
 	sample.Networks = bounded(interfaces)
-	sample.Host.NetworksReceiveBytesPerSecond = received.total
-	sample.Host.NetworksTransmitBytesPerSecond = transmitted.total
+	sample.Host.NetworksReceiveBytesPerSecond = received.total()
+	sample.Host.NetworksTransmitBytesPerSecond = transmitted.total()
 	return nil
 }
 

@@ -19,15 +19,20 @@ func rate(before, now uint64, elapsed time.Duration) *float32 {
 	return &v
 }
 
-// What is measured between two moments is not as exact as a float can tell, and noise does not compress: with it samples take a
-// quarter more on disk. So shares are told to a 128th of a percent (the grain of two processors' clocks over ten seconds is a 20th), and rates
-// to 16 bits, a part in 65,536. Counters are exact.
+// What is measured between two moments is not as exact as a float can tell, and noise does not compress: with all of its digits a
+// sample takes at least a quarter more on disk. So shares are told to a 16th of a percent, which is right to the one decimal that is shown (the
+// grain of two processors' clocks over ten seconds is a 20th); rates to 10 bits, a part in a thousand; and load averages, of which the kernel tells two
+// decimals, to a 128th, which shows as the same two. They are parts of two because a float that ends early compresses, and 0.1 does not
+// end. Counters and sizes are exact.
 const (
-	shareGrain = 128
-	rateBits   = 16
+	shareGrain = 16
+	loadGrain  = 128
+	rateBits   = 10
 )
 
 func roundShare(percent float64) float64 { return math.Round(percent*shareGrain) / shareGrain }
+
+func roundLoad(average float64) float64 { return math.Round(average*loadGrain) / loadGrain }
 
 func roundRate(v float64) float64 {
 	fraction, exponent := math.Frexp(v)
@@ -57,17 +62,24 @@ func percentOf(part, whole float64) *float32 {
 	return &v
 }
 
-// sum adds rates of which some may be unknown; it is nil if all are.
-type sum struct{ total *float32 }
+// sum adds rates of which some may be unknown.
+type sum struct {
+	known bool
+	added float64
+}
 
 func (s *sum) add(v *float32) {
-	if v == nil {
-		return
+	if v != nil {
+		s.known, s.added = true, s.added+float64(*v)
 	}
-	if s.total == nil {
-		s.total = new(float32)
+}
+
+// total is the rate of all of them; it is nil if all are unknown.
+func (s *sum) total() *float32 {
+	if !s.known {
+		return nil
 	}
-	*s.total += *v
+	return pointer(float32(roundRate(s.added)))
 }
 
 // highest keeps the greatest of some values; it is nil if there are none.

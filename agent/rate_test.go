@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -31,6 +32,46 @@ func TestRate(t *testing.T) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+func TestWhatIsRoundedShowsTheSame(t *testing.T) {
+	for tenths := range 1001 {
+		share := float64(tenths) / 10
+		if shown, want := fmt.Sprintf("%.1f", float32(roundShare(share))), fmt.Sprintf("%.1f", share); shown != want {
+			t.Errorf("a share of %s shows as %s", want, shown)
+		}
+	}
+	for hundredths := range 20_000 {
+		load := float64(hundredths) / 100
+		if shown, want := fmt.Sprintf("%.2f", float32(roundLoad(load))), fmt.Sprintf("%.2f", load); shown != want {
+			t.Errorf("a load of %s shows as %s", want, shown)
+		}
+	}
+	for rate := 0.001; rate < 1e12; rate *= 1.0007 {
+		if got := roundRate(rate); math.Abs(got-rate) > rate/1000 {
+			t.Errorf("a rate of %v is told as %v", rate, got)
+		}
+	}
+	for _, exact := range []float64{0, 1, 17, 999, 1024, 1000 * 1024} {
+		if got := roundRate(exact); got != exact {
+			t.Errorf("a rate of %v is told as %v", exact, got)
+		}
+	}
+}
+
+func TestSumOfRates(t *testing.T) {
+	var s sum
+	s.add(nil)
+	if s.total() != nil {
+		t.Error("the sum of what is unknown is known")
+	}
+	one, other := float32(1_000_000), float32(1)
+	s.add(&one)
+	s.add(&other)
+	s.add(nil)
+	if got := s.total(); got == nil || *got != float32(roundRate(1_000_001)) {
+		t.Errorf("got %v", got)
 	}
 }
 

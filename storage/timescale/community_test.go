@@ -116,3 +116,15 @@ func TestCompressedRollupsAnswerAsBefore(t *testing.T) {
 	jobs := database.Select(t, "SELECT count(*) FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'")
 	require.EqualValues(t, len(catalogue.Families()), jobs[0][0], "a policy for each table of samples")
 }
+
+// TestProcessesAreCompressedByName: what comes and goes is one segment a host, in which what repeats most comes first.
+func TestProcessesAreCompressedByName(t *testing.T) {
+	store := openAt(t, storagetest.CommunityURL(t))
+	defer store.Close()
+	var order string
+	require.NoError(t, store.reads.QueryRow(t.Context(), `
+		SELECT string_agg(concat_ws(' ', attname, CASE WHEN segmentby_column_index > 0 THEN 'segment' WHEN orderby_asc THEN 'up' ELSE 'down' END),
+			', ' ORDER BY segmentby_column_index NULLS LAST, orderby_column_index)
+		FROM timescaledb_information.compression_settings WHERE hypertable_name = 'process_samples'`).Scan(&order))
+	require.Equal(t, "host_id segment, username up, name up, pid up, time down", order)
+}

@@ -3,6 +3,7 @@ package timescale
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,9 @@ func compress(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, kind, 
 	for _, label := range family.Labels {
 		labels = append(labels, label.Name)
 	}
-	if family.Ephemeral { // its instances come and go: a segment each would be of few rows
+	if family.Ephemeral {
+		// Its instances come and go: a segment each would be of few rows. Names repeat more than ids do, and the contract has ids first.
+		slices.Reverse(labels)
 		order = append(labels, order...)
 	} else {
 		segment = append(segment, labels...)
