@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,19 +17,21 @@ import (
 	"github.com/gohub-io/gohub/bench/measure"
 )
 
+// targets are those of a report by name.
+func targets(report *measure.Report) map[string]measure.Target {
+	all := map[string]measure.Target{}
+	for _, target := range report.Targets {
+		all[target.Name] = target
+	}
+	return all
+}
+
 // TestLiveModes runs what concerns viewers, scrapes and recent values, small.
 func TestLiveModes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs servers")
 	}
 	binary, program := binaries(t)
-	targets := func(report *measure.Report) map[string]measure.Target {
-		all := map[string]measure.Target{}
-		for _, target := range report.Targets {
-			all[target.Name] = target
-		}
-		return all
-	}
 	t.Run("live", func(t *testing.T) {
 		options := smallOptions(t, binary)
 		options.AgentsBinary, options.Interval, options.Duration = program, time.Second, 3*time.Second
@@ -92,6 +95,30 @@ func TestLiveModes(t *testing.T) {
 		require.Len(t, report.Runs, 4)
 		require.Equal(t, "memory", report.Runs[0].(recentRun).Source, "hosts are new, so all of it was taken by this server")
 	})
+}
+
+// TestLiveTargetsAreNotMetBySilence: viewers who read nothing have no figures, and what has none is missed.
+func TestLiveTargetsAreNotMetBySilence(t *testing.T) {
+	phase := func() *livePhase { return &livePhase{WrittenP99: math.NaN(), ReadP99: math.NaN()} }
+	silent, seen := phase(), &livePhase{WrittenP99: 3, ReadP99: 5}
+	silent.noNaN()
+	require.Equal(t, -1.0, silent.ReadP99, "for JSON")
+	require.True(t, math.IsNaN(silent.toldP99()))
+	require.Equal(t, 3.0, seen.toldP99())
+	require.Equal(t, 5.0, (&livePhase{WrittenP99: -1, ReadP99: 5}).toldP99(), "the whole way, where the server tells no part")
+	run := &liveRun{options: &Options{Hosts: 1, Viewers: 1}, report: &measure.Report{}}
+	for _, name := range []string{phaseFew, phaseAlone, phaseViewers, phaseStuck, phaseAloneAgain} {
+		silent := phase()
+		silent.noNaN()
+		silent.Phase, silent.Viewers = name, 1
+		run.phases = append(run.phases, silent)
+	}
+	run.tell()
+	for name, target := range targets(run.report) {
+		if strings.Contains(name, "p99") || strings.Contains(name, "ratio") || strings.Contains(name, "growth") {
+			require.False(t, target.Pass, name)
+		}
+	}
 }
 
 // TestViewersReadTheGoldenFrames: what viewers look at in the binary form is what the same messages say in JSON.

@@ -52,8 +52,11 @@ type coreSeconds struct {
 // advance adds what the host did since it was looked at last. Looking twice at a sample adds nothing.
 func (c *cpuSeconds) advance(v *View, now time.Time) {
 	c.align(v)
+	if v.phase != phaseUp || v.Rows(catalogue.Host()) == 0 || v.sampled.Equal(c.sampled) {
+		return
+	}
 	busy, ok := v.Value(hostUsage, 0)
-	if v.phase != phaseUp || !ok || v.sampled.Equal(c.sampled) {
+	if !ok {
 		return
 	}
 	elapsed := min(v.sampled.Sub(c.sampled), now.Sub(c.seen)+clockSlack).Seconds()
@@ -125,7 +128,10 @@ func (n nodeNames) addCPUSeconds() {
 	var lines []line
 	for mode, name := range cpuModes {
 		core.slots = append(core.slots, slot{derive: func(v *View, row int, text *numberText) {
-			if _, told := v.Value(hostOfModes[mode], 0); told && v.phase == phaseUp && row < v.Rows(coreFamily) {
+			if v.phase != phaseUp || v.Rows(catalogue.Host()) == 0 || row >= v.Rows(coreFamily) {
+				return
+			}
+			if _, told := v.Value(hostOfModes[mode], 0); told {
 				text.setMillis(int64(v.cpu.cores[row].seconds[mode] * 1e3))
 			}
 		}})

@@ -131,11 +131,12 @@ func TestCPUSecondsOfOtherSystems(t *testing.T) {
 	}, scrapeCPUSeconds(t, e))
 }
 
-// TestCPUSecondsOfASampleWithoutShares: an agent's first sample has none.
+// TestCPUSecondsOfASampleWithoutShares: an agent that has just come has sent no sample, and its first one has no shares.
 func TestCPUSecondsOfASampleWithoutShares(t *testing.T) {
 	s, c := newTestState()
 	s.SetHost(testHost(1, "node"))
 	e := NewExposition(s, ExpositionOptions{NodeExporter: true})
+	require.Empty(t, scrapeCPUSeconds(t, e))
 	s.Observe(storage.HostID(1), flat(&gohubv1.Sample{
 		TimeUnixMillis: c.time.UnixMilli(), Host: &gohubv1.HostMetrics{Load1: proto.Float32(1)},
 		Cores: []*gohubv1.CoreMetrics{{Core: "0"}},

@@ -103,7 +103,8 @@ func New(options Options) *Fleet {
 		options.Shape = NewShape(0, 0, 0, 0)
 	}
 	f := &Fleet{options: options, hostIDs: make([]atomic.Uint32, options.Agents), started: make(chan struct{}), compressor: newCompressor()}
-	const epoch = 1 // a simulated agent never loses its spool
+	// A simulated agent keeps its spool for as long as the fleet runs; those of the next one begin anew, on the same server too.
+	epoch := uint64(time.Now().UnixMilli())
 	for i := range options.Agents {
 		host := NewHost(options.Shape, options.Seed, i, uint32(options.Interval.Milliseconds()))
 		f.agents = append(f.agents, &agent{fleet: f, number: i, epoch: epoch, hello: host.Hello(epoch), host: host, wake: make(chan struct{}, 1), fresh: make(chan []byte, 1)})
