@@ -17,7 +17,7 @@ var rosterShape = shape{nulls: true}
 
 const (
 	// flushAt is how much JSON is gathered before it is written.
-	flushAt = 64 << 10
+	flushAt = 256 << 10
 	// rosterKept is for how long a roster is kept after it was asked for: dashboards of others ask every minute, if not every second.
 	rosterKept = 3 * time.Minute
 )

@@ -91,7 +91,7 @@ func TestListOfHostsIsForgotten(t *testing.T) {
 
 // TestListOfManyHostsIsWrittenInPieces: nothing is lost between them.
 func TestListOfManyHostsIsWrittenInPieces(t *testing.T) {
-	s := benchState(300, fullSample(epoch))
+	s := benchState(1500, fullSample(epoch))
 	pieces := 0
 	require.NoError(t, s.WriteHosts(writerFunc(func(p []byte) (int, error) {
 		require.Less(t, len(p), 2*flushAt)
@@ -99,7 +99,7 @@ func TestListOfManyHostsIsWrittenInPieces(t *testing.T) {
 		return len(p), nil
 	}), nil))
 	require.Greater(t, pieces, 3)
-	require.Equal(t, 300, len(s.jsonRoster.parts))
+	require.Equal(t, 1500, len(s.jsonRoster.parts))
 	listed(t, s, nil, s.Hosts()...)
 	broken := errors.New("the asker is gone")
 	require.ErrorIs(t, s.WriteHosts(writerFunc(func([]byte) (int, error) { return 0, broken }), nil), broken)

@@ -214,7 +214,7 @@ func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Ser
 		grpc.InTapHandle(authoriser.Tap()),
 		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
-		grpc.ForceServerCodecV2(live.Codec(ingest.Codec())),
+		grpc.ForceServerCodecV2(query.Codec(live.Codec(ingest.Codec()))),
 		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
 		// An agent needs one stream; a program that queries some more.
 		grpc.MaxConcurrentStreams(32),
