@@ -11,8 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
-
-	"github.com/gohub-io/gohub/storage"
 )
 
 // bare is a server without flushers: what streams put into its rings stays there for the test to look at.
@@ -34,7 +32,7 @@ func startBare(f testing.TB) *bare {
 // session is a stream that has said hello.
 func (f *bare) session(id uuid.UUID) *session {
 	return &session{
-		server: f.server, stream: silent{}, host: storage.Host{ID: 1, AgentID: id}, agentID: id.String(), epoch: 7, shard: f.server.shards[0],
+		server: f.server, stream: silent{}, host: 1, agent: id, agentID: id.String(), epoch: 7, shard: f.server.shards[0],
 		budget: budget{limit: 1 << 40}, voice: voice{mute: true},
 	}
 }

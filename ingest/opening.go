@@ -132,7 +132,8 @@ func (o *opening) welcome() error {
 	if err := one.stream.SendMsg(&gohubv1.StreamResponse{Message: &gohubv1.StreamResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
-	one.host, one.agentID, one.epoch = host, host.AgentID.String(), o.registration.Epoch
+	one.host, one.agent, one.agentID, one.hostname = host.ID, host.AgentID, host.AgentID.String(), host.Facts.GetHostname()
+	one.epoch = o.registration.Epoch
 	one.last, one.lastChecksum, one.growth = cursor.Seq, cursor.Checksum, firstGrowth
 	one.welcomed, one.welcomedChecksum, one.acked = cursor.Seq, cursor.Checksum, cursor.Seq
 	one.budget.limit = s.options.BufferBytes / 16

@@ -209,7 +209,7 @@ func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*g
 	if reason := accept.check(sample); reason != "" {
 		return nil, refusal(errors.New(reason))
 	}
-	s.options.Observer.Observe(one.host.ID, sample, now)
+	s.options.Observer.Observe(one.host, sample, now)
 	return &gohubv1.PreviewResponse{}, nil
 }
 
@@ -218,7 +218,7 @@ func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*g
 func (s *Server) replace(one *session) (cloned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before := s.sessions[one.host.AgentID]; before != nil {
+	if before := s.sessions[one.agent]; before != nil {
 		one.displaced = before.displaced
 		if before.epoch != one.epoch {
 			cloned = before.displaced == one.epoch
@@ -230,7 +230,7 @@ func (s *Server) replace(one *session) (cloned bool) {
 	} else {
 		s.metrics.streams.Inc()
 	}
-	s.sessions[one.host.AgentID] = one
+	s.sessions[one.agent] = one
 	if s.drained {
 		one.end(errStopping)
 	}
@@ -240,8 +240,8 @@ func (s *Server) replace(one *session) (cloned bool) {
 func (s *Server) forget(one *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sessions[one.host.AgentID] == one {
-		delete(s.sessions, one.host.AgentID)
+	if s.sessions[one.agent] == one {
+		delete(s.sessions, one.agent)
 		s.metrics.streams.Dec()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -33,10 +34,12 @@ type session struct {
 	server   *Server
 	stream   grpc.ServerStream
 	incoming incoming
-	host     storage.Host
-	// agentID is host.AgentID as batches tell it.
-	agentID string
-	epoch   uint64
+	host     storage.HostID
+	agent    uuid.UUID
+	// agentID is agent as batches tell it. What else is known of the host is not kept for each of thousands of streams.
+	agentID  string
+	hostname string
+	epoch    uint64
 	// displaced is the epoch of the last stream of the agent with another one that had to go, 0 if none had. Server.mu guards it.
 	displaced uint64
 	shard     *shard
@@ -70,7 +73,7 @@ const quietTime = 5 * time.Second
 
 // log names the host. It is made when there is something to say: thousands of agents have nothing.
 func (s *session) log() *slog.Logger {
-	return s.server.log.With("host_id", s.host.ID, "hostname", s.host.Facts.GetHostname())
+	return s.server.log.With("host_id", s.host, "hostname", s.hostname)
 }
 
 // receive takes messages until the stream ends, and returns its status.
@@ -163,7 +166,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	}
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
-	e.batch = storage.Batch{Host: s.host.ID, Epoch: s.epoch, Prev: s.last, PrevChecksum: s.lastChecksum, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
+	e.batch = storage.Batch{Host: s.host, Epoch: s.epoch, Prev: s.last, PrevChecksum: s.lastChecksum, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
 	// What it takes is taken from the budgets before there is any of it.
 	room := buffers.room(s.expected(len(wire)))
 	e.bytes = int64(len(wire) + room)
@@ -276,7 +279,7 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 	for i, wire := range samples {
 		last := i == len(samples)-1
 		if !last {
-			if n, ok := work.rows.AddEncoded(s.host.ID, now, wire, accept.earliest, accept.latest); ok {
+			if n, ok := work.rows.AddEncoded(s.host, now, wire, accept.earliest, accept.latest); ok {
 				if rows += n; rows > maxRowsPerBatch {
 					return fmt.Errorf("over %d rows", maxRowsPerBatch)
 				}
@@ -295,7 +298,7 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 			s.reject(e, wire, reason)
 			continue
 		}
-		work.rows.Add(s.host.ID, now, &work.sample)
+		work.rows.Add(s.host, now, &work.sample)
 		newest, decoded = wire, last
 		e.samples++
 	}
@@ -311,7 +314,7 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 		}
 	}
 	// Only the newest counts for what is shown.
-	s.server.options.Observer.Observe(s.host.ID, &work.sample, now)
+	s.server.options.Observer.Observe(s.host, &work.sample, now)
 	s.server.metrics.lag.Observe(float64(accept.now-work.sample.TimeUnixMillis) / 1000)
 	return nil
 }

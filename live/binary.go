@@ -80,8 +80,9 @@ func appendSchema(buf []byte, shape *shape) []byte {
 func (h *host) appendBinary(buf []byte, m moment, shape *shape, facts bool) []byte {
 	if facts {
 		buf = binary.AppendUvarint(append(buf, entryNewFacts), uint64(h.id))
-		buf = binary.AppendUvarint(buf, uint64(len(h.identityJSON)+1))
-		buf = append(append(buf, h.identityJSON...), '}')
+		identity := h.encodedIdentity()
+		buf = binary.AppendUvarint(buf, uint64(len(identity)+1))
+		buf = append(append(buf, identity...), '}')
 	} else {
 		buf = binary.AppendUvarint(append(buf, entryHost), uint64(h.id))
 	}

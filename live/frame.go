@@ -115,6 +115,14 @@ func appendHostsEnd(buf []byte, gone []storage.HostID) []byte {
 	return append(buf, `}}`...)
 }
 
+// encodedIdentity is called with mu held.
+func (h *host) encodedIdentity() []byte {
+	if h.identityJSON == nil {
+		h.identityJSON = encodeIdentity(h.identity)
+	}
+	return h.identityJSON
+}
+
 // encodeIdentity encodes the part of a host that does not change with its samples, and leaves the brace open. A piece
 // that JSON can not carry (strings are cleaned before, so only a time outside of the years 1 to 9999) is left out.
 func encodeIdentity(identity *gohubv1.Host) []byte {
@@ -181,7 +189,7 @@ var keys = func() []familyKeys {
 // appendJSON encodes the host. It is called with mu held.
 func (h *host) appendJSON(buf []byte, m moment, shape *shape) []byte {
 	status, since := h.status(m)
-	buf = append(buf, h.identityJSON...)
+	buf = append(buf, h.encodedIdentity()...)
 	if shape.nulls {
 		buf = appendUnknownIdentity(buf, h.identity)
 	}

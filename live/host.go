@@ -50,10 +50,9 @@ type host struct {
 	shape uint32
 	// identity has the ids, the facts and first_seen. It is replaced, never changed: answers share it.
 	identity *gohubv1.Host
-	// identityJSON is identity's encoding without the closing brace, so that a delta does not encode facts again.
-	identityJSON []byte
-	// identityProto is identity's encoding for gRPC, nil until it is needed.
-	identityProto []byte
+	// identityJSON is identity's encoding without the closing brace, and identityProto that for gRPC, so that a delta does not
+	// encode facts again. They are nil until someone looks at the host.
+	identityJSON, identityProto []byte
 	// silence is for how long the host may send nothing and not be down, late for how long it is not late.
 	silence, late time.Duration
 	// upSince is when the first sample was received of those that came without a break.
@@ -109,7 +108,7 @@ func (h *host) setIdentity(from storage.Host) {
 // adopt is called with mu held, or before the host is shared.
 func (h *host) adopt(identity *gohubv1.Host) {
 	h.identity = identity
-	h.identityJSON, h.identityProto = encodeIdentity(identity), nil
+	h.identityJSON, h.identityProto = nil, nil
 	interval := time.Duration(identity.GetFacts().GetIntervalMillis()) * time.Millisecond
 	if interval == 0 {
 		interval = defaultInterval
