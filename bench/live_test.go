@@ -38,7 +38,7 @@ func TestLiveModes(t *testing.T) {
 		options.Viewers, options.Topic = 10, `{"fleet":{"metrics":["load1"]}}`
 		report, err := Run(t.Context(), "live", options)
 		require.NoError(t, err)
-		require.Len(t, report.Runs, 6)
+		require.Len(t, report.Runs, 7)
 		stored := 0.0 // on a slow machine a phase may pass without an acknowledgement
 		for _, run := range report.Runs {
 			phase := run.(*livePhase)
@@ -48,7 +48,8 @@ func TestLiveModes(t *testing.T) {
 			require.Len(t, phase.Points, soakPoints+1, phase.Phase)
 		}
 		require.Positive(t, stored)
-		require.Equal(t, 2, report.Runs[3].(*livePhase).Stuck)
+		require.Equal(t, 12, report.Runs[3].(*livePhase).Viewers)
+		require.Equal(t, 2, report.Runs[4].(*livePhase).Stuck)
 		require.Contains(t, targets(report), "live_received_to_written_p99_ms")
 	})
 	t.Run("cluster", func(t *testing.T) {
@@ -92,14 +93,16 @@ func TestLiveModes(t *testing.T) {
 		options := smallOptions(t, binary)
 		report, err := Run(t.Context(), "recent", options)
 		require.NoError(t, err)
-		require.Len(t, report.Runs, 4)
+		require.Len(t, report.Runs, 5)
 		require.Equal(t, "memory", report.Runs[0].(recentRun).Source, "hosts are new, so all of it was taken by this server")
 	})
 }
 
 // TestLiveTargetsAreNotMetBySilence: viewers who read nothing have no figures, and what has none is missed.
 func TestLiveTargetsAreNotMetBySilence(t *testing.T) {
-	phase := func() *livePhase { return &livePhase{WrittenP99: math.NaN(), ReadP99: math.NaN()} }
+	phase := func() *livePhase {
+		return &livePhase{WrittenP99: math.NaN(), ReadP99: math.NaN(), Points: make([]soakPoint, 1)}
+	}
 	silent, seen := phase(), &livePhase{WrittenP99: 3, ReadP99: 5}
 	silent.noNaN()
 	require.Equal(t, -1.0, silent.ReadP99, "for JSON")
@@ -107,7 +110,7 @@ func TestLiveTargetsAreNotMetBySilence(t *testing.T) {
 	require.Equal(t, 3.0, seen.toldP99())
 	require.Equal(t, 5.0, (&livePhase{WrittenP99: -1, ReadP99: 5}).toldP99(), "the whole way, where the server tells no part")
 	run := &liveRun{options: &Options{Hosts: 1, Viewers: 1}, report: &measure.Report{}}
-	for _, name := range []string{phaseFew, phaseAlone, phaseViewers, phaseStuck, phaseAloneAgain} {
+	for _, name := range []string{phaseFew, phaseAlone, phaseViewers, phaseMore, phaseStuck, phaseAloneAgain} {
 		silent := phase()
 		silent.noNaN()
 		silent.Phase, silent.Viewers = name, 1

@@ -147,12 +147,14 @@ func takePoint(ctx context.Context, s *server, from *scraper, agents *agentsProc
 	return one, acks, nil
 }
 
-// fit lays lines through the second half of the points. The recent window fills for its hour, up to its own bound; what counts is
-// whether anything else grows.
+// withoutWindow is the resident memory but for the recent window's, which fills for its hour, up to its own bound.
+func (p soakPoint) withoutWindow() float64 { return p.ResidentBytes - p.WindowBytes }
+
+// fit lays lines through the second half of the points: whether anything but the recent window grows.
 func (r *soakResult) fit(agents int) {
 	var seconds, resident, goroutines []float64
 	for _, one := range r.Points[len(r.Points)/2:] {
-		seconds, resident, goroutines = append(seconds, one.Second), append(resident, one.ResidentBytes-one.WindowBytes), append(goroutines, one.Goroutines)
+		seconds, resident, goroutines = append(seconds, one.Second), append(resident, one.withoutWindow()), append(goroutines, one.Goroutines)
 	}
 	first, last := measure.Line(seconds, resident)
 	r.MemoryGrowthPercent = 100 * (last - first) / first

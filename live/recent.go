@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -66,8 +68,8 @@ const (
 // recentLayout is that of the host family.
 var recentLayout = &layouts[catalogue.Host().Place()]
 
-// pageBytes is what a page takes, with what leads to it.
-var pageBytes = int64(pageRows*(8+4*recentLayout.width) + 96)
+// pageBytes is what a page takes, in the sizes that Go allocates.
+var pageBytes = int64(4*cap(slices.Grow([]uint32(nil), pageRows*recentLayout.width)) + cap(slices.Grow([]byte(nil), int(unsafe.Sizeof(recentPage{})))))
 
 // recentHost is what Recent knows of a host.
 type recentHost struct {
