@@ -48,7 +48,7 @@ func TestLiveModes(t *testing.T) {
 			require.Len(t, phase.Points, soakPoints+1, phase.Phase)
 		}
 		require.Positive(t, stored)
-		require.Equal(t, 12, report.Runs[3].(*livePhase).Viewers)
+		require.Equal(t, 4, report.Runs[3].(*livePhase).Viewers)
 		require.Equal(t, 2, report.Runs[4].(*livePhase).Stuck)
 		require.Contains(t, targets(report), "live_received_to_written_p99_ms")
 	})
@@ -110,7 +110,7 @@ func TestLiveTargetsAreNotMetBySilence(t *testing.T) {
 	require.Equal(t, 3.0, seen.toldP99())
 	require.Equal(t, 5.0, (&livePhase{WrittenP99: -1, ReadP99: 5}).toldP99(), "the whole way, where the server tells no part")
 	run := &liveRun{options: &Options{Hosts: 1, Viewers: 1}, report: &measure.Report{}}
-	for _, name := range []string{phaseFew, phaseAlone, phaseViewers, phaseMore, phaseStuck, phaseAloneAgain} {
+	for _, name := range []string{phaseFew, phaseAlone, phaseViewers, phaseFewer, phaseStuck, phaseAloneAgain} {
 		silent := phase()
 		silent.noNaN()
 		silent.Phase, silent.Viewers = name, 1
