@@ -24,6 +24,10 @@ const (
 	DefaultTopProcesses = 10
 	MaxTopProcesses     = 100
 
+	// Processes are half of what an ordinary machine has to store, and change little in what they tell from one sample to the next.
+	DefaultProcessInterval = 30 * time.Second
+	MaxProcessInterval     = 2 * time.Minute
+
 	// DefaultBufferBytes holds about four hours of samples of an ordinary machine at the default interval.
 	DefaultBufferBytes = 4 << 20
 	MinBufferBytes     = 64 << 10

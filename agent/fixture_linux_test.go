@@ -154,6 +154,45 @@ func TestFirstSampleHasLevelsButNoRates(t *testing.T) {
 	}
 }
 
+// TestProcessesAreListedOnceAnInterval: each sample counts them, and those between two lists carry none.
+func TestProcessesAreListedOnceAnInterval(t *testing.T) {
+	_, sampler, now := fixtureMachine(t)
+	for _, c := range sampler.collectors {
+		if processes, ok := c.(*processCollector); ok {
+			processes.interval = 30 * time.Second
+		}
+	}
+	begin, count := *now, uint32(0)
+	for _, c := range []struct {
+		second int
+		listed bool
+	}{
+		{0, true},
+		{10, true}, // the first with shares
+		{20, false},
+		{30, false},
+		{40, true},
+		{50, false},
+		{60, false},
+		{75, true},  // not sampled in between, as in a machine that slept
+		{33, true},  // the clock was set back
+		{43, false}, // and goes on from there
+		{63, true},
+	} {
+		*now = begin.Add(time.Duration(c.second) * time.Second)
+		s := sampler.Sample(*now)
+		if got := len(s.Processes) > 0; got != c.listed {
+			t.Errorf("at %d s: %d processes are listed", c.second, len(s.Processes))
+		}
+		if count == 0 {
+			count = s.Host.GetProcesses()
+		}
+		if got := s.Host.GetProcesses(); got != count || got == 0 {
+			t.Errorf("at %d s: %d processes are counted, %d before", c.second, got, count)
+		}
+	}
+}
+
 func TestRebootGivesNoRates(t *testing.T) {
 	directory, sampler, now := fixtureMachine(t)
 	overlay(t, "testdata/fixture-next", directory)
@@ -332,17 +371,24 @@ func eachMessage(m protoreflect.Message, visit func(protoreflect.Message)) {
 	})
 }
 
+// BenchmarkSample takes samples that all list processes, and, as agents do, a list in one of three.
 func BenchmarkSample(b *testing.B) {
-	options := defaultSampling(b)
-	options.Logger = slog.New(slog.DiscardHandler)
-	sampler := NewSampler(options)
-	defer sampler.Close()
-	b.ReportAllocs()
-	before := processCPU(b)
-	for b.Loop() {
-		sampler.Sample(time.Now())
+	for name, interval := range map[string]time.Duration{"processes=each": 0, "processes=default": DefaultProcessInterval} {
+		b.Run(name, func(b *testing.B) {
+			options := defaultSampling(b)
+			options.Logger, options.ProcessInterval = slog.New(slog.DiscardHandler), interval
+			sampler := NewSampler(options)
+			defer sampler.Close()
+			tick := time.Now()
+			b.ReportAllocs()
+			before := processCPU(b)
+			for b.Loop() {
+				sampler.Sample(tick)
+				tick = tick.Add(DefaultInterval)
+			}
+			b.ReportMetric(float64((processCPU(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		})
 	}
-	b.ReportMetric(float64((processCPU(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
 // processCPU is the CPU time that this process has used, in user mode and in the kernel: what a sample costs the machine,

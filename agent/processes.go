@@ -11,17 +11,20 @@ import (
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
-// processCollector counts the processes and reports those that use most CPU, and most memory.
+// processCollector counts the processes and, once an interval, lists those that use most CPU, and most memory.
 type processCollector struct {
-	machine *machine
-	top     int
-	source  processSource
-	before  map[processKey]time.Duration // CPU time used until the previous scan
-	spare   map[processKey]time.Duration
-	at      time.Time // of the previous scan, monotonic
-	clock   uint64    // of the previous scan, in the units of start times
-	usages  []usage   // of the scan at hand
-	names   processNames
+	machine  *machine
+	top      int
+	interval time.Duration
+	source   processSource
+	listed   int64                        // time of the sample with the last list, in Unix milliseconds, 0 before the first
+	shares   bool                         // a list had shares of CPU, which need a scan before it
+	before   map[processKey]time.Duration // CPU time used until the previous scan
+	spare    map[processKey]time.Duration
+	at       time.Time // of the previous scan, monotonic
+	clock    uint64    // of the previous scan, in the units of start times
+	usages   []usage   // of the scan at hand
+	names    processNames
 }
 
 // processKey names a process for as long as the machine is up: a pid is used again, but not with the same start time.
@@ -46,8 +49,8 @@ type processScan struct {
 	clock     uint64 // the moment, in the units of start times
 }
 
-func newProcessCollector(m *machine, top int) *processCollector {
-	return &processCollector{machine: m, top: top, names: processNames{machine: m}}
+func newProcessCollector(m *machine, top int, interval time.Duration) *processCollector {
+	return &processCollector{machine: m, top: top, interval: interval, names: processNames{machine: m}}
 }
 
 func (c *processCollector) close() { c.source.close() }
@@ -55,14 +58,31 @@ func (c *processCollector) close() { c.source.close() }
 func (*processCollector) name() string { return "processes" }
 
 func (c *processCollector) collect(ctx context.Context, sample *gohubv1.Sample) error {
+	if !c.due(sample.GetTimeUnixMillis()) {
+		total, err := c.source.count(ctx, c.machine)
+		if err != nil {
+			return fmt.Errorf("count processes: %w", unsupported(err))
+		}
+		sample.Host.Processes = pointer(total)
+		return nil
+	}
 	scan, err := c.source.scan(ctx, c.machine)
 	if err != nil {
 		return fmt.Errorf("list processes: %w", unsupported(err))
 	}
 	now := c.machine.now()
 	sample.Host.Processes = pointer(scan.total)
+	c.shares = c.shares || !c.at.IsZero()
 	sample.Processes = c.report(now, scan)
+	c.listed = sample.GetTimeUnixMillis()
 	return nil
+}
+
+// due tells whether the sample of this time gets a list. The first two do, for the first has no shares of CPU yet. It goes by the
+// times of samples, which are as far apart as was asked for; the clock's own readings shake by the time that sampling takes.
+func (c *processCollector) due(unixMillis int64) bool {
+	since := time.Duration(unixMillis-c.listed) * time.Millisecond
+	return c.top > 0 && (!c.shares || since < 0 || since >= c.interval)
 }
 
 // usage is a process with what it used since the previous scan; share is negative where that is not known.

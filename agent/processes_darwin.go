@@ -49,6 +49,14 @@ func (*processSource) scan(ctx context.Context, m *machine) (processScan, error)
 	return scan, nil
 }
 
+func (*processSource) count(context.Context, *machine) (uint32, error) {
+	table, err := unix.SysctlKinfoProcSlice("kern.proc.all")
+	if err != nil {
+		return 0, fmt.Errorf("read the process table: %w", err)
+	}
+	return uint32(len(table)), nil
+}
+
 func processDetails(_ *machine, p *process) (name, uid string) { return p.name, p.uid }
 
 func lookupUser(_ *machine, uid string) (string, error) {

@@ -68,6 +68,11 @@ type SamplerOptions struct {
 	// TopProcesses is how many processes are reported by CPU, and as many again by memory. 0 reports none.
 	TopProcesses int
 
+	// ProcessInterval is the least time from one list of processes to the next, at most MaxProcessInterval: servers show a list for five
+	// minutes. Samples between count the processes only, and a process's share of CPU is that of the time from list to list. 0 lists
+	// them in each sample.
+	ProcessInterval time.Duration
+
 	// TextfileDir is a directory of *.prom files in Prometheus' text format, whose series are reported; empty for none.
 	TextfileDir string
 
@@ -113,7 +118,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 			newNetworkCollector(m, o.Interfaces),
 			newConnectionCollector(m),
 			newSensorCollector(m),
-			newProcessCollector(m, o.TopProcesses),
+			newProcessCollector(m, o.TopProcesses, o.ProcessInterval),
 			newCustomCollector(m, o),
 		},
 		context: withRoots(context.Background(), m),

@@ -3,6 +3,7 @@ package live
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 )
@@ -48,6 +49,8 @@ func isWide(metric *catalogue.Metric) bool {
 type block struct {
 	*layout
 	rows int
+	// told is the time of the sample that the rows are of, in Unix milliseconds.
+	told int64
 	// words has width columns: the bits of what came. All ones is a missing reading; no value is infinite.
 	words []uint32
 	// text holds the labels one after the other, and ends where each ends, by rows: valid UTF-8, and no two rows alike. Both are
@@ -125,7 +128,7 @@ func (b *block) labels(row int) map[string]string {
 
 // copy makes b what from is.
 func (b *block) copy(from *block) {
-	b.layout, b.rows, b.text, b.ends = from.layout, from.rows, from.text, from.ends
+	b.layout, b.rows, b.told, b.text, b.ends = from.layout, from.rows, from.told, from.text, from.ends
 	b.words = append(b.words[:0], from.words...)
 }
 
@@ -143,6 +146,10 @@ func (b *block) resize(rows int) {
 // kept, and known to be distinct.
 func (b *block) fill(sample *catalogue.Sample) bool {
 	rows := b.family.Count(sample)
+	if rows == 0 && b.keeps(sample.TimeUnixMillis) {
+		return true
+	}
+	b.told = sample.TimeUnixMillis
 	if !b.matches(sample, rows) {
 		b.remake(sample, rows)
 		return false
@@ -151,6 +158,16 @@ func (b *block) fill(sample *catalogue.Sample) bool {
 		b.take(row, b.family.Row(sample, row))
 	}
 	return true
+}
+
+// listedFor is how long the instances of an ephemeral family are held while samples have none: agents list processes in some of their
+// samples only, by default every 30 seconds and at least every two minutes. It leaves room for one list that fails or is lost.
+const listedFor = 5 * time.Minute
+
+// keeps tells whether a sample of this time, which has none of the family, leaves the rows as they are.
+func (b *block) keeps(unixMillis int64) bool {
+	age := unixMillis - b.told
+	return b.family.Ephemeral && b.rows > 0 && age >= 0 && age < listedFor.Milliseconds()
 }
 
 // matches tells whether the sample has the same instances in the same order.

@@ -49,6 +49,37 @@ func TestHostsAreSortedByID(t *testing.T) {
 	require.Equal(t, []uint32{1, 2, 5, 7, 9, math.MaxUint32}, ids)
 }
 
+// TestProcessesAreKeptBetweenLists: agents list them in some samples only.
+func TestProcessesAreKeptBetweenLists(t *testing.T) {
+	s, c := newTestState()
+	s.SetHost(testHost(7, "db-1"))
+	listed := func(after time.Duration, samples ...*gohubv1.ProcessMetrics) (pids []string) {
+		sample := hostSample(epoch.Add(after), 1)
+		sample.Processes, c.time = samples, epoch.Add(after)
+		s.Observe(7, flat(sample), c.time)
+		for _, instance := range mustHost(t, s, 7).Latest.Instances {
+			require.Equal(t, "process", instance.Family)
+			pids = append(pids, instance.Labels["pid"])
+		}
+		return pids
+	}
+	one, two := &gohubv1.ProcessMetrics{Pid: "1", CpuPercent: proto.Float32(1)}, &gohubv1.ProcessMetrics{Pid: "2", CpuPercent: proto.Float32(2)}
+	require.Empty(t, listed(0))
+	require.Equal(t, []string{"1"}, listed(10*time.Second, one))
+	require.Equal(t, []string{"1"}, listed(20*time.Second))
+	require.Equal(t, []string{"2"}, listed(40*time.Second, two), "a list replaces the one before")
+	require.Equal(t, []string{"2"}, listed(40*time.Second+listedFor-time.Second))
+	require.Empty(t, listed(40*time.Second+listedFor), "the agent lists none any more")
+	require.Empty(t, listed(50*time.Second+listedFor))
+
+	full := fullSample(c.time.Add(10 * time.Second))
+	s.Observe(7, flat(full), c.time.Add(10*time.Second))
+	s.Observe(7, flat(hostSample(c.time.Add(20*time.Second), 1)), c.time.Add(20*time.Second))
+	for _, instance := range mustHost(t, s, 7).Latest.Instances {
+		require.Equal(t, "process", instance.Family, "what is told in each sample goes with it")
+	}
+}
+
 func TestHostHasFactsAndReadings(t *testing.T) {
 	s, c := newTestState()
 	s.SetHost(testHost(7, "db-1"))

@@ -48,6 +48,7 @@ type config struct {
 	LogLevel          string        `yaml:"log_level" env:"GOHUB_LOG_LEVEL"`
 	LogFormat         string        `yaml:"log_format" env:"GOHUB_LOG_FORMAT"`
 	TopProcesses      int           `yaml:"top_processes" env:"GOHUB_TOP_PROCESSES"`
+	ProcessInterval   time.Duration `yaml:"process_interval" env:"GOHUB_PROCESS_INTERVAL"`
 
 	TextfileDir  string `yaml:"textfile_dir" env:"GOHUB_AGENT_TEXTFILE_DIR"`
 	CustomSocket string `yaml:"custom_socket" env:"GOHUB_AGENT_CUSTOM_SOCKET"`
@@ -82,6 +83,7 @@ func defaults(environment map[string]string) config {
 		LogLevel:              "info",
 		LogFormat:             "text",
 		TopProcesses:          agent.DefaultTopProcesses,
+		ProcessInterval:       agent.DefaultProcessInterval,
 		CustomSeries:          agent.DefaultCustomSeries,
 		FilesystemExclude:     agent.DefaultMountpointExclude,
 		FilesystemTypeExclude: agent.DefaultFilesystemTypeExclude,
@@ -132,6 +134,7 @@ func bind(flags *flag.FlagSet, c *config) (path *string) {
 	flags.StringVar(&c.LogLevel, "log-level", c.LogLevel, "`level`: debug, info, warn or error (GOHUB_LOG_LEVEL)")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "`format`: text or json (GOHUB_LOG_FORMAT)")
 	flags.IntVar(&c.TopProcesses, "top-processes", c.TopProcesses, "`number` of processes to report by CPU, and by memory, 0 to 100 (GOHUB_TOP_PROCESSES)")
+	flags.DurationVar(&c.ProcessInterval, "process-interval", c.ProcessInterval, "`time` from one list of processes to the next, 0 (in each sample) to 2m (GOHUB_PROCESS_INTERVAL)")
 	flags.StringVar(&c.TextfileDir, "textfile-dir", c.TextfileDir, "`directory` of *.prom files in Prometheus' text format, whose series become custom metrics (GOHUB_AGENT_TEXTFILE_DIR)")
 	flags.StringVar(&c.CustomSocket, "custom-socket", c.CustomSocket, "`path` of a unix socket that takes custom metrics in the same format (GOHUB_AGENT_CUSTOM_SOCKET)")
 	flags.IntVar(&c.CustomSeries, "custom-series", c.CustomSeries, "`number` of series of custom metrics at most, 1 to 3500 (GOHUB_AGENT_CUSTOM_SERIES)")
@@ -274,6 +277,9 @@ func (c *config) check() error {
 	if c.TopProcesses < 0 || c.TopProcesses > agent.MaxTopProcesses {
 		refuse("top_processes", c.TopProcesses, fmt.Sprintf("it must be from 0 to %d", agent.MaxTopProcesses))
 	}
+	if c.ProcessInterval < 0 || c.ProcessInterval > agent.MaxProcessInterval {
+		refuse("process_interval", c.ProcessInterval, fmt.Sprintf("it must be from 0 (in each sample) to %s", agent.MaxProcessInterval))
+	}
 	if c.CustomSeries < 1 || c.CustomSeries > agent.MaxCustomSeries {
 		refuse("custom_series", c.CustomSeries, fmt.Sprintf("it must be from 1 to %d", agent.MaxCustomSeries))
 	}
@@ -346,6 +352,7 @@ func (c *config) sampling() agent.SamplerOptions {
 		Interfaces:      filter(c.InterfaceInclude, c.InterfaceExclude),
 		Disks:           filter(c.DiskInclude, c.DiskExclude),
 		TopProcesses:    c.TopProcesses,
+		ProcessInterval: c.ProcessInterval,
 		TextfileDir:     c.TextfileDir,
 		CustomSeries:    c.CustomSeries,
 	}

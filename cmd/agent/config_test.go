@@ -47,7 +47,7 @@ func TestDefaultsAreAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Server != "127.0.0.1:7701" || c.Interval != 10*time.Second || c.TopProcesses != 10 {
+	if c.Server != "127.0.0.1:7701" || c.Interval != 10*time.Second || c.TopProcesses != 10 || c.ProcessInterval != 30*time.Second {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -70,6 +70,7 @@ func TestMistakesNameKeyValueAndWhatIsAllowed(t *testing.T) {
 		{name: "interval in the environment", environ: []string{"GOHUB_INTERVAL=soon"}, want: []string{"GOHUB_INTERVAL", "soon", `no duration such as "10s"`}},
 		{name: "interval as a flag", args: []string{"--interval", "2h"}, want: []string{"interval", "2h0m0s", "1h"}},
 		{name: "number in the environment", environ: []string{"GOHUB_TOP_PROCESSES=x"}, want: []string{"GOHUB_TOP_PROCESSES", "whole number"}},
+		{name: "interval of processes", args: []string{"--process-interval", "3m"}, want: []string{"process_interval", "3m0s", "0 (in each sample) to 2m0s"}},
 		{name: "truth value in the environment", environ: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT=perhaps"}, want: []string{"GOHUB_AGENT_INSECURE_PLAINTEXT", "true or false"}},
 		{name: "server", args: []string{"--server", "nowhere"}, want: []string{"server", "nowhere", "host:port"}},
 		{name: "spool", environ: []string{"GOHUB_SPOOL_MAX_BYTES=1000"}, want: []string{"spool_max_bytes", "1000", "1048576 to 68719476736"}},

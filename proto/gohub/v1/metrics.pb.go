@@ -742,7 +742,8 @@ func (x *SensorMetrics) GetTemperatureCelsius() float32 {
 	return 0
 }
 
-// ProcessMetrics: One of the processes that use most CPU or memory.
+// ProcessMetrics: One of the processes that use most CPU or memory. A sample may have none: agents list them every 30 seconds unless they are
+// set otherwise, and what is newest of a host has its last list for five minutes.
 type ProcessMetrics struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pid           string                 `protobuf:"bytes,1,opt,name=pid,proto3" json:"pid,omitempty"`

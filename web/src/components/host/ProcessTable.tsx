@@ -14,13 +14,17 @@ const columns = [
 
 type Order = (typeof columns)[number]["metric"];
 
-/** The processes that use most, as of the newest sample. */
+/** The processes that use most, as the agent listed them last. */
 export function ProcessTable({ host }: { host: HostJson }) {
   const [order, setOrder] = useState<Order>("process_cpu_percent");
   const processes = instancesOf(host, "process").sort((a, b) => (instanceValue(b, order) ?? -1) - (instanceValue(a, order) ?? -1));
   if (processes.length === 0) return null;
   return (
-    <Panel title="Top processes" count={processes.length}>
+    <Panel
+      title="Top processes"
+      count={processes.length}
+      note="Listed every 30 seconds unless the agent is set otherwise. CPU is the average since the list before, in percent of one core."
+    >
       <table className={styles.table}>
         <thead>
           <tr>

@@ -1,8 +1,8 @@
 import { useId, type ReactNode } from "react";
 import styles from "./Panel.module.css";
 
-/** A titled surface. */
-export function Panel({ title, count, children }: { title: string; count?: number; children: ReactNode }) {
+/** A titled surface. The note is a sentence below, on how to read it. */
+export function Panel({ title, count, note, children }: { title: string; count?: number; note?: string; children: ReactNode }) {
   const id = useId();
   return (
     <section className={styles.panel} aria-labelledby={id}>
@@ -11,6 +11,7 @@ export function Panel({ title, count, children }: { title: string; count?: numbe
         {count === undefined ? null : <span className={styles.count}>{count}</span>}
       </h2>
       {children}
+      {note === undefined ? null : <p className={styles.note}>{note}</p>}
     </section>
   );
 }

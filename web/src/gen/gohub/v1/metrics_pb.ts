@@ -763,7 +763,8 @@ export const SensorMetricsSchema: GenMessage<SensorMetrics, {jsonType: SensorMet
   messageDesc(file_gohub_v1_metrics, 5);
 
 /**
- * ProcessMetrics: One of the processes that use most CPU or memory.
+ * ProcessMetrics: One of the processes that use most CPU or memory. A sample may have none: agents list them every 30 seconds unless they are
+ * set otherwise, and what is newest of a host has its last list for five minutes.
  *
  * @generated from message gohub.v1.ProcessMetrics
  */
@@ -795,7 +796,8 @@ export type ProcessMetrics = Message<"gohub.v1.ProcessMetrics"> & {
 };
 
 /**
- * ProcessMetrics: One of the processes that use most CPU or memory.
+ * ProcessMetrics: One of the processes that use most CPU or memory. A sample may have none: agents list them every 30 seconds unless they are
+ * set otherwise, and what is newest of a host has its last list for five minutes.
  *
  * @generated from message gohub.v1.ProcessMetrics
  */
