@@ -166,17 +166,13 @@ func TestAnAgentThatSendsMuchWaitsForItself(t *testing.T) {
 	h.sink.fail(func([]*storage.Batch) error { return storage.ErrUnavailable })
 	greedy, _ := h.connect(t, uuid.New())
 	greedy.sendBacklog(compress(t, greedy.batches(1, 200)))
-	session := func(p *peer) *session {
-		h.server.mu.Lock()
-		defer h.server.mu.Unlock()
-		return h.server.sessions[p.id]
-	}
-	require.Eventually(t, func() bool { return session(greedy).budget.space.waiting.Load() }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, h.session(t, greedy).budget.space.waiting.Load, 10*time.Second, time.Millisecond)
 	require.LessOrEqual(t, h.server.budget.used.Load(), h.server.options.BufferBytes/16)
 
 	modest, _ := h.connect(t, uuid.New())
 	require.NoError(t, modest.send(modest.batch(1)))
-	require.Eventually(t, func() bool { return session(modest).budget.used.Load() > 0 }, 10*time.Second, time.Millisecond)
+	session := h.session(t, modest)
+	require.Eventually(t, func() bool { return session.budget.used.Load() > 0 }, 10*time.Second, time.Millisecond)
 	h.sink.fail(nil)
 	modest.waitAck(1)
 	for newest := uint64(0); newest < 200; {

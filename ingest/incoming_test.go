@@ -18,10 +18,8 @@ func TestMessagesAreReadFromTheTransport(t *testing.T) {
 	h := start(t)
 	p, _ := h.connect(t, uuid.New())
 	require.NoError(t, p.send(p.batch(1)))
-	p.waitAck(1) // now it has a session
-	h.server.mu.Lock()
-	defer h.server.mu.Unlock()
-	require.NotNil(t, h.server.sessions[p.id].incoming.direct)
+	p.waitAck(1)
+	require.NotNil(t, h.session(t, p).incoming.direct)
 }
 
 // withoutTransport serves streams whose transport can not be read from.
@@ -58,8 +56,6 @@ func TestMessagesAreReceivedWhereTheTransportCanNotBeRead(t *testing.T) {
 		require.NoError(t, p.send(p.batch(seq)))
 		p.waitAck(seq)
 	}
-	h.server.mu.Lock()
-	require.Nil(t, h.server.sessions[p.id].incoming.direct)
-	h.server.mu.Unlock()
+	require.Nil(t, h.session(t, p).incoming.direct)
 	p.close()
 }

@@ -155,6 +155,19 @@ func (h *harness) connect(t *testing.T, id uuid.UUID) (*peer, *gohubv1.Welcome) 
 	return p, response.GetWelcome()
 }
 
+// session waits for the server's side of a stream: there is none yet when the welcome comes.
+func (h *harness) session(t *testing.T, p *peer) *session {
+	t.Helper()
+	var one *session
+	require.Eventually(t, func() bool {
+		h.server.mu.Lock()
+		defer h.server.mu.Unlock()
+		one = h.server.sessions[p.id]
+		return one != nil
+	}, 10*time.Second, time.Millisecond)
+	return one
+}
+
 func (p *peer) sendHello(hello *gohubv1.Hello) {
 	require.NoError(p.t, p.stream.Send(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: hello}}))
 }
