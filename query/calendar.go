@@ -49,10 +49,16 @@ func readCalendar(request *gohubv1.QueryRangeRequest, step time.Duration) (*cale
 func (c calendar) window(from, to time.Time) window {
 	w := window{calendar: &c}
 	edge := c.start(from)
-	for w.edges = append(w.edges, edge); edge.Before(to); w.edges = append(w.edges, edge) {
+	w.edges = append(w.edges, edge)
+	// The data of zones come from the machine. Whatever they say, the list ends: a range of the longest length has fewer days.
+	for edge.Before(to) && len(w.edges) <= maxPoints {
 		next := c.next(edge)
+		if !next.After(edge) {
+			next = edge.Add(day)
+		}
 		w.step = max(w.step, next.Sub(edge))
 		edge = next
+		w.edges = append(w.edges, edge)
 	}
 	w.from, w.to = w.edges[0], edge
 	return w
@@ -60,31 +66,46 @@ func (c calendar) window(from, to time.Time) window {
 
 // start returns the start of the bucket that a time is in.
 func (c calendar) start(t time.Time) time.Time {
-	year, month, date := t.In(c.zone).Date()
-	if c.days == 0 {
-		return c.midnight(year, month, 1)
-	}
-	count := int(time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / 86400)
-	return c.midnight(year, month, date-count%c.days)
+	year, month, date := c.first(t)
+	return c.midnight(year, month, date)
 }
 
+// next returns the start of the bucket after the one that begins at an edge.
 func (c calendar) next(edge time.Time) time.Time {
-	year, month, date := edge.In(c.zone).Date()
+	year, month, date := c.first(edge)
 	if c.days == 0 {
 		return c.midnight(year, month+1, 1)
 	}
 	return c.midnight(year, month, date+c.days)
 }
 
-// midnight returns the first moment of a date. In some zones clocks change at midnight, and it does not exist, or twice.
+// first returns the first date of the bucket that a time is in. The date may be one that the zone skipped.
+func (c calendar) first(t time.Time) (year int, month time.Month, date int) {
+	year, month, date = t.In(c.zone).Date()
+	if c.days == 0 {
+		return year, month, 1
+	}
+	// West of Greenwich the range may begin before 1970-01-01.
+	days := int(time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+	return year, month, date - (days%c.days+c.days)%c.days
+}
+
+// midnight returns the first moment of a date, or of the next one that there is: Samoa had no 2011-12-30. In some zones clocks change
+// at midnight, which then does not exist, or twice.
 func (c calendar) midnight(year int, month time.Month, date int) time.Time {
-	t := time.Date(year, month, date, 0, 0, 0, 0, c.zone)
-	want := time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Day()
-	if t.Day() != want {
-		t = t.Add(time.Hour)
+	wanted := time.Date(year, month, date, 0, 0, 0, 0, time.UTC)
+	// Between two changes of its clocks a zone is off by the same, and no zone is by more than a day.
+	t := wanted.Add(-2 * day).In(c.zone)
+	for {
+		_, offset := t.Zone()
+		midnight := wanted.Add(-time.Duration(offset) * time.Second)
+		if midnight.Before(t) { // the clocks jumped over it
+			return t.UTC()
+		}
+		_, change := t.ZoneBounds()
+		if change.IsZero() || midnight.Before(change) {
+			return midnight
+		}
+		t = change
 	}
-	if before := t.Add(-time.Hour); before.Day() == want {
-		t = before
-	}
-	return t.UTC()
 }
