@@ -259,8 +259,12 @@ func (p *parameter) read(values []string) ([]string, error) {
 				read[i] = at
 				continue
 			}
-			if _, err = strconv.ParseFloat(value, 64); err != nil {
+			number, err := strconv.ParseFloat(value, 64)
+			if err != nil {
 				return nil, fmt.Errorf("%s is %q; a time is given in Unix seconds, as 1779019200, or by RFC 3339, as 2026-05-17T12:00:00Z", p.Name, clip(value))
+			}
+			if number == 0 {
+				read[i] = firstMoment
 			}
 		case p.Type == "integer":
 			// The contract's integers in requests are uint32, which the document, having no such type, calls int64.
@@ -276,6 +280,9 @@ func (p *parameter) read(values []string) ([]string, error) {
 	return read, nil
 }
 
+// firstMoment stands for 1970-01-01 00:00, as 0 would mean that no time is given.
+const firstMoment = "0.001"
+
 // isTime tells whether the number is a time, which the document does not.
 func (p *parameter) isTime() bool { return p.Type == "number" && (p.Name == "from" || p.Name == "to") }
 
@@ -286,10 +293,9 @@ func parseTime(value string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	// 0 would mean that no time is given.
 	millis := at.UnixMilli()
 	if millis == 0 {
-		millis = 1
+		return firstMoment, true
 	}
 	return strconv.FormatFloat(float64(millis)/1000, 'f', -1, 64), true
 }

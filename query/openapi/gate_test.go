@@ -35,6 +35,7 @@ func TestGatePassesOnWhatTheDescriptionAllows(t *testing.T) {
 		"/api/v1/range?from=2026-05-17T12:00:00Z":            {"from": {"1779019200"}},
 		"/api/v1/range?from=2026-05-17T14:00:00.25%2B02:00":  {"from": {"1779019200.25"}},
 		"/api/v1/range?from=2026-05-17T14:00:00+02:00":       {"from": {"1779019200"}},
+		"/api/v1/range?from=0&to=-0.0":                       {"from": {"0.001"}, "to": {"0.001"}},
 		"/api/v1/range?from=1970-01-01T00:00:00Z":            {"from": {"0.001"}}, // 0 would be no start at all
 	} {
 		t.Run(target, func(t *testing.T) {
