@@ -64,6 +64,9 @@ func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one customMetr
 	query.Known = []storage.Relabelling{}
 	own := map[string]bool{}
 	for _, text := range texts {
+		if err := ctx.Err(); err != nil {
+			return query, nil, err
+		}
 		labels, err := custom.Parse(text)
 		if err != nil {
 			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)

@@ -267,7 +267,7 @@ func (w *world) randomRequest(random *rand.Rand) *gohubv1.QueryRangeRequest {
 
 // check holds one answer against the readings.
 func (w *world) check(t *testing.T, service *Service, request *gohubv1.QueryRangeRequest) storage.Resolution {
-	q, err := service.readQuery(request)
+	q, err := service.readQuery(t.Context(), request)
 	if err != nil && strings.Contains(err.Error(), "the limit is") {
 		return storage.Raw
 	}

@@ -68,14 +68,20 @@ func attributesOf(host *gohubv1.Host, now gohubv1.HostStatus) attributes {
 
 // ListHosts implements the contract for gRPC: the answer is encoded already, and has its hosts as bytes only. REST is answered by
 // serveHosts.
-func (s *Service) ListHosts(_ context.Context, request *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
-	match, err := matching(request)
+func (s *Service) ListHosts(ctx context.Context, request *gohubv1.ListHostsRequest) (*gohubv1.ListHostsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	picks, err := newPicks(ctx, request.GetSelector())
 	if err != nil {
-		return nil, err
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	encoded := s.options.Fleet.AppendHosts(*lists.Get(0), picks.match())
+	if picks.err != nil {
+		return nil, s.statusOf(picks.err)
 	}
 	response := new(gohubv1.ListHostsResponse)
 	// What a message does not know it passes on as it is.
-	response.ProtoReflect().SetUnknown(s.options.Fleet.AppendHosts(*lists.Get(0), match))
+	response.ProtoReflect().SetUnknown(encoded)
 	return response, nil
 }
 
@@ -119,15 +125,18 @@ func (s *Service) serveHosts(w http.ResponseWriter, r *http.Request) error {
 	if err := runtime.PopulateQueryParameters(request, r.URL.Query(), utilities.NewDoubleArray(nil)); err != nil {
 		return status.Errorf(codes.InvalidArgument, "a parameter can not be read: %v", err)
 	}
-	match, err := matching(request)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	picks, err := newPicks(ctx, request.GetSelector())
 	if err != nil {
-		return err
+		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	w.Header().Set("Content-Type", mediaTypes["json"])
-	if _, err = io.WriteString(w, `{"hosts":[`); err == nil {
-		if err = s.options.Fleet.WriteHosts(w, match); err == nil {
-			_, err = io.WriteString(w, `]}`)
-		}
+	list := &hostList{to: w, picks: picks}
+	if err = s.options.Fleet.WriteHosts(list, picks.match()); err == nil {
+		err = list.end()
+	}
+	if err != nil && !list.begun && picks.err != nil {
+		return s.statusOf(picks.err)
 	}
 	if err != nil {
 		s.options.Logger.Debug("an answer was not taken whole", "error", err) // the client is gone, no one to tell
@@ -135,16 +144,59 @@ func (s *Service) serveHosts(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// matching returns what picks the hosts that are asked for, nil for all.
-func matching(request *gohubv1.ListHostsRequest) (func(*gohubv1.Host, gohubv1.HostStatus) bool, error) {
-	wanted, err := parseSelector(request.GetSelector())
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
+// hostList writes a list of hosts as REST has it. It begins with the first host, as the picking may be stopped before.
+type hostList struct {
+	to    http.ResponseWriter
+	picks *picks
+	begun bool
+}
+
+// Write implements io.Writer. It fails once hosts were left out that were not looked at.
+func (l *hostList) Write(hosts []byte) (int, error) {
+	if l.picks.err != nil {
+		return 0, l.picks.err
 	}
-	if len(wanted) == 0 {
-		return nil, nil
+	if !l.begun {
+		l.begun = true
+		l.to.Header().Set("Content-Type", mediaTypes["json"])
+		if _, err := io.WriteString(l.to, `{"hosts":[`); err != nil {
+			return 0, err
+		}
 	}
-	return func(host *gohubv1.Host, now gohubv1.HostStatus) bool { return wanted.matches(attributesOf(host, now)) }, nil
+	return l.to.Write(hosts)
+}
+
+func (l *hostList) end() error {
+	_, err := l.Write([]byte(`]}`))
+	return err
+}
+
+// picks tells which hosts a selector picks, until no one waits for the answer any more.
+type picks struct {
+	ctx    context.Context
+	wanted selector
+	// err says why hosts were left out that were not looked at.
+	err error
+}
+
+func newPicks(ctx context.Context, text string) (*picks, error) {
+	wanted, err := parseSelector(text)
+	return &picks{ctx: ctx, wanted: wanted}, err
+}
+
+// match returns what picks the hosts, nil for all.
+func (p *picks) match() func(*gohubv1.Host, gohubv1.HostStatus) bool {
+	if len(p.wanted) == 0 {
+		return nil
+	}
+	return p.pick
+}
+
+func (p *picks) pick(host *gohubv1.Host, now gohubv1.HostStatus) bool {
+	if p.err == nil {
+		p.err = p.ctx.Err()
+	}
+	return p.err == nil && p.wanted.matches(attributesOf(host, now))
 }
 
 // selection is the hosts that a query asks for.
@@ -155,7 +207,7 @@ type selection struct {
 }
 
 // selectHosts finds the hosts that a range query names.
-func (s *Service) selectHosts(request *gohubv1.QueryRangeRequest) (selection, error) {
+func (s *Service) selectHosts(ctx context.Context, request *gohubv1.QueryRangeRequest) (selection, error) {
 	ids := slices.Clone(request.GetHostIds())
 	if request.GetHostId() != 0 {
 		ids = append(ids, request.GetHostId())
@@ -179,16 +231,19 @@ func (s *Service) selectHosts(request *gohubv1.QueryRangeRequest) (selection, er
 		}
 		return found, nil
 	}
-	wanted, err := parseSelector(request.GetSelector())
+	picks, err := newPicks(ctx, request.GetSelector())
 	if err != nil {
 		return selection{}, status.Error(codes.InvalidArgument, err.Error())
 	}
 	every := s.options.Fleet.Identities()
-	found := selection{all: len(wanted) == 0}
+	found := selection{all: len(picks.wanted) == 0}
 	for _, host := range every {
-		if wanted.matches(attributesOf(host, host.GetStatus())) {
+		if picks.pick(host, host.GetStatus()) {
 			found.hosts = append(found.hosts, host)
 		}
+	}
+	if picks.err != nil {
+		return selection{}, s.statusOf(picks.err)
 	}
 	return found, nil
 }

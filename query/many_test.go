@@ -144,6 +144,21 @@ func TestListHostsTakesASelector(t *testing.T) {
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 }
 
+// TestHostsAreNotPickedForNoOne: who hung up gets no list, least of all a part of it.
+func TestHostsAreNotPickedForNoOne(t *testing.T) {
+	service := startMany(t, Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := service.ListHosts(ctx, &gohubv1.ListHostsRequest{Selector: `site="ams"`})
+	require.Equal(t, codes.Canceled, status.Code(err))
+	_, err = service.QueryRange(ctx, load(func(r *gohubv1.QueryRangeRequest) { r.Selector = `site="ams"` }))
+	require.Equal(t, codes.Canceled, status.Code(err))
+	recorder := httptest.NewRecorder()
+	service.Formats(nil).ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodGet, HostsPath+"?selector=site%3Dams", nil))
+	require.NotContains(t, recorder.Body.String(), `"hosts"`)
+	require.NotEqual(t, http.StatusOK, recorder.Code)
+}
+
 func TestSetHostLabels(t *testing.T) {
 	service := startMany(t, Limits{})
 	response, err := service.SetHostLabels(t.Context(), &gohubv1.SetHostLabelsRequest{HostId: 4, Labels: map[string]string{"site": "lon", "role": "db"}})

@@ -139,7 +139,7 @@ func TestOffsetHasOneStepForBothPeriods(t *testing.T) {
 	service.options.Store = &covered{Store: service.options.Store.(storage.Store), coverage: kept}
 	service.options.Now = func() time.Time { return at("2026-05-17 12:00:00") }
 	request := &gohubv1.QueryRangeRequest{Metrics: []string{"load1"}, Selector: "*", Step: 10, Offset: 30 * 86400}
-	q, err := service.readQuery(request)
+	q, err := service.readQuery(t.Context(), request)
 	require.NoError(t, err)
 	require.NoError(t, service.planQuery(t.Context(), q))
 	require.Equal(t, time.Minute, q.step)
@@ -149,7 +149,7 @@ func TestOffsetHasOneStepForBothPeriods(t *testing.T) {
 	require.Equal(t, []string{"so far back nothing finer than 1m is kept: the step is 1m0s"}, q.notes)
 
 	request.Offset = 3*365*86400 + 10
-	q, err = service.readQuery(request)
+	q, err = service.readQuery(t.Context(), request)
 	require.NoError(t, err)
 	require.ErrorContains(t, service.planQuery(t.Context(), q), "is not a multiple of the step (24h0m0s)")
 }

@@ -52,7 +52,9 @@ type rangeQuery struct {
 
 // QueryRange implements the contract.
 func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeRequest) (*gohubv1.QueryRangeResponse, error) {
-	query, err := s.readQuery(request)
+	picking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	query, err := s.readQuery(picking, request)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 		return nil, s.statusOf(err)
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel = context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := s.planQuery(ctx, query); err != nil {
 		return nil, err
@@ -103,13 +105,13 @@ func (s *Service) QueryRangeStream(request *gohubv1.QueryRangeStreamRequest, str
 }
 
 // readQuery checks a request. Its errors are statuses.
-func (s *Service) readQuery(request *gohubv1.QueryRangeRequest) (*rangeQuery, error) {
+func (s *Service) readQuery(ctx context.Context, request *gohubv1.QueryRangeRequest) (*rangeQuery, error) {
 	q := &rangeQuery{}
 	var err error
 	if q.metrics, q.customs, err = findMetrics(request.GetMetrics()); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	if q.hosts, err = s.selectHosts(request); err != nil {
+	if q.hosts, err = s.selectHosts(ctx, request); err != nil {
 		return nil, err
 	}
 	usual, shortest := q.hosts.intervals()

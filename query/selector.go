@@ -12,8 +12,6 @@ import (
 const (
 	maxSelectorBytes = 4096
 	maxMatchers      = 32
-	// A pattern is matched against every host. RE2 takes time in proportion to the pattern and the value, both short.
-	maxPatternBytes = 256
 )
 
 // selector picks hosts: all its matchers must hold. The empty one picks all.
@@ -96,6 +94,8 @@ func parseSelector(text string) (selector, error) {
 type selectorParser struct {
 	text string
 	at   int
+	// instructions of the patterns so far.
+	instructions int
 }
 
 func (p *selectorParser) rest() string { return p.text[p.at:] }
@@ -148,16 +148,12 @@ func (p *selectorParser) matcher() (matcher, error) {
 	if !isPattern {
 		return one, nil
 	}
-	if len(one.value) > maxPatternBytes {
-		return matcher{}, fmt.Errorf("the pattern of %s has %d bytes, the limit is %d", name, len(one.value), maxPatternBytes)
-	}
-	// By itself first: between parentheses, a)(b would be one.
-	if _, err = regexp.Compile(one.value); err == nil {
-		one.pattern, err = regexp.Compile("^(?s:" + one.value + ")$")
-	}
+	pattern, size, err := compilePattern(one.value, maxSelectorInstructions-p.instructions)
 	if err != nil {
-		return matcher{}, fmt.Errorf("the pattern of %s is no regular expression: %w", name, err)
+		return matcher{}, fmt.Errorf("the pattern of %s %w", name, err)
 	}
+	one.pattern = pattern
+	p.instructions += size
 	return one, nil
 }
 

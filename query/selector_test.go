@@ -1,6 +1,7 @@
 package query
 
 import (
+	"regexp/syntax"
 	"strings"
 	"testing"
 
@@ -61,17 +62,36 @@ func TestSelectorRefuses(t *testing.T) {
 		`{site="a"`:                 "without its }",
 		`site=~"a|b)(c"`:            "no regular expression",
 		`site=~"("`:                 "no regular expression",
-		`site=~"` + strings.Repeat("x", 257) + `"`: "the limit is 256",
-		`site=~"(((a{100}){100}){100})"`:           "no regular expression",
-		strings.Repeat(`a="b",`, 33):               "over 32 matchers",
-		strings.Repeat(" ", 5000):                  "the limit is 4096",
-		"site=\"\xff\"":                            "not UTF-8",
-		"\x00":                                     "begins with the name",
-		"**":                                       "begins with the name",
+		`site=~"` + strings.Repeat("x", 257) + `"`:            "the limit is 256",
+		`site=~"(((a{100}){100}){100})"`:                      "no regular expression",
+		`site=~"(?:` + strings.Repeat(".?", 120) + `){1000}"`: "makes 240000 instructions, the limit is 2000",
+		`site!~"(?:a{0,40}){25}b"`:                            "makes 2001 instructions",
+		strings.Repeat(`a=~"[a-z]{999}",`, 5):                 "more than the limit of 4000",
+		strings.Repeat(`a="b",`, 33):                          "over 32 matchers",
+		strings.Repeat(" ", 5000):                             "the limit is 4096",
+		"site=\"\xff\"":                                       "not UTF-8",
+		"\x00":                                                "begins with the name",
+		"**":                                                  "begins with the name",
 	} {
 		_, err := parseSelector(text)
 		require.ErrorContains(t, err, want, text)
 		require.Less(t, len(err.Error()), 1000)
+	}
+}
+
+// TestPatternsAreCountedBeforeTheyAreCompiled: no program is larger than what was counted, or much smaller.
+func TestPatternsAreCountedBeforeTheyAreCompiled(t *testing.T) {
+	for _, text := range []string{
+		"", "web-1", "web-.*|db-[0-9]+", "(a|b|)*", "(?i)straße", "a??b+?c*?", "(?:a?){3,}", "(?:ab){0}", "(?:ab){0,}", "(?:ab){0,7}", "(?:ab){3}", "((a{2,5}){1,9}b?){3,20}",
+		`\pL{1,63}(\.\pL{1,63})*`, "(?:(?:x*)*)*", "(?:|){30}", "^$|\\b", `[^\x{0}-\x{10FFFF}]`, strings.Repeat("(a|", 60) + strings.Repeat(")", 60), strings.Repeat("a?", 128),
+	} {
+		parsed, err := syntax.Parse(text, syntax.Perl)
+		require.NoError(t, err, text)
+		program, err := syntax.Compile(parsed.Simplify())
+		require.NoError(t, err, text)
+		const ends = 2 // a program begins with a failure and ends with a match
+		require.LessOrEqual(t, len(program.Inst)-ends, instructions(parsed), text)
+		require.LessOrEqual(t, instructions(parsed), 2*len(program.Inst), text)
 	}
 }
 
@@ -88,6 +108,13 @@ func FuzzSelector(f *testing.F) {
 		s.matches(attributesOf(webHost, webHost.GetStatus()))
 		for _, m := range s {
 			require.NotEmpty(t, m.name)
+			if m.pattern != nil {
+				parsed, err := syntax.Parse(m.pattern.String(), syntax.Perl)
+				require.NoError(t, err)
+				program, err := syntax.Compile(parsed.Simplify())
+				require.NoError(t, err)
+				require.LessOrEqual(t, len(program.Inst), maxInstructions+4, "and the ends of the text and the program")
+			}
 			// What was read means the same when it is written in full.
 			operator := map[[2]bool]string{{true, false}: "=", {false, false}: "!=", {true, true}: "=~", {false, true}: "!~"}[[2]bool{m.equal, m.pattern != nil}]
 			again, err := parseSelector(m.name + operator + `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.value) + `"`)
