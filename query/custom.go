@@ -24,6 +24,9 @@ type customMetric struct {
 	name   string
 	// series are the matchers of its series' labels, none for all.
 	series selector
+	// own are the names to group by that the series have as labels, known once the series are ranked: those chosen of them are looked
+	// for by the same names in the period before.
+	own map[string]bool
 }
 
 // findCustom reads what follows the prefix: a name, and perhaps matchers in braces, as queue_length{queue=~"in.*"}.
@@ -50,7 +53,7 @@ func findCustom(text string) (customMetric, error) {
 //
 // A series can be grouped by labels of its own and by those of its host. Which have a name is known from the series: what one of
 // them has as a label is that, anything else the host's.
-func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
+func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
 	query.Metrics, query.Custom = []*catalogue.Metric{one.metric}, one.name
 	names := slices.DeleteFunc(slices.Clone(q.groupBy), label.Reserved)
 	if len(names) == 0 && len(one.series) == 0 {
@@ -80,6 +83,10 @@ func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one customMetr
 			own[l.Name] = own[l.Name] || slices.Contains(names, l.Name)
 		}
 	}
+	if query.Top != nil && len(query.Top.Chosen) > 0 {
+		own = one.own
+	}
+	one.own = own
 	if !slices.ContainsFunc(names, func(name string) bool { return own[name] }) {
 		return query, q.groups, nil
 	}

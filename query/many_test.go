@@ -104,6 +104,51 @@ func TestOffsetLaysThePeriodBeforeOverTheRange(t *testing.T) {
 	require.Equal(t, this.GetTimes(), before.GetTimes())
 }
 
+// TestTopIsOfTheRangeInBothPeriods: the period before has the same series, whatever came first then.
+func TestTopIsOfTheRangeInBothPeriods(t *testing.T) {
+	service := startMany(t, Limits{})
+	store := service.options.Store.(*sqlite.Store)
+	var samples []*gohubv1.Sample
+	for minute := range 5 {
+		samples = append(samples, &gohubv1.Sample{
+			TimeUnixMillis: now.Truncate(time.Minute).Add(time.Duration(minute-65) * time.Minute).UnixMilli(), Host: &gohubv1.HostMetrics{Load1: proto.Float32(100)},
+			Customs: []*gohubv1.CustomMetrics{{Name: "jobs", Labels: `{queue="in",site="s1"}`, Value: proto.Float64(100)}},
+		})
+	}
+	for _, id := range []storage.HostID{1, 4} { // the first, of which one is among the last now
+		samples := samples
+		if id == 4 {
+			samples = samples[:1]
+		}
+		_, err := store.Append(t.Context(), []*storage.Batch{{Host: id, Epoch: 1, Prev: 1, Seq: 2, ReceivedAt: now, Rows: storagetest.Rows(id, now, samples...)}})
+		require.NoError(t, err)
+	}
+	for name, change := range map[string]func(*gohubv1.QueryRangeRequest){
+		"hosts":  func(r *gohubv1.QueryRangeRequest) {},
+		"groups": func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"hostname"} },
+		"series": func(r *gohubv1.QueryRangeRequest) { r.Metrics = []string{`custom:jobs{queue="in"}`} },
+		"groups of series": func(r *gohubv1.QueryRangeRequest) {
+			r.Metrics, r.GroupBy = []string{`custom:jobs{queue="in"}`}, []string{"hostname", "queue"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, err := service.QueryRange(t.Context(), load(func(r *gohubv1.QueryRangeRequest) {
+				r.Top, r.Offset = 1, 3600
+				change(r)
+			}))
+			require.NoError(t, err)
+			require.Len(t, response.GetSeries(), 2)
+			this, before := response.GetSeries()[0], response.GetSeries()[1]
+			require.InDelta(t, 4, this.GetAvg()[0], 0)
+			require.InDelta(t, 3600, before.GetOffset(), 0)
+			require.Equal(t, this.GetHostId(), before.GetHostId())
+			require.Equal(t, this.GetGroup(), before.GetGroup())
+			require.Equal(t, this.GetLabels(), before.GetLabels())
+			require.Equal(t, []float64{100}, before.GetAvg(), "of the one sample that it has then")
+		})
+	}
+}
+
 func TestSeriesAreLimited(t *testing.T) {
 	service := startMany(t, Limits{Series: 3})
 	_, err := service.QueryRange(t.Context(), load(func(*gohubv1.QueryRangeRequest) {}))

@@ -26,6 +26,8 @@ const (
 	maxGroups  = 10_000
 	maxGroupBy = 8
 	maxGaps    = 1000 // more could not be told apart on a chart
+	// maxTopOffset series of the earlier period are named to the database one by one, with up to four parameters each.
+	maxTopOffset = 5000
 )
 
 // rangeQuery is a request that was checked.
@@ -209,6 +211,9 @@ func (q *rangeQuery) readShape(request *gohubv1.QueryRangeRequest) error {
 		return fmt.Errorf("offset is %v, not a number of seconds up to %v", offset, longestRange.Seconds())
 	}
 	q.offset = time.Duration(math.Round(offset*1000)) * time.Millisecond
+	if q.top != nil && q.offset > 0 && request.GetTop() > maxTopOffset {
+		return fmt.Errorf("top is %d, and with offset the limit is %d", request.GetTop(), maxTopOffset)
+	}
 	switch request.GetFill() {
 	case "", "none":
 	case "null":
@@ -307,9 +312,12 @@ func (s *Service) answer(ctx context.Context, q *rangeQuery) (*gohubv1.QueryRang
 	if budget.fromMemory {
 		response.Source = strings.TrimPrefix(plan{parts: budget.parts}.source()+"+"+memory, "+")
 	}
-	if q.offset > 0 {
+	if q.offset > 0 && (q.top == nil || len(budget.chosen) > 0) {
 		earlier := *q
 		earlier.plan = q.earlier
+		if q.top != nil { // the period before is not ranked by itself, or else it would have other series
+			earlier.top = &storage.Top{Series: q.top.Series, Metric: q.top.Metric, Chosen: budget.chosen}
+		}
 		series, err := s.readSeries(ctx, &earlier, budget)
 		if err != nil {
 			return nil, err
@@ -335,6 +343,8 @@ type budget struct {
 	values, series int
 	parts          []storage.Part
 	fromMemory     bool
+	// chosen are the series that were ranked first, where the query asks for the top.
+	chosen []storage.SeriesKey
 }
 
 // note remembers what was read for a family: of the parts, which are those of the plan or less, the most.
@@ -363,6 +373,9 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 		}
 		left.note(parts, fromMemory)
 		for _, one := range series {
+			if query.Top != nil && len(query.Top.Chosen) == 0 && one.Metric == query.Top.Metric {
+				left.chosen = append(left.chosen, storage.SeriesKey{Host: one.Host, Group: one.Group, Labels: one.Labels})
+			}
 			encoded := encodeSeries(one)
 			if query.Custom != "" {
 				if err := showLabels(encoded); err != nil {
@@ -397,7 +410,8 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 			return nil, err
 		}
 	}
-	for _, one := range q.customs {
+	for i := range q.customs {
+		one := &q.customs[i]
 		query.Parts, query.MaxRows, query.MaxSeries = q.parts, left.values, max(left.series, 1)
 		ofCustom, groups, err := s.customQuery(ctx, q, one, query)
 		if err != nil {

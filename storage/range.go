@@ -81,6 +81,15 @@ type Top struct {
 	Series int
 	// Metric that they are compared by, one of the query's. All metrics of the query must be of its family.
 	Metric *catalogue.Metric
+	// Chosen, where there are any, are the series instead, as another query has ranked them.
+	Chosen []SeriesKey
+}
+
+// SeriesKey tells the series of a query apart: the host or, where hosts are combined, the group, and the labels as Series has them.
+type SeriesKey struct {
+	Host   HostID
+	Group  int32
+	Labels []string
 }
 
 // Series is the answer for one metric of one instance or group: columns of equal length, in order of time. Buckets without

@@ -75,7 +75,10 @@ func (s Selection) SQL(dialect RangeDialect) (string, []any) {
 	}
 	from := "(" + sql + ") AS combined"
 	with := ""
-	if top := s.query.Top; top != nil {
+	if top := s.query.Top; top != nil && len(top.Chosen) > 0 {
+		with = fmt.Sprintf("WITH combined AS (%s), first(%s%s) AS (%s) ", sql, key, labels, s.chosen(w))
+		from = fmt.Sprintf("combined JOIN first USING (%s%s)", key, labels)
+	} else if top != nil {
 		var place int
 		for i, metric := range s.Metrics {
 			if metric == top.Metric {
@@ -95,6 +98,23 @@ func (s Selection) SQL(dialect RangeDialect) (string, []any) {
 	}
 	return fmt.Sprintf("%sSELECT %s, %s%s%s FROM %s ORDER BY %s%s, bucket LIMIT %s",
 		with, w.Millis("bucket"), key, labels, columns.String(), from, key, order.String(), w.arg(s.query.MaxRows+1)), w.args
+}
+
+// chosen is a row for each series that another query has ranked.
+func (s Selection) chosen(w *statement) string {
+	var rows []string
+	for _, one := range s.query.Top.Chosen {
+		key := int64(one.Host)
+		if s.query.Across != nil {
+			key = int64(one.Group)
+		}
+		row := "CAST(" + w.arg(key) + " AS bigint)"
+		for _, label := range one.Labels {
+			row += ", CAST(" + w.arg(label) + " AS text)"
+		}
+		rows = append(rows, "("+row+")")
+	}
+	return "VALUES " + strings.Join(rows, ", ")
 }
 
 // series is a row a bucket, host and instance: the average, the minimum and the maximum of each metric.

@@ -88,6 +88,11 @@ func custom(t *testing.T, s storage.Store) {
 	top := all
 	top.Top = &storage.Top{Series: 1, Metric: top.Metrics[0]}
 	require.Equal(t, map[string]float64{`{queue="out",site="a"}`: 5}, of(t, s, top))
+	top.Top = &storage.Top{Series: 1, Metric: top.Metrics[0], Chosen: []storage.SeriesKey{{Host: one.ID, Labels: []string{"queue_length", labels[0]}}}}
+	require.Equal(t, map[string]float64{labels[0]: -8}, of(t, s, top))
+	bySite.Across = &storage.Across{Function: storage.Sum, By: []string{"labels"}, Groups: []int32{3, 3}}
+	bySite.Top = &storage.Top{Series: 1, Metric: top.Metrics[0], Chosen: []storage.SeriesKey{{Group: 3, Labels: []string{`{site="b"}`}}}}
+	require.Equal(t, map[string]float64{`{site="b"}`: -8 - 40}, of(t, s, bySite))
 }
 
 // rollsUpCustom holds every resolution's answer against that of the samples. The values are the largest and smallest that there
