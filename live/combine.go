@@ -1,7 +1,9 @@
 package live
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -9,14 +11,30 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// combiner makes of hosts' series those of their groups, as storage's statement does (storage.Selection.SQL).
+// maxGathered bounds the hosts' averages that quantiles are made of: 32 MB, which is 5,000 hosts over an hour at 10 s, with room.
+const maxGathered = 4 << 20
+
+// errTooMuch: memory does not answer, as it would take too much of it; storage can.
+var errTooMuch = errors.New("too much to gather")
+
+// combiner makes of hosts' series those of their groups, as storage's statement does (storage.Selection.SQL). What it holds is bounded
+// by the limits of the query, which are checked as it grows.
 type combiner struct {
-	query storage.RangeQuery
-	grid  *grid
-	// filled tells of each group which buckets have a row, whatever is in it.
-	filled map[int32][]bool
-	// cells are by group, each with the buckets of one metric after the other.
-	cells map[int32][]cell
+	query  storage.RangeQuery
+	grid   *grid
+	groups map[int32]*combined
+	// rows are those of all groups.
+	rows int
+	// gathered are the averages that wait for a quantile.
+	gathered int
+}
+
+// combined is a group.
+type combined struct {
+	// rows tells of each bucket which row it is, from 1 on, and 0 of one without: of long ranges in short steps most have none.
+	rows []int32
+	// cells have a row's metrics side by side.
+	cells []cell
 }
 
 // cell is a bucket of a group.
@@ -28,31 +46,45 @@ type cell struct {
 }
 
 func newCombiner(query storage.RangeQuery, grid *grid) *combiner {
-	return &combiner{query: query, grid: grid, filled: map[int32][]bool{}, cells: map[int32][]cell{}}
+	return &combiner{query: query, grid: grid, groups: map[int32]*combined{}}
 }
 
-// fill notes the buckets in which a host has rows.
-func (c *combiner) fill(group int32, buckets []bucket) {
-	filled := c.filled[group]
-	if filled == nil {
-		filled = make([]bool, c.grid.count)
-		c.filled[group] = filled
-		c.cells[group] = make([]cell, c.grid.count*len(c.query.Metrics))
+// fill notes the buckets in which a host has rows, whatever is in them. It fails over the query's limits as storage does.
+func (c *combiner) fill(group int32, buckets []bucket) error {
+	of := c.groups[group]
+	if of == nil {
+		if count := (len(c.groups) + 1) * len(c.query.Metrics); c.query.MaxSeries > 0 && count > c.query.MaxSeries {
+			return fmt.Errorf("%w: over %d series of %s", storage.ErrTooManySeries, c.query.MaxSeries, recentLayout.family.Name)
+		}
+		of = &combined{rows: make([]int32, c.grid.count)}
+		c.groups[group] = of
 	}
+	width := len(c.query.Metrics)
+	added := 0
 	for i := range buckets {
-		filled[i] = filled[i] || buckets[i].count > 0
+		if buckets[i].count == 0 || of.rows[i] > 0 {
+			continue
+		}
+		if c.rows++; c.rows > c.query.MaxRows {
+			return fmt.Errorf("%w: over %d rows of %s", storage.ErrTooManyRows, c.query.MaxRows, recentLayout.family.Name)
+		}
+		added++
+		of.rows[i] = int32(len(of.cells)/width + added)
 	}
+	of.cells = append(of.cells, make([]cell, added*width)...)
+	return nil
 }
 
 // add adds the buckets of a metric of a host whose group has been filled.
-func (c *combiner) add(group int32, metric int, buckets []bucket) {
-	cells := c.cells[group][metric*c.grid.count:]
+func (c *combiner) add(group int32, metric int, buckets []bucket) error {
+	of, width := c.groups[group], len(c.query.Metrics)
 	function := c.query.Across.Function
 	for i := range buckets {
-		b, into := &buckets[i], &cells[i]
+		b := &buckets[i]
 		if b.count == 0 {
 			continue
 		}
+		into := &of.cells[int(of.rows[i]-1)*width+metric]
 		average := b.sum / float64(b.count)
 		first := into.series == 0
 		into.series++
@@ -61,6 +93,9 @@ func (c *combiner) add(group int32, metric int, buckets []bucket) {
 			into.value, into.least, into.greatest = into.value+average, into.least+b.least, into.greatest+b.greatest
 			continue
 		case function == storage.Quantile:
+			if c.gathered++; c.gathered > maxGathered {
+				return errTooMuch
+			}
 			into.all = append(into.all, average)
 		case first:
 			into.value = average
@@ -76,32 +111,22 @@ func (c *combiner) add(group int32, metric int, buckets []bucket) {
 		}
 		into.least, into.greatest = min(into.least, b.least), max(into.greatest, b.greatest)
 	}
+	return nil
 }
 
 // finish returns the series, by metric and group, and how many rows they are.
-func (c *combiner) finish() (all []storage.Series, rows int, err error) {
-	var groups []int32
-	for group, filled := range c.filled {
-		groups = append(groups, group)
-		for _, there := range filled {
-			if there {
-				rows++
-			}
-		}
-	}
-	if rows > c.query.MaxRows {
-		return nil, 0, fmt.Errorf("%w: over %d rows of %s", storage.ErrTooManyRows, c.query.MaxRows, recentLayout.family.Name)
-	}
-	if count := len(groups) * len(c.query.Metrics); c.query.MaxSeries > 0 && count > c.query.MaxSeries {
-		return nil, 0, fmt.Errorf("%w: over %d series of %s", storage.ErrTooManySeries, c.query.MaxSeries, recentLayout.family.Name)
-	}
-	slices.Sort(groups)
+func (c *combiner) finish() (all []storage.Series, rows int) {
+	groups := slices.Sorted(maps.Keys(c.groups))
+	width := len(c.query.Metrics)
 	for i, metric := range c.query.Metrics {
 		for _, group := range groups {
 			one := storage.Series{Metric: metric, Group: group}
-			cells := c.cells[group][i*c.grid.count:][:c.grid.count]
-			for place := range cells {
-				if cell := &cells[place]; cell.series > 0 {
+			of := c.groups[group]
+			for place, row := range of.rows {
+				if row == 0 {
+					continue
+				}
+				if cell := &of.cells[int(row-1)*width+i]; cell.series > 0 {
 					one.Times = append(one.Times, time.UnixMilli(c.grid.start(place)).UTC())
 					one.Avg, one.Min, one.Max = append(one.Avg, c.result(cell)), append(one.Min, cell.least), append(one.Max, cell.greatest)
 				}
@@ -111,7 +136,7 @@ func (c *combiner) finish() (all []storage.Series, rows int, err error) {
 			}
 		}
 	}
-	return all, rows, nil
+	return all, c.rows
 }
 
 // result is what the function makes of the hosts' averages. A quantile is interpolated as percentile_cont does.

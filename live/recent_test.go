@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -159,6 +160,50 @@ func TestRecentWindowFailsWithTheDatabase(t *testing.T) {
 		Hosts: r.hosts, Metrics: []*catalogue.Metric{metric}, From: epoch.Add(-time.Minute), To: epoch.Add(time.Minute), Step: time.Second, MaxRows: 1,
 	})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestCombinedHostsAreHeldWithinTheLimitsOfTheQuery(t *testing.T) {
+	r := newRecentRig(t, 20, RecentOptions{Window: time.Hour, Bytes: 1 << 20})
+	for range 6 {
+		r.send()
+		r.clock.time = r.clock.time.Add(10 * time.Second)
+	}
+	metrics := recentLayout.family.Metrics
+	across := &storage.Across{}
+	for i := range r.hosts {
+		across.Groups = append(across.Groups, int32(i))
+	}
+	query := storage.RangeQuery{
+		Hosts: r.hosts, Metrics: metrics, Across: across, From: epoch, To: epoch.Add(10_000 * time.Second), Step: time.Second,
+		MaxRows: 120, MaxSeries: 20 * len(metrics),
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	series, border, rows, err := r.recent.Range(t.Context(), query)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.True(t, border.Before(query.To))
+	require.Equal(t, 120, rows)
+	require.NotEmpty(t, series)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20), "a cell for each row and metric, and none for the future")
+
+	query.MaxRows--
+	_, _, _, err = r.recent.Range(t.Context(), query)
+	require.ErrorIs(t, err, storage.ErrTooManyRows)
+	query.MaxRows, query.MaxSeries = 1e6, query.MaxSeries-1
+	_, _, _, err = r.recent.Range(t.Context(), query)
+	require.ErrorIs(t, err, storage.ErrTooManySeries)
+}
+
+func TestQuantilesOfTooManyAveragesAreLeftToStorage(t *testing.T) {
+	metric, _ := catalogue.MetricByName("cpu_usage_percent")
+	query := storage.RangeQuery{Metrics: []*catalogue.Metric{metric}, Across: &storage.Across{Function: storage.Quantile, Quantile: 0.5}, MaxRows: 1}
+	c := newCombiner(query, &grid{count: 1})
+	buckets := []bucket{{sum: 1, count: 1}}
+	require.NoError(t, c.fill(0, buckets))
+	c.gathered = maxGathered - 1
+	require.NoError(t, c.add(0, 0, buckets))
+	require.ErrorIs(t, c.add(0, 0, buckets), errTooMuch)
 }
 
 // BenchmarkRecentTake is what a row of all metrics costs on top of its append, ten in a batch, when every host's turn comes

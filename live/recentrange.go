@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -40,6 +41,9 @@ func (r *Recent) Range(ctx context.Context, q storage.RangeQuery) (series []stor
 		return nil, q.To, 0, nil
 	}
 	series, rows, err = r.read(q, border)
+	if errors.Is(err, errTooMuch) {
+		return nil, q.To, 0, nil
+	}
 	return series, border, rows, err
 }
 
@@ -155,6 +159,7 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 		slices.Sort(hosts)
 	}
 	grid := newGrid(q, border)
+	grid.clip(r.newest(hosts))
 	var (
 		found   = make([][]storage.Series, len(q.Metrics))
 		buckets = make([]bucket, grid.count)
@@ -195,11 +200,15 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 			continue
 		}
 		if across != nil {
-			across.fill(groups[id], buckets)
+			if err := across.fill(groups[id], buckets); err != nil {
+				return nil, 0, err
+			}
 			for i, metric := range q.Metrics {
 				clear(buckets)
 				h.gather(metric, places, buckets)
-				across.add(groups[id], i, buckets)
+				if err := across.add(groups[id], i, buckets); err != nil {
+					return nil, 0, err
+				}
 			}
 			continue
 		}
@@ -218,9 +227,23 @@ func (r *Recent) read(q storage.RangeQuery, border time.Time) ([]storage.Series,
 		}
 	}
 	if across != nil {
-		return across.finish()
+		all, rows := across.finish()
+		return all, rows, nil
 	}
 	return slices.Concat(found...), rows, nil
+}
+
+// newest is the time of the newest row of the hosts, below any other if there is none. It is called with mu held.
+func (r *Recent) newest(hosts []storage.HostID) int64 {
+	newest := int64(math.MinInt64)
+	for _, id := range hosts {
+		if h := r.hosts[id]; h != nil {
+			for page := h.first; page != nil; page = page.later {
+				newest = max(newest, page.newest)
+			}
+		}
+	}
+	return newest
 }
 
 // gather adds the readings of a metric to the buckets. places has that of each row, below 0 for none.
@@ -281,6 +304,13 @@ func newGrid(q storage.RangeQuery, border time.Time) grid {
 		g.count = len(g.edges) - 1
 	}
 	return g
+}
+
+// clip leaves the buckets after the newest row out, which have none: a range may reach far into the future.
+func (g *grid) clip(newest int64) {
+	if newest < g.to {
+		g.count = int(g.place(newest)) + 1
+	}
 }
 
 func (g *grid) place(at int64) int32 {
