@@ -16,6 +16,9 @@ import (
 const (
 	defaultQuarantine = 100
 	maxQuarantine     = 1000
+	// maxDecoded bounds the samples of an answer that are shown, in bytes as they came. One that is made to be large has an instance
+	// of 150 bytes in memory for each two: so they take 20 MB at most, about as much as the longest range.
+	maxDecoded = 256 << 10
 )
 
 // ListQuarantine implements the contract.
@@ -32,6 +35,11 @@ func (s *Service) ListQuarantine(ctx context.Context, request *gohubv1.ListQuara
 			return nil, err
 		}
 	}
+	release, err := s.slots.take(ctx)
+	if err != nil {
+		return nil, s.statusOf(err)
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	found, err := s.options.Store.Quarantine(ctx, storage.HostID(request.GetHostId()), limit)
@@ -39,13 +47,18 @@ func (s *Service) ListQuarantine(ctx context.Context, request *gohubv1.ListQuara
 		return nil, s.statusOf(err)
 	}
 	response := &gohubv1.ListQuarantineResponse{}
+	left := maxDecoded
 	for _, one := range found {
-		sample := &gohubv1.Sample{}
-		// It was decoded when it came. Should a later version not be able to, the reason still says most.
-		_ = proto.Unmarshal([]byte(one.Wire), sample)
-		response.Samples = append(response.Samples, &gohubv1.QuarantinedSample{
-			HostId: uint32(one.Host), ReceivedAt: timestamppb.New(one.ReceivedAt), Epoch: one.Epoch, Seq: one.Seq, Reason: one.Reason, Sample: sample,
-		})
+		shown := &gohubv1.QuarantinedSample{
+			HostId: uint32(one.Host), ReceivedAt: timestamppb.New(one.ReceivedAt), Epoch: one.Epoch, Seq: one.Seq, Reason: one.Reason, SampleBytes: uint32(one.Bytes),
+		}
+		if one.Bytes <= min(storage.MaxListed, left) {
+			left -= one.Bytes
+			shown.Sample = &gohubv1.Sample{}
+			// It was decoded when it came. Should a later version not be able to, the reason still says most.
+			_ = proto.Unmarshal([]byte(one.Wire), shown.Sample)
+		}
+		response.Samples = append(response.Samples, shown)
 	}
 	return response, nil
 }

@@ -291,6 +291,38 @@ func TestListQuarantineShowsWhatWasRefusedAndWhy(t *testing.T) {
 	require.Equal(t, codes.NotFound, status.Code(err))
 }
 
+func TestListQuarantineTellsTheSizeOfSamplesThatItDoesNotShow(t *testing.T) {
+	service, host := start(t)
+	store := service.options.Store.(*sqlite.Store)
+	sample := func(instances int) storage.Rejected {
+		wire, err := proto.Marshal(&gohubv1.Sample{Networks: slices.Repeat([]*gohubv1.NetworkMetrics{{}}, instances)})
+		require.NoError(t, err)
+		return storage.Rejected{Wire: string(wire), Reason: "too many instances"}
+	}
+	batch := &storage.Batch{Host: storage.HostID(host), Epoch: 1, Prev: 1, Seq: 2, ReceivedAt: now}
+	for range 20 {
+		batch.Rejected = append(batch.Rejected, sample(8000))
+	}
+	batch.Rejected = append(batch.Rejected, sample(9000))
+	_, err := store.Append(t.Context(), []*storage.Batch{batch})
+	require.NoError(t, err)
+	response, err := service.ListQuarantine(t.Context(), &gohubv1.ListQuarantineRequest{HostId: host})
+	require.NoError(t, err)
+	require.Len(t, response.GetSamples(), 21)
+	shown := 0
+	for _, one := range response.GetSamples() {
+		require.Equal(t, "too many instances", one.GetReason())
+		if one.GetSample() != nil {
+			require.EqualValues(t, 16000, one.GetSampleBytes())
+			require.Len(t, one.GetSample().GetNetworks(), 8000)
+			shown++
+		}
+	}
+	require.Equal(t, maxDecoded/16000, shown)
+	require.EqualValues(t, 18000, response.GetSamples()[0].GetSampleBytes(), "the newest is over what one may have")
+	require.Nil(t, response.GetSamples()[0].GetSample())
+}
+
 func TestGetStorageUsage(t *testing.T) {
 	service, _ := start(t)
 	found, err := service.GetStorageUsage(t.Context(), nil)

@@ -14,7 +14,8 @@ type ResultRows interface {
 	Err() error
 }
 
-// CollectQuarantine reads rows of received_at in Unix milliseconds, host_id, epoch, seq, reason and sample.
+// CollectQuarantine reads rows of received_at in Unix milliseconds, host_id, epoch, seq, reason, the length of the sample, and the sample,
+// which may be NULL.
 func CollectQuarantine(rows ResultRows) ([]Quarantined, error) {
 	var all []Quarantined
 	for rows.Next() {
@@ -23,7 +24,7 @@ func CollectQuarantine(rows ResultRows) ([]Quarantined, error) {
 			received, epoch, seq int64
 			wire                 []byte
 		)
-		if err := rows.Scan(&received, &one.Host, &epoch, &seq, &one.Reason, &wire); err != nil {
+		if err := rows.Scan(&received, &one.Host, &epoch, &seq, &one.Reason, &one.Bytes, &wire); err != nil {
 			return nil, fmt.Errorf("scan a rejected sample: %w", err)
 		}
 		one.ReceivedAt, one.Epoch, one.Seq, one.Wire = time.UnixMilli(received).UTC(), uint64(epoch), uint64(seq), string(wire)

@@ -94,7 +94,12 @@ type Quarantined struct {
 	Host       HostID
 	Epoch, Seq uint64
 	ReceivedAt time.Time
+	// Bytes is how long the sample is. Of one over MaxListed, Wire is empty.
+	Bytes int
 }
+
+// MaxListed is how long a rejected sample may be to be listed whole: most have a few KB, and a list has up to 1,000.
+const MaxListed = 16 << 10
 
 // MaxQuarantine is about how many rejected samples are kept: enough to see what is wrong, and no way to fill a disk.
 const MaxQuarantine = 100_000

@@ -33,8 +33,8 @@ func (s *Store) Gaps(ctx context.Context, host storage.HostID, from, to time.Tim
 // Quarantine implements storage.Store.
 func (s *Store) Quarantine(ctx context.Context, host storage.HostID, limit int) ([]storage.Quarantined, error) {
 	rows, err := s.read.QueryContext(ctx, `
-		SELECT received_at, host_id, epoch, seq, reason, sample FROM quarantine
-		WHERE $1 = 0 OR host_id = $1 ORDER BY received_at DESC, rowid DESC LIMIT $2`, host, limit)
+		SELECT received_at, host_id, epoch, seq, reason, coalesce(length(sample), 0), CASE WHEN length(sample) <= $3 THEN sample END FROM quarantine
+		WHERE $1 = 0 OR host_id = $1 ORDER BY received_at DESC, rowid DESC LIMIT $2`, host, limit, storage.MaxListed)
 	if err != nil {
 		return nil, fmt.Errorf("list the quarantine: %w", classify(err))
 	}

@@ -1500,8 +1500,10 @@ type QuarantinedSample struct {
 	Epoch  uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Seq    uint64 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The sample as it came.
-	Sample        *Sample `protobuf:"bytes,6,opt,name=sample,proto3" json:"sample,omitempty"`
+	// The sample as it came. It is left out if it has over 16 KiB, or more than the newer ones of the answer leave of 256 KiB.
+	Sample *Sample `protobuf:"bytes,6,opt,name=sample,proto3" json:"sample,omitempty"`
+	// How many bytes the sample has, also where it is left out; 0 where it was too large to be kept.
+	SampleBytes   uint32 `protobuf:"varint,7,opt,name=sample_bytes,json=sampleBytes,proto3" json:"sample_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1576,6 +1578,13 @@ func (x *QuarantinedSample) GetSample() *Sample {
 		return x.Sample
 	}
 	return nil
+}
+
+func (x *QuarantinedSample) GetSampleBytes() uint32 {
+	if x != nil {
+		return x.SampleBytes
+	}
+	return 0
 }
 
 type GetStorageUsageRequest struct {
@@ -2111,7 +2120,7 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"O\n" +
 	"\x16ListQuarantineResponse\x125\n" +
-	"\asamples\x18\x01 \x03(\v2\x1b.gohub.v1.QuarantinedSampleR\asamples\"\xd3\x01\n" +
+	"\asamples\x18\x01 \x03(\v2\x1b.gohub.v1.QuarantinedSampleR\asamples\"\xf6\x01\n" +
 	"\x11QuarantinedSample\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12;\n" +
 	"\vreceived_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2119,7 +2128,8 @@ const file_gohub_v1_query_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12(\n" +
-	"\x06sample\x18\x06 \x01(\v2\x10.gohub.v1.SampleR\x06sample\"\x18\n" +
+	"\x06sample\x18\x06 \x01(\v2\x10.gohub.v1.SampleR\x06sample\x12!\n" +
+	"\fsample_bytes\x18\a \x01(\rR\vsampleBytes\"\x18\n" +
 	"\x16GetStorageUsageRequest\"\xc5\x03\n" +
 	"\x17GetStorageUsageResponse\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +

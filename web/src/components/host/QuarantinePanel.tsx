@@ -16,8 +16,8 @@ export function QuarantinePanel({ hostId }: { hostId: number }) {
         their content.
       </p>
       <ul className={styles.list}>
-        {samples.map((sample) => (
-          <li key={`${sample.receivedAt} ${sample.seq} ${sample.sample?.timeUnixMillis}`}>
+        {samples.map((sample, index) => (
+          <li key={`${sample.receivedAt} ${sample.epoch} ${sample.seq} ${index}`}>
             <time className={styles.time} dateTime={sample.receivedAt}>
               {formatDateTime(Date.parse(sample.receivedAt ?? "") / 1000)}
             </time>
