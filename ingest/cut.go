@@ -36,11 +36,14 @@ type cuttable struct {
 	conn net.Conn
 }
 
+// Cut closes the connection.
+func (c cuttable) Cut() { _ = c.conn.Close() } // it may be closed already
+
 // cut closes the connection of a call, and so ends all its streams.
 func cut(ctx context.Context) {
 	if from, ok := grpcpeer.FromContext(ctx); ok {
 		if info, ok := from.AuthInfo.(cuttable); ok {
-			_ = info.conn.Close() // it may be closed already
+			info.Cut()
 		}
 	}
 }

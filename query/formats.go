@@ -47,7 +47,9 @@ func (s *Service) Formats(gateway http.Handler) http.Handler {
 		case HostsPath:
 			err = s.serveHosts(w, r)
 		default:
-			gateway.ServeHTTP(w, r)
+			ctx, of := s.withShare(r.Context())
+			defer of.release()
+			gateway.ServeHTTP(w, r.WithContext(ctx))
 		}
 		if err != nil {
 			problem := status.Convert(err)
@@ -66,7 +68,9 @@ func (s *Service) serveRange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	response, err := s.QueryRange(r.Context(), request)
+	ctx, of := s.withShare(r.Context())
+	defer of.release() // the HTTP server's timeout bounds how long writing takes
+	response, err := s.QueryRange(ctx, request)
 	if err != nil {
 		return err
 	}

@@ -75,14 +75,34 @@ func (s *Service) ListHosts(ctx context.Context, request *gohubv1.ListHostsReque
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
+	if err := reserve(ctx, int(s.listed.Load())); err != nil { // how long this one is shows when it is there
+		return nil, s.statusOf(err)
+	}
 	encoded := s.options.Fleet.AppendHosts(*lists.Get(0), picks.match())
 	if picks.err != nil {
 		return nil, s.statusOf(picks.err)
+	}
+	s.noteList(len(encoded))
+	if of, sent := ctx.Value(shareKey{}).(*share); sent {
+		of.shrink(len(encoded))
 	}
 	response := new(gohubv1.ListHostsResponse)
 	// What a message does not know it passes on as it is.
 	response.ProtoReflect().SetUnknown(encoded)
 	return response, nil
+}
+
+// firstList is how long a list of hosts is taken for before there was one: that of 4,000.
+const firstList = 5 << 20
+
+// noteList remembers how long lists of hosts become.
+func (s *Service) noteList(bytes int) {
+	for {
+		longest := s.listed.Load()
+		if int64(bytes) <= longest || s.listed.CompareAndSwap(longest, int64(bytes)) {
+			return
+		}
+	}
 }
 
 // Codec returns a codec that besides sends what ListHosts has encoded already without another copy, which is megabytes for a large
@@ -93,6 +113,9 @@ type codec struct{ encoding.CodecV2 }
 
 // Marshal implements encoding.CodecV2.
 func (c codec) Marshal(message any) (mem.BufferSlice, error) {
+	if one, ours := message.(*parcel); ours {
+		return one.encode(c)
+	}
 	if list, ours := message.(*gohubv1.ListHostsResponse); ours && len(list.GetHosts()) == 0 {
 		encoded := []byte(list.ProtoReflect().GetUnknown())
 		return mem.BufferSlice{mem.NewBuffer(&encoded, &lists)}, nil

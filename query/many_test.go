@@ -233,7 +233,8 @@ type pieces struct {
 
 func (p *pieces) Context() context.Context { return p.ctx }
 
-func (p *pieces) Send(response *gohubv1.QueryRangeStreamResponse) error {
+func (p *pieces) SendMsg(message any) error {
+	response := message.(*parcel).message.(*gohubv1.QueryRangeStreamResponse)
 	p.sent = append(p.sent, response.GetPart())
 	return nil
 }
@@ -246,7 +247,8 @@ func TestStreamIsTheAnswerInPieces(t *testing.T) {
 	whole, err := service.QueryRange(t.Context(), request)
 	require.NoError(t, err)
 	stream := &pieces{ctx: t.Context()}
-	require.NoError(t, service.QueryRangeStream(&gohubv1.QueryRangeStreamRequest{Query: request}, stream))
+	require.NoError(t, service.QueryRangeStream(&gohubv1.QueryRangeStreamRequest{Query: request},
+		&grpc.GenericServerStream[gohubv1.QueryRangeStreamRequest, gohubv1.QueryRangeStreamResponse]{ServerStream: stream}))
 	require.Len(t, stream.sent, 3, "the head, and two series of 3,601 points at once")
 	require.Empty(t, stream.sent[0].GetSeries())
 	joined := stream.sent[0]

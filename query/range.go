@@ -74,6 +74,10 @@ func (s *Service) QueryRange(ctx context.Context, request *gohubv1.QueryRangeReq
 	if err != nil {
 		return nil, s.statusOf(err)
 	}
+	// With the slot still taken: who waits for room has its answer in memory.
+	if err := reserve(ctx, bytesOf(response.GetSeries())); err != nil {
+		return nil, s.statusOf(err)
+	}
 	return response, nil
 }
 
@@ -82,15 +86,22 @@ const chunkValues = 8192
 
 // QueryRangeStream implements the contract.
 func (s *Service) QueryRangeStream(request *gohubv1.QueryRangeStreamRequest, stream grpc.ServerStreamingServer[gohubv1.QueryRangeStreamResponse]) error {
-	response, err := s.QueryRange(stream.Context(), request.GetQuery())
+	ctx, of := s.withShare(stream.Context())
+	defer of.release()
+	response, err := s.QueryRange(ctx, request.GetQuery())
 	if err != nil {
 		return err
 	}
+	// Send waits for who does not read, as long as the connection is there.
+	defer time.AfterFunc(s.options.Limits.SendTimeout, cutter(ctx)).Stop()
 	series := response.GetSeries()
 	response.Series = nil
 	part := response
 	for {
-		if err := stream.Send(&gohubv1.QueryRangeStreamResponse{Part: part}); err != nil {
+		piece := &parcel{
+			message: &gohubv1.QueryRangeStreamResponse{Part: part}, share: of.split(bytesOf(part.GetSeries())), cut: cutter(ctx), timeout: s.options.Limits.SendTimeout,
+		}
+		if err := stream.SendMsg(piece); err != nil {
 			return err
 		}
 		if len(series) == 0 {

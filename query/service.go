@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -73,6 +74,11 @@ type Limits struct {
 	// Concurrent queries that run, 8 by default: a page of the dashboard asks for some six at once, and each keeps a
 	// core of the database busy.
 	Concurrent int
+	// Sending are the bytes of answers that wait for those who asked to read them, 128 MiB by default: eight of the largest, one
+	// for each query that runs at once.
+	Sending int64
+	// SendTimeout is how long an answer over gRPC may take to be read, 1 min by default, as over HTTP.
+	SendTimeout time.Duration
 	// Wait is how long one more waits for its turn, 5 s by default: a burst of pages passes in that, and an overload is
 	// told before the asker has given up.
 	Wait time.Duration
@@ -88,6 +94,12 @@ func (l Limits) withDefaults() Limits {
 	if l.Concurrent <= 0 {
 		l.Concurrent = 8
 	}
+	if l.Sending <= 0 {
+		l.Sending = 128 << 20
+	}
+	if l.SendTimeout <= 0 {
+		l.SendTimeout = time.Minute
+	}
 	if l.Wait <= 0 {
 		l.Wait = 5 * time.Second
 	}
@@ -99,6 +111,9 @@ type Service struct {
 	gohubv1.UnimplementedQueryServiceServer
 	options Options
 	slots   *slots
+	room    *room
+	// listed is the size of the longest list of hosts so far.
+	listed  atomic.Int64
 	usage   usage
 	started time.Time
 }
@@ -112,7 +127,11 @@ func NewService(options Options) *Service {
 		options.Now = time.Now
 	}
 	options.Limits = options.Limits.withDefaults()
-	return &Service{options: options, slots: newSlots(options.Limits.Concurrent, options.Limits.Wait), started: options.Now()}
+	s := &Service{
+		options: options, slots: newSlots(options.Limits.Concurrent, options.Limits.Wait), room: newRoom(options.Limits.Sending, options.Limits.Wait), started: options.Now(),
+	}
+	s.listed.Store(firstList)
+	return s
 }
 
 // GetHost implements the contract.

@@ -158,7 +158,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
 	queries := query.NewService(query.Options{Store: app.store, Fleet: hosts, Recent: recent, Version: version, Logger: log.With("part", "query")})
 
-	app.grpcServer = newGRPCServer(authoriser, tlsConfig)
+	app.grpcServer = newGRPCServer(authoriser, queries, tlsConfig)
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
 	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
 	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
@@ -209,10 +209,10 @@ func (a *App) metricsHandler(own *prometheus.Registry) http.Handler {
 	})
 }
 
-func newGRPCServer(authoriser *auth.Authoriser, tlsConfig *tls.Config) *grpc.Server {
+func newGRPCServer(authoriser *auth.Authoriser, queries *query.Service, tlsConfig *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.InTapHandle(authoriser.Tap()),
-		grpc.UnaryInterceptor(authoriser.UnaryInterceptor()),
+		grpc.ChainUnaryInterceptor(authoriser.UnaryInterceptor(), queries.UnaryInterceptor()),
 		grpc.StreamInterceptor(authoriser.StreamInterceptor()),
 		grpc.ForceServerCodecV2(query.Codec(live.Codec(ingest.Codec()))),
 		grpc.MaxRecvMsgSize(ingest.MaxMessageBytes),
