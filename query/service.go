@@ -63,6 +63,10 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
+// ConcurrentDefault is how many range queries run at once: a page of the dashboard asks for some six at once, and each keeps a
+// core of the database busy.
+const ConcurrentDefault = 8
+
 // Limits bound what range queries take together. Zero fields take their default.
 type Limits struct {
 	// Values that one answer may have, 500,000 by default: buckets times metrics times instances. It is a day at 10 s of 57
@@ -71,8 +75,7 @@ type Limits struct {
 	Values int
 	// Series that one answer may have, 5,000 by default: a metric of each host of a large fleet.
 	Series int
-	// Concurrent queries that run, 8 by default: a page of the dashboard asks for some six at once, and each keeps a
-	// core of the database busy.
+	// Concurrent queries that run, ConcurrentDefault by default.
 	Concurrent int
 	// Sending are the bytes of answers that wait for those who asked to read them, 128 MiB by default: eight of the largest, one
 	// for each query that runs at once.
@@ -92,7 +95,7 @@ func (l Limits) withDefaults() Limits {
 		l.Series = 5_000
 	}
 	if l.Concurrent <= 0 {
-		l.Concurrent = 8
+		l.Concurrent = ConcurrentDefault
 	}
 	if l.Sending <= 0 {
 		l.Sending = 128 << 20

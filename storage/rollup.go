@@ -203,6 +203,8 @@ type Options struct {
 	// MaxHosts is how many hosts there may be before a new one is refused; by default as many as there are ids. An import is
 	// not held to it.
 	MaxHosts int
+	// Queries is how many queries run at once, 8 by default: a database on the network gets connections for as many.
+	Queries int
 }
 
 // TooManyHosts is why a new agent is refused.
@@ -223,6 +225,9 @@ func (o Options) WithDefaults() Options {
 	}
 	if o.MaxHosts <= 0 {
 		o.MaxHosts = math.MaxInt32
+	}
+	if o.Queries <= 0 {
+		o.Queries = 8
 	}
 	return o
 }

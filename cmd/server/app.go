@@ -93,7 +93,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	store, err := openDatabase(ctx, config, storage.Options{Logger: log})
+	store, err := openDatabase(ctx, config, storage.Options{Logger: log, Queries: query.ConcurrentDefault})
 	if err != nil {
 		return nil, err
 	}

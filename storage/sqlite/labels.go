@@ -31,7 +31,7 @@ func (s *Store) SetHostLabels(ctx context.Context, host storage.HostID, labels m
 }
 
 func (s *Store) attachLabels(ctx context.Context, hosts []storage.Host) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT host_id, name, value FROM host_labels")
+	rows, err := s.small.QueryContext(ctx, "SELECT host_id, name, value FROM host_labels")
 	if err != nil {
 		return fmt.Errorf("list host labels: %w", classify(err))
 	}

@@ -49,7 +49,7 @@ func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storag
 	if len(hosts) > 0 {
 		query, args = "SELECT host_id, seq FROM cursors WHERE host_id IN (SELECT value FROM json_each($1)) ORDER BY host_id", []any{encode(hosts)}
 	}
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	rows, err := s.small.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read positions: %w", classify(err))
 	}
@@ -124,7 +124,7 @@ func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []
 
 // Alerts implements storage.Store.
 func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
+	rows, err := s.small.QueryContext(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", classify(err))
 	}
@@ -158,7 +158,7 @@ func (s *Store) SaveSession(ctx context.Context, session storage.Session) error 
 func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (storage.Session, error) {
 	session := storage.Session{TokenHash: tokenHash}
 	var expires int64
-	err := s.read.QueryRowContext(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+	err := s.small.QueryRowContext(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
 		tokenHash[:], now.UnixMilli()).Scan(&session.User, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session, storage.ErrNotFound

@@ -276,7 +276,7 @@ func rollUp(ctx context.Context, tx *sql.Tx, r storage.Resolution, span storage.
 // kept is from when on buckets of a resolution may be made anew: of the time before, finer rows are gone, or are about to be.
 func (s *Store) kept(ctx context.Context, r storage.Resolution, now time.Time) (time.Time, error) {
 	var gone time.Time
-	err := s.read.QueryRowContext(ctx, "SELECT gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&gone})
+	err := s.small.QueryRowContext(ctx, "SELECT gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&gone})
 	if since := s.options.Retention.Since(r.Finer(), now); since.After(gone) {
 		gone = since
 	}
@@ -401,7 +401,7 @@ func (s *Store) drop(ctx context.Context, r storage.Resolution, since time.Time)
 // Coverage implements storage.Store.
 func (s *Store) Coverage(ctx context.Context) ([]storage.Coverage, error) {
 	coverage := storage.NewCoverage(*s.options.Retention, s.options.Now())
-	rows, err := s.read.QueryContext(ctx, "SELECT resolution, until FROM rollup_progress WHERE until > 0")
+	rows, err := s.small.QueryContext(ctx, "SELECT resolution, until FROM rollup_progress WHERE until > 0")
 	if err != nil {
 		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))
 	}

@@ -29,11 +29,13 @@ const FileName = "gohub.db"
 // Store is a storage.Store on one SQLite file in WAL mode. SQLite has one writer: writes queue on one connection, reads
 // have connections of their own and never wait for it.
 type Store struct {
-	write   *sql.DB
-	read    *sql.DB
-	path    string
-	options storage.Options
-	watch   *storage.RollupWatch
+	write *sql.DB
+	// read serves what may take long, small what is a few rows and must not wait behind that: whether the database answers, logins,
+	// alerts, hosts, positions.
+	read, small *sql.DB
+	path        string
+	options     storage.Options
+	watch       *storage.RollupWatch
 	// rolling is held by who rolls up.
 	rolling sync.Mutex
 
@@ -74,6 +76,10 @@ func Open(directory string, options storage.Options) (*Store, error) {
 		stop()
 		store.write.Close()
 		return nil, fmt.Errorf("open %s for reading: %w", path, err)
+	}
+	if store.small, err = openFile(path, 2); err != nil {
+		stop()
+		return nil, errors.Join(fmt.Errorf("open %s for reading: %w", path, err), store.read.Close(), store.write.Close())
 	}
 	if err := store.inTx(background, func(tx *sql.Tx) error { return makeRollups(background, tx) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the rollups in %s: %w", path, err), store.Close())
@@ -122,16 +128,16 @@ func migrateFile(path string) error {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
-	return errors.Join(s.read.Close(), s.write.Close())
+	return errors.Join(s.small.Close(), s.read.Close(), s.write.Close())
 }
 
 // Ping implements storage.Store.
-func (s *Store) Ping(ctx context.Context) error { return classify(s.read.PingContext(ctx)) }
+func (s *Store) Ping(ctx context.Context) error { return classify(s.small.PingContext(ctx)) }
 
 // Describe implements storage.Store.
 func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 	d := storage.Description{Driver: "sqlite"}
-	err := s.read.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&d.Version)
+	err := s.small.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&d.Version)
 	return d, classify(err)
 }
 
@@ -199,7 +205,7 @@ func (s *Store) register(ctx context.Context, tx *sql.Tx, r storage.Registration
 
 // Hosts implements storage.Store.
 func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
+	rows, err := s.small.QueryContext(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
 	if err != nil {
 		return nil, fmt.Errorf("list hosts: %w", classify(err))
 	}

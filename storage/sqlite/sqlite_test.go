@@ -91,3 +91,16 @@ func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
 	require.ErrorIs(t, <-failed, context.Canceled)
 	require.Eventually(t, func() bool { return store.read.Stats().InUse == 0 }, 10*time.Second, time.Millisecond)
 }
+
+// TestWhatIsSmallDoesNotWaitForQueries holds every connection that queries have.
+func TestWhatIsSmallDoesNotWaitForQueries(t *testing.T) {
+	store, err := Open(t.TempDir(), storage.Options{Idle: true})
+	require.NoError(t, err)
+	defer store.Close()
+	for range store.read.Stats().MaxOpenConnections {
+		connection, err := store.read.Conn(t.Context())
+		require.NoError(t, err)
+		defer connection.Close()
+	}
+	storagetest.RunSmall(t, store)
+}

@@ -36,7 +36,7 @@ func (s *Store) backlog(ctx context.Context) (left storage.Backlog, err error) {
 // Coverage implements storage.Store.
 func (s *Store) Coverage(ctx context.Context) ([]storage.Coverage, error) {
 	coverage := storage.NewCoverage(*s.options.Retention, s.options.Now())
-	rows, err := s.reads.Query(ctx, "SELECT resolution, until FROM rollup_progress WHERE isfinite(until)")
+	rows, err := s.small.Query(ctx, "SELECT resolution, until FROM rollup_progress WHERE isfinite(until)")
 	if err != nil {
 		return nil, fmt.Errorf("read how far rollups are: %w", classify(err))
 	}

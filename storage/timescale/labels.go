@@ -42,7 +42,7 @@ func (s *Store) SetHostLabels(ctx context.Context, host storage.HostID, labels m
 }
 
 func (s *Store) attachLabels(ctx context.Context, hosts []storage.Host) error {
-	rows, err := s.reads.Query(ctx, "SELECT host_id, name, value FROM host_labels")
+	rows, err := s.small.Query(ctx, "SELECT host_id, name, value FROM host_labels")
 	if err != nil {
 		return fmt.Errorf("list host labels: %w", classify(err))
 	}

@@ -26,7 +26,7 @@ var _ storage.Shared = (*Store)(nil)
 // Identity implements storage.Shared. TimescaleDB gives every database a name at random.
 func (s *Store) Identity(ctx context.Context) (string, error) {
 	var name string
-	err := s.reads.QueryRow(ctx, "SELECT value FROM _timescaledb_catalog.metadata WHERE key = 'uuid'").Scan(&name)
+	err := s.small.QueryRow(ctx, "SELECT value FROM _timescaledb_catalog.metadata WHERE key = 'uuid'").Scan(&name)
 	if err != nil {
 		return "", fmt.Errorf("read the database's identity: %w", classify(err))
 	}

@@ -60,7 +60,7 @@ func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storag
 	if len(hosts) > 0 {
 		sql, args = "SELECT host_id, seq FROM cursors WHERE host_id = ANY ($1::integer[]) ORDER BY host_id", []any{integers(hosts)}
 	}
-	rows, err := s.reads.Query(ctx, sql, args...)
+	rows, err := s.small.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read positions: %w", classify(err))
 	}
@@ -111,7 +111,7 @@ func (s *Store) LatestSamples(ctx context.Context, since time.Time) ([]storage.L
 
 // SaveAlerts implements storage.Store.
 func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []string) error {
-	err := pgxv5.BeginFunc(ctx, s.reads, func(tx pgxv5.Tx) error {
+	err := pgxv5.BeginFunc(ctx, s.small, func(tx pgxv5.Tx) error {
 		batch := &pgxv5.Batch{}
 		for _, alert := range alerts {
 			body, err := protojson.Marshal(alert)
@@ -132,7 +132,7 @@ func (s *Store) SaveAlerts(ctx context.Context, alerts []*gohubv1.Alert, gone []
 
 // Alerts implements storage.Store.
 func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
-	rows, err := s.reads.Query(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
+	rows, err := s.small.Query(ctx, "SELECT alert FROM alerts ORDER BY alert_id")
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", classify(err))
 	}
@@ -154,7 +154,7 @@ func (s *Store) Alerts(ctx context.Context) ([]*gohubv1.Alert, error) {
 
 // SaveSession implements storage.Store.
 func (s *Store) SaveSession(ctx context.Context, session storage.Session) error {
-	_, err := s.reads.Exec(ctx, "INSERT INTO sessions (token_hash, user_name, expires_at) VALUES ($1, $2, $3)",
+	_, err := s.small.Exec(ctx, "INSERT INTO sessions (token_hash, user_name, expires_at) VALUES ($1, $2, $3)",
 		session.TokenHash[:], session.User, session.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("save session: %w", classify(err))
@@ -165,7 +165,7 @@ func (s *Store) SaveSession(ctx context.Context, session storage.Session) error 
 // FindSession implements storage.Store.
 func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (storage.Session, error) {
 	session := storage.Session{TokenHash: tokenHash}
-	err := s.reads.QueryRow(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+	err := s.small.QueryRow(ctx, "SELECT user_name, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2",
 		tokenHash[:], now).Scan(&session.User, &session.ExpiresAt)
 	if errors.Is(err, pgxv5.ErrNoRows) {
 		return session, storage.ErrNotFound
@@ -176,7 +176,7 @@ func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Ti
 
 // DeleteSession implements storage.Store.
 func (s *Store) DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error {
-	if _, err := s.reads.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
+	if _, err := s.small.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
 		return fmt.Errorf("delete session: %w", classify(err))
 	}
 	return nil

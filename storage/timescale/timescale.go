@@ -30,8 +30,11 @@ const (
 
 // Store is a storage.Store on TimescaleDB.
 type Store struct {
-	// writes serves flushes and registrations, reads everything that people ask for: a slow query never holds up ingest.
+	// writes serves flushes and registrations, reads what may take long: a slow query never holds up ingest.
 	writes, reads *pgxpool.Pool
+	// small serves what is read and written by a few rows and must not wait behind queries: whether the database answers, logins,
+	// alerts, hosts, positions.
+	small *pgxpool.Pool
 
 	options storage.Options
 	watch   *storage.RollupWatch
@@ -43,6 +46,14 @@ type Store struct {
 }
 
 var _ storage.Store = (*Store)(nil)
+
+// Connections of the pools, unless the URL has pool_max_conns: that is for writes and reads then. docs/storage.md counts them.
+const (
+	// Rollups hold one for as long as they run, and one is for what has no slot: usage, gaps, the quarantine.
+	readsBesideQueries = 2
+	// Each is held for milliseconds.
+	smallConnections = 3
+)
 
 // Open connects to the database that the URL names, checks its versions and migrates its schema. No error that it
 // returns contains the URL's password.
@@ -80,8 +91,20 @@ func open(ctx context.Context, url string, options storage.Options, plain bool) 
 	// A fleet of thousands is grouped by host in memory, and compiling a statement takes longer than it saves.
 	reading.ConnConfig.RuntimeParams["work_mem"] = "64MB"
 	reading.ConnConfig.RuntimeParams["jit"] = "off"
+	if given, err := pgconn.ParseConfig(url); err == nil && given.RuntimeParams["pool_max_conns"] == "" {
+		reading.MaxConns = int32(options.Queries + readsBesideQueries)
+	}
 	if store.reads, err = pgxpool.NewWithConfig(ctx, reading); err != nil {
 		stop()
+		store.writes.Close()
+		return nil, fmt.Errorf("prepare the database connections: %w", err)
+	}
+	small := reading.Copy()
+	small.MaxConns, small.MinConns, small.MinIdleConns = smallConnections, 0, 0
+	delete(small.ConnConfig.RuntimeParams, "work_mem")
+	if store.small, err = pgxpool.NewWithConfig(ctx, small); err != nil {
+		stop()
+		store.reads.Close()
 		store.writes.Close()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
 	}
@@ -123,14 +146,14 @@ func (s *Store) prepare(ctx context.Context) error {
 
 func (s *Store) checkVersions(ctx context.Context) error {
 	var postgres int
-	if err := s.reads.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&postgres); err != nil {
+	if err := s.small.QueryRow(ctx, "SELECT current_setting('server_version_num')::int").Scan(&postgres); err != nil {
 		return fmt.Errorf("read PostgreSQL's version: %w", classify(err))
 	}
 	if postgres < oldestPostgres {
 		return fmt.Errorf("PostgreSQL %d is too old: version %d or newer is needed", postgres/10000, oldestPostgres/10000)
 	}
 	var version string
-	err := s.reads.QueryRow(ctx, `
+	err := s.small.QueryRow(ctx, `
 		SELECT coalesce((SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'), default_version)
 		FROM pg_available_extensions WHERE name = 'timescaledb'`).Scan(&version)
 	if errors.Is(err, pgxv5.ErrNoRows) {
@@ -162,18 +185,19 @@ func olderThan(version, bound string) bool {
 func (s *Store) Close() error {
 	s.stop()
 	s.running.Wait()
+	s.small.Close()
 	s.reads.Close()
 	s.writes.Close()
 	return nil
 }
 
 // Ping implements storage.Store.
-func (s *Store) Ping(ctx context.Context) error { return classify(s.reads.Ping(ctx)) }
+func (s *Store) Ping(ctx context.Context) error { return classify(s.small.Ping(ctx)) }
 
 // Describe implements storage.Store.
 func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 	var timescale, edition, postgres string
-	err := s.reads.QueryRow(ctx, `
+	err := s.small.QueryRow(ctx, `
 		SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
 		       current_setting('timescaledb.license'), current_setting('server_version')`).Scan(&timescale, &edition, &postgres)
 	if err != nil {
@@ -188,7 +212,7 @@ func (s *Store) Describe(ctx context.Context) (storage.Description, error) {
 
 // Hosts implements storage.Store.
 func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
-	rows, err := s.reads.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
+	rows, err := s.small.Query(ctx, "SELECT host_id, agent_id, facts, first_seen FROM hosts ORDER BY host_id")
 	if err != nil {
 		return nil, fmt.Errorf("list hosts: %w", classify(err))
 	}

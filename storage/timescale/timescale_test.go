@@ -252,7 +252,8 @@ func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
 	_, err = lock.Exec(t.Context(), "LOCK TABLE host_samples IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
 	waiting := func() (count int) {
-		err := lock.QueryRow(t.Context(), `
+		// Not in the transaction, which sees the activity of its first look for good.
+		err := store.small.QueryRow(t.Context(), `
 			SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%host_samples%'`).Scan(&count)
 		require.NoError(t, err)
@@ -283,4 +284,26 @@ func TestDatabaseEndsStatementsByItself(t *testing.T) {
 	require.Equal(t, "0", writes)
 	_, err := store.reads.Exec(t.Context(), "SET statement_timeout = 1; SELECT pg_sleep(10)")
 	require.ErrorIs(t, classify(err), context.DeadlineExceeded)
+}
+
+// TestWhatIsSmallDoesNotWaitForQueries holds every connection that queries have.
+func TestWhatIsSmallDoesNotWaitForQueries(t *testing.T) {
+	store := openNew(t).(*Store)
+	defer store.Close()
+	require.EqualValues(t, 8+readsBesideQueries, store.reads.Config().MaxConns)
+	for range store.reads.Config().MaxConns {
+		connection, err := store.reads.Acquire(t.Context())
+		require.NoError(t, err)
+		defer connection.Release()
+	}
+	storagetest.RunSmall(t, store)
+}
+
+func TestURLMayBoundTheConnections(t *testing.T) {
+	url := storagetest.DatabaseURL(t)
+	store, err := open(t.Context(), url+"&pool_max_conns=2", storage.Options{Idle: true}, false)
+	require.NoError(t, err)
+	defer store.Close()
+	require.EqualValues(t, 2, store.reads.Config().MaxConns)
+	require.EqualValues(t, 2, store.writes.Config().MaxConns)
 }
