@@ -52,7 +52,7 @@ func (o *Options) startPair(ctx context.Context, db *database) (*clusterPair, er
 	}
 	p := &clusterPair{}
 	for i, s := range []**server{&p.sender, &p.other} {
-		started, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate", manyViewers, "GOHUB_CLUSTER_LISTEN="+links[i], "GOHUB_CLUSTER_PEERS="+links[1-i])
+		started, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate", manyViewers, manyConnections, "GOHUB_CLUSTER_LISTEN="+links[i], "GOHUB_CLUSTER_PEERS="+links[1-i])
 		if err != nil {
 			p.kill()
 			return nil, err

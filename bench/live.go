@@ -78,7 +78,7 @@ func runLive(ctx context.Context, o *Options, report *measure.Report) (err error
 		return err
 	}
 	// What is scraped is the server itself; a fleet's series would cost more than they tell.
-	s, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate", manyViewers)
+	s, err := o.startServer(ctx, db, "", "", "GOHUB_METRICS_HOSTS=separate", manyViewers, manyConnections)
 	if err != nil {
 		return err
 	}

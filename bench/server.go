@@ -23,8 +23,11 @@ type server struct {
 	err     error
 }
 
-// manyViewers is the setting that lets the viewers of a benchmark in: all come from one address.
-const manyViewers = "GOHUB_MAX_VIEWERS_PER_ADDRESS=1000000"
+// manyViewers and manyConnections are the settings that let the viewers of a benchmark in: all come from one address.
+const (
+	manyViewers     = "GOHUB_MAX_VIEWERS_PER_ADDRESS=1000000"
+	manyConnections = "GOHUB_HTTP_CONNECTIONS_PER_ADDRESS=1000000"
+)
 
 // startServer runs the server on the given addresses (free ones where they are empty) and waits until it is ready.
 func (o *Options) startServer(ctx context.Context, db *database, httpAddress, grpcAddress string, environment ...string) (*server, error) {

@@ -63,10 +63,11 @@ type App struct {
 	httpServer   *http.Server
 	grpcListener net.Listener
 	// tls is what both listeners speak, nil for plain text. net/http changes its own copy.
-	tls *tls.Config
-	// limited is grpcListener with a bound on connections.
-	limited      net.Listener
+	tls          *tls.Config
 	httpListener net.Listener
+
+	// limitedGRPC and limitedHTTP are the listeners with bounds on connections.
+	limitedGRPC, limitedHTTP net.Listener
 
 	// closers undo what NewApp started, last first.
 	closers []func() error
@@ -188,11 +189,13 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 		return nil, err
 	}
 	app.closers = append(app.closers, ignoreClosed(app.grpcListener.Close))
-	app.limited = newLimitedListener(app.grpcListener, config.ConnectionsPerAddress, registry)
+	connections := newCeiling(mostConnections())
+	app.limitedGRPC = connections.listen(app.grpcListener, "grpc", config.ConnectionsPerAddress, registry)
 	if app.httpListener, err = listen("http_listen", config.HTTPListen); err != nil {
 		return nil, err
 	}
 	app.closers = append(app.closers, ignoreClosed(app.httpListener.Close))
+	app.limitedHTTP = connections.listen(app.httpListener, "http", config.HTTPConnectionsPerAddress, registry)
 	if exposure.AllowPlaintext && tlsConfig == nil {
 		log.Warn("insecure_plaintext is set: passwords, tokens and samples cross the network readable and changeable by anyone on the way")
 	}
@@ -338,7 +341,7 @@ func (a *App) Run(ctx context.Context) error {
 		start(&parts, "cluster", func() error { return a.cluster.relay.Run(background) })
 		start(&parts, "office", func() error { a.cluster.store.Lead(background, &a.cluster.office); return nil })
 	}
-	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limited) })
+	start(&serving, "gRPC", func() error { return a.grpcServer.Serve(a.limitedGRPC) })
 	start(&serving, "HTTP", func() error {
 		err := a.serveHTTP()
 		if errors.Is(err, http.ErrServerClosed) {
@@ -380,9 +383,9 @@ func (a *App) Run(ctx context.Context) error {
 
 func (a *App) serveHTTP() error {
 	if a.tls != nil {
-		return a.httpServer.ServeTLS(a.httpListener, "", "")
+		return a.httpServer.ServeTLS(a.limitedHTTP, "", "")
 	}
-	return a.httpServer.Serve(a.httpListener)
+	return a.httpServer.Serve(a.limitedHTTP)
 }
 
 // stopGRPC lets running calls end for a moment, and cuts them then: ingest has ended its streams already, and what is left

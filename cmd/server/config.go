@@ -69,6 +69,8 @@ type Config struct {
 	RecentWindow          time.Duration `yaml:"recent_window" env:"RECENT_WINDOW" help:"how far back the hosts' own metrics are kept in memory too, up to 24h; 0 keeps none"`
 	RecentMemoryBytes     int           `yaml:"recent_memory_bytes" env:"RECENT_MEMORY_BYTES" help:"memory for the recent window, over which the oldest go first, up to 68719476736; 0 keeps none"`
 	ConnectionsPerAddress int           `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
+	// HTTPConnectionsPerAddress is by the address of the connection too, which behind a proxy is the proxy's.
+	HTTPConnectionsPerAddress int `yaml:"http_connections_per_address" env:"HTTP_CONNECTIONS_PER_ADDRESS" help:"HTTP connections, live viewers among them, that one address may have open, 1 to 1000000"`
 	// MaxHosts bounds what whoever has the agents' token can leave in the database for good.
 	MaxHosts int `yaml:"max_hosts" env:"MAX_HOSTS" help:"hosts that there may be before new agents are refused, 1 to 1000000"`
 	// MaxViewersPerAddress is by the address of the connection, which of viewers behind a proxy is the proxy's.
@@ -99,7 +101,7 @@ func defaultConfig() Config {
 	return Config{
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
-		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192, MaxHosts: 50_000, MaxViewersPerAddress: 500,
+		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192, HTTPConnectionsPerAddress: 1024, MaxHosts: 50_000, MaxViewersPerAddress: 500,
 		RecentWindow: time.Hour + 5*time.Minute, RecentMemoryBytes: 256 << 20, // an hour, in whole buckets and with what comes meanwhile
 		RetentionRaw: "7d", RetentionMinute: "90d", RetentionHour: "2y", RetentionDay: forever,
 		MetricsHosts: metricsTogether,
@@ -313,6 +315,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := between("connections_per_address", c.ConnectionsPerAddress, 1, 1_000_000); err != nil {
+		return err
+	}
+	if err := between("http_connections_per_address", c.HTTPConnectionsPerAddress, 1, 1_000_000); err != nil {
 		return err
 	}
 	if err := between("max_hosts", c.MaxHosts, 1, 1_000_000); err != nil {

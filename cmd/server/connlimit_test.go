@@ -17,7 +17,7 @@ func TestAnAddressHasNoMoreConnectionsThanItMay(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	const most = 3
-	limited := newLimitedListener(inner, most, prometheus.NewRegistry())
+	limited := newCeiling(1_000_000).listen(inner, "grpc", most, prometheus.NewRegistry())
 	accepted := make(chan net.Conn, 10)
 	done := make(chan struct{})
 	go func() {
@@ -82,7 +82,7 @@ func TestAnIPv6NetworkCountsAsOneAndAddressesAreForgotten(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	open := func(address string) net.Conn { return from{conn.(*net.TCPConn), address} }
-	limited := newLimitedListener(inner, 2, prometheus.NewRegistry())
+	limited := newCeiling(1_000_000).listen(inner, "grpc", 2, prometheus.NewRegistry())
 	require.True(t, limited.admit(open("[2001:db8:1:2::1]:1")))
 	require.True(t, limited.admit(open("[2001:db8:1:2:ffff::9]:1")))
 	require.False(t, limited.admit(open("[2001:db8:1:2:aaaa::9]:1")))
@@ -95,4 +95,38 @@ func TestAnIPv6NetworkCountsAsOneAndAddressesAreForgotten(t *testing.T) {
 		require.True(t, limited.admit(open(fmt.Sprintf("[2001:db8:%x:%x::1]:1", i/1000, i%1000))))
 	}
 	require.LessOrEqual(t, len(limited.open), 2*fewAddresses)
+}
+
+func TestListenersHaveNoMoreConnectionsTogetherThanThereMayBe(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer inner.Close()
+	dial := func(address string) net.Conn {
+		conn, err := net.Dial("tcp", inner.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return from{conn.(*net.TCPConn), address}
+	}
+	now := time.Now()
+	both := newCeiling(3)
+	both.now = func() time.Time { return now }
+	registry := prometheus.NewRegistry()
+	grpc, http := both.listen(inner, "grpc", 10, registry), both.listen(inner, "http", 10, registry)
+	first := dial("192.0.2.1:1")
+	require.True(t, grpc.admit(first))
+	require.True(t, http.admit(dial("192.0.2.1:2")))
+	require.True(t, http.admit(dial("192.0.2.2:1")))
+	require.False(t, http.admit(dial("192.0.2.3:1")))
+	require.False(t, grpc.admit(dial("192.0.2.3:1")))
+	require.NoError(t, first.Close())
+	now = now.Add(time.Second)
+	require.True(t, http.admit(dial("192.0.2.3:1")), "the other listener's has gone")
+	require.False(t, grpc.admit(dial("192.0.2.3:2")))
+}
+
+func TestSomeDescriptorsAreKeptFromConnections(t *testing.T) {
+	for descriptors, want := range map[uint64]int{0: 256, 1024: 768, 65536: 65280, 1<<64 - 1: 1<<20 - 256} {
+		require.Equal(t, want, connectionsOf(descriptors))
+	}
+	require.Positive(t, mostConnections())
 }
