@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -17,6 +18,10 @@ const (
 	// What a viewer had sent before it saw the close frame is read and thrown away up to this size, for closing a socket
 	// with unread bytes resets the connection, and the close frame may be lost.
 	maxDrain = 256 << 10
+	// A subscription may take a topic and a snapshot that no one else needs, made while all others wait. People who go through
+	// pages ask for some at once; a viewer that asks for more than that waits.
+	subscriptionBurst = 5
+	subscriptionEvery = time.Second
 )
 
 // socket is a viewer's WebSocket connection. Two goroutines serve it: the reader, which is the one that the HTTP server started, and
@@ -24,6 +29,8 @@ const (
 type socket struct {
 	viewer *viewer
 	conn   net.Conn
+	// subscriptions are the reader's.
+	subscriptions *rate.Limiter
 
 	// pieces are the writer's, for deltas that are being written, and deadlineSet is when it last set its deadline.
 	pieces      net.Buffers
@@ -31,7 +38,7 @@ type socket struct {
 }
 
 func newSocket(h *Hub, conn net.Conn, in form) *socket {
-	s := &socket{viewer: newViewer(h, in), conn: conn}
+	s := &socket{viewer: newViewer(h, in), conn: conn, subscriptions: rate.NewLimiter(rate.Every(subscriptionEvery), subscriptionBurst)}
 	s.viewer.outlet = s
 	return s
 }
@@ -101,11 +108,31 @@ func (s *socket) read(source io.Reader) error {
 
 func (s *socket) handle(text []byte) {
 	request, err := parseRequest(text)
+	if err == nil && !s.waitTurn() {
+		return // the next read tells why
+	}
 	if err == nil {
 		err = s.viewer.hub.subscribe(s.viewer, request)
 	}
 	if err != nil {
 		s.offerError(err.Error())
+	}
+}
+
+// waitTurn waits until the viewer may subscribe again, and returns false if it was ended meanwhile. Nothing is read from it until
+// then: what it sends besides stays in the connection's buffers, and each request is a sign of life.
+func (s *socket) waitTurn() bool {
+	wait := s.subscriptions.Reserve().Delay()
+	if wait == 0 {
+		return true
+	}
+	turn := time.NewTimer(wait)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+		return true
+	case <-s.viewer.ended:
+		return false
 	}
 }
 

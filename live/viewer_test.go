@@ -325,3 +325,34 @@ func TestViewerLearnsAtOnceThatNothingMoreComes(t *testing.T) {
 		require.Zero(t, time.Since(start))
 	})
 }
+
+func TestViewerThatAlternatesSubscriptionsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		c, begin := r.connect(), time.Now()
+		for i := range subscriptionBurst + 3 {
+			host := uint32(1 + i%2)
+			c.send(fmt.Sprintf(`{"host":{"hostId":%d}}`, host))
+			c.snapshot(0, host)
+			require.Equal(t, time.Duration(max(0, i+1-subscriptionBurst))*subscriptionEvery, time.Since(begin))
+		}
+	})
+}
+
+func TestViewerThatWaitsToSubscribeIsEndedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, HubOptions{})
+		defer r.close()
+		ctx, cancel := context.WithCancel(t.Context())
+		c, begin := r.connectContext(ctx), time.Now()
+		for range subscriptionBurst {
+			c.send(`{"fleet":{}}`)
+			c.snapshot(0, 1, 2, 3)
+		}
+		c.send(`{"host":{"hostId":1}}`)
+		cancel()
+		require.Equal(t, ws.StatusPolicyViolation, c.closed())
+		require.Zero(t, time.Since(begin))
+	})
+}
