@@ -31,6 +31,7 @@ import (
 type SessionStore interface {
 	SaveSession(ctx context.Context, s storage.Session) error
 	FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (storage.Session, error)
+	LivingSessions(ctx context.Context, tokenHashes [][32]byte, now time.Time) ([][32]byte, error)
 	DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error
 }
 
@@ -111,7 +112,7 @@ const (
 // userAdmin is the one user of this version.
 const userAdmin = "admin"
 
-// Authoriser decides on every call. It is safe for concurrent use and owns no goroutine.
+// Authoriser decides on every call. It is safe for concurrent use and starts no goroutine; its owner runs Run.
 type Authoriser struct {
 	password *verifier // nil: no password is set
 	// binding is mixed into the hash of every session token, so that a new password ends all sessions.

@@ -219,6 +219,45 @@ func TestLoginAndLogoutWithStoreAway(t *testing.T) {
 	require.Equal(t, 401, serve(site(r), login("wrong password")).StatusCode)
 }
 
+// TestLiveConnectionEndsWithALogoutOnAnotherServer: the other server takes the session out of the store, and this one looks.
+func TestLiveConnectionEndsWithALogoutOnAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, guarded())
+		ctx, stop := context.WithCancel(t.Context())
+		var parts, connections sync.WaitGroup
+		parts.Go(func() { require.NoError(t, r.Run(ctx)) })
+		live := r.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) { <-request.Context().Done() }))
+		begin := time.Now()
+		connect := func(cookie *http.Cookie) *time.Duration {
+			after := new(time.Duration)
+			connections.Go(func() {
+				serve(live, request("GET", "/api/v1/live", withCookie(cookie.Value)))
+				*after = time.Since(begin)
+			})
+			return after
+		}
+		loggedOut, stays := logIn(t, r), logIn(t, r)
+		first, second, other := connect(loggedOut), connect(loggedOut), connect(stays)
+		synctest.Wait()
+		require.NoError(t, r.sessions.DeleteSession(ctx, r.sessionHash(loggedOut.Value), r.clock.now()))
+
+		r.sessions.fail(errAway)
+		time.Sleep(recheckEvery + time.Second)
+		synctest.Wait()
+		require.Zero(t, *first, "nothing ends while the store is away")
+		r.sessions.fail(nil)
+		time.Sleep(recheckEvery)
+		synctest.Wait()
+		require.Equal(t, 2*recheckEvery, *first)
+		require.Equal(t, 2*recheckEvery, *second)
+		require.Zero(t, *other)
+		stop()
+		parts.Wait()
+		r.running.end(r.sessionHash(stays.Value))
+		connections.Wait()
+	})
+}
+
 func TestLiveConnectionEndsWithItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, guarded())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -96,6 +97,12 @@ func (s *sessions) FindSession(_ context.Context, hash [32]byte, now time.Time) 
 		return storage.Session{}, storage.ErrNotFound
 	}
 	return session, nil
+}
+
+func (s *sessions) LivingSessions(_ context.Context, hashes [][32]byte, now time.Time) ([][32]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(hashes), func(hash [32]byte) bool { return !s.rows[hash].ExpiresAt.After(now) }), s.err
 }
 
 func (s *sessions) DeleteSession(_ context.Context, hash [32]byte, now time.Time) error {

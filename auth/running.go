@@ -3,9 +3,60 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
+
+// recheckEvery is how often it is looked whether another server of the cluster has ended sessions: so long may a live connection go
+// on after a logout there. It takes one query for all.
+const recheckEvery = 30 * time.Second
+
+// Run ends the live connections of sessions that are no more, until ctx ends. It is a loop for a goroutine, and returns nil.
+func (a *Authoriser) Run(ctx context.Context) error {
+	if a.password == nil {
+		return nil // there are no sessions
+	}
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			// While the store is away live connections stay, as the sessions do. They end with their time in any case.
+			if err := a.recheck(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				a.denials.line().WarnContext(ctx, "can not look whether the sessions of live connections last; trying again", "error", err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *Authoriser) recheck(ctx context.Context) error {
+	asked := a.running.sessions()
+	if len(asked) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, recheckEvery/2)
+	defer cancel()
+	living, err := a.sessions.LivingSessions(ctx, asked, a.now())
+	if err != nil {
+		return fmt.Errorf("recheck sessions: %w", err)
+	}
+	lives := make(map[[sha256.Size]byte]bool, len(living))
+	for _, session := range living {
+		lives[session] = true
+	}
+	for _, session := range asked {
+		if !lives[session] {
+			a.running.end(session)
+		}
+	}
+	return nil
+}
 
 // running knows the live connections of each session, so that they end with it. The zero value is ready, and safe for
 // concurrent use.
@@ -35,6 +86,13 @@ func (s *running) bound(parent context.Context, session [sha256.Size]byte, left 
 			delete(s.cancels, session)
 		}
 	}
+}
+
+// sessions returns those that have a live connection.
+func (s *running) sessions() [][sha256.Size]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.cancels))
 }
 
 // end cancels the contexts of a session.

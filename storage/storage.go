@@ -201,6 +201,8 @@ type Store interface {
 	SaveSession(ctx context.Context, s Session) error
 	// FindSession returns the login with that token that has not expired by now, or ErrNotFound.
 	FindSession(ctx context.Context, tokenHash [32]byte, now time.Time) (Session, error)
+	// LivingSessions returns those of the tokens whose login has not expired by now, in any order.
+	LivingSessions(ctx context.Context, tokenHashes [][32]byte, now time.Time) ([][32]byte, error)
 	// DeleteSession ends a login, and removes all that have expired by now.
 	DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error
 

@@ -55,6 +55,7 @@ type App struct {
 	refillAfter  time.Duration
 	ingest       *ingest.Server
 	hub          *live.Hub
+	authoriser   *auth.Authoriser
 	exposition   *live.Exposition
 	state        *live.State
 	alerts       *alert.Engine
@@ -108,7 +109,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
-	authoriser, err := auth.New(auth.Options{
+	app.authoriser, err = auth.New(auth.Options{
 		Password: config.Password, PasswordHash: config.PasswordHash, AgentToken: config.AgentToken, APIToken: config.APIToken,
 		Sessions: app.store, SecureCookies: tlsConfig != nil, HSTS: config.HSTS,
 		Static: pages.isStatic, ContentSecurityPolicy: pages.contentSecurityPolicy,
@@ -159,7 +160,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
 	queries := query.NewService(query.Options{Store: app.store, Fleet: hosts, Recent: recent, Version: version, Logger: log.With("part", "query")})
 
-	app.grpcServer = newGRPCServer(authoriser, queries, tlsConfig)
+	app.grpcServer = newGRPCServer(app.authoriser, queries, tlsConfig)
 	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
 	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
 	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
@@ -168,7 +169,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	reflection.Register(app.grpcServer)
 
 	handler, err := newHandler(handlerOptions{
-		queries: queries, alerts: app.alerts, live: app.hub, authoriser: authoriser,
+		queries: queries, alerts: app.alerts, live: app.hub, authoriser: app.authoriser,
 		dashboard: pages.handler, log: log,
 		metrics: app.metricsHandler(registry), hostMetrics: app.exposition.MetricsHandler(nil, log.With("part", "live")),
 		ready: []readinessSource{
@@ -333,6 +334,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	start(&parts, "live", func() error { return a.hub.Run(background) })
 	start(&parts, "exposition", func() error { return a.exposition.Run(background) })
+	start(&parts, "auth", func() error { return a.authoriser.Run(background) })
 	start(&parts, "alert", func() error { return a.alerts.Run(background) })
 	start(&parts, "intake", func() error { watchIntake(background, a.state, a.ingest.Ready); return nil })
 	start(&parts, "recent", func() error { a.refillRecent(background); return nil })

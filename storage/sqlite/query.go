@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -165,6 +166,31 @@ func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Ti
 	}
 	session.ExpiresAt = time.UnixMilli(expires).UTC()
 	return session, classify(err)
+}
+
+// LivingSessions implements storage.Store.
+func (s *Store) LivingSessions(ctx context.Context, tokenHashes [][32]byte, now time.Time) ([][32]byte, error) {
+	asked := make([]string, len(tokenHashes))
+	for i, hash := range tokenHashes {
+		asked[i] = hex.EncodeToString(hash[:])
+	}
+	rows, err := s.small.QueryContext(ctx, "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT unhex(value) FROM json_each($1)) AND expires_at > $2",
+		encode(asked), now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("look which sessions live: %w", classify(err))
+	}
+	defer rows.Close()
+	var living [][32]byte
+	for rows.Next() {
+		var raw []byte
+		if err := rows.Scan(&raw); err != nil {
+			return nil, fmt.Errorf("scan a session: %w", err)
+		}
+		var hash [32]byte
+		copy(hash[:], raw)
+		living = append(living, hash)
+	}
+	return living, classify(rows.Err())
 }
 
 // DeleteSession implements storage.Store.

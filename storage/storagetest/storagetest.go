@@ -280,6 +280,13 @@ func sessions(t *testing.T, s storage.Store) {
 	found, err := s.FindSession(ctx, session.TokenHash, base)
 	require.NoError(t, err)
 	require.Equal(t, session, found)
+	other := storage.Session{TokenHash: [32]byte{3}, User: "admin", ExpiresAt: base.Add(time.Minute)}
+	require.NoError(t, s.SaveSession(ctx, other))
+	for at, want := range map[time.Time][][32]byte{base: {session.TokenHash, other.TokenHash}, base.Add(time.Minute): {session.TokenHash}, base.Add(time.Hour): nil} {
+		living, err := s.LivingSessions(ctx, [][32]byte{{2}, session.TokenHash, other.TokenHash}, at)
+		require.NoError(t, err)
+		require.ElementsMatch(t, want, living)
+	}
 	_, err = s.FindSession(ctx, [32]byte{2}, base)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	_, err = s.FindSession(ctx, session.TokenHash, base.Add(time.Hour))

@@ -174,6 +174,28 @@ func (s *Store) FindSession(ctx context.Context, tokenHash [32]byte, now time.Ti
 	return session, classify(err)
 }
 
+// LivingSessions implements storage.Store.
+func (s *Store) LivingSessions(ctx context.Context, tokenHashes [][32]byte, now time.Time) ([][32]byte, error) {
+	asked := make([][]byte, len(tokenHashes))
+	for i := range tokenHashes {
+		asked[i] = tokenHashes[i][:]
+	}
+	rows, err := s.small.Query(ctx, "SELECT token_hash FROM sessions WHERE token_hash = ANY ($1::bytea[]) AND expires_at > $2", asked, now)
+	if err != nil {
+		return nil, fmt.Errorf("look which sessions live: %w", classify(err))
+	}
+	living, err := pgxv5.CollectRows(rows, func(row pgxv5.CollectableRow) (hash [32]byte, err error) {
+		var raw []byte
+		err = row.Scan(&raw)
+		copy(hash[:], raw)
+		return hash, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look which sessions live: %w", classify(err))
+	}
+	return living, nil
+}
+
 // DeleteSession implements storage.Store.
 func (s *Store) DeleteSession(ctx context.Context, tokenHash [32]byte, now time.Time) error {
 	if _, err := s.small.Exec(ctx, "DELETE FROM sessions WHERE token_hash = $1 OR expires_at <= $2", tokenHash[:], now); err != nil {
