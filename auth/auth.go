@@ -63,6 +63,9 @@ type Options struct {
 	// that rewrites it.
 	TrustedOrigins []string
 
+	// Proxies tell for whom they pass requests on, so that tries to log in are counted for each client.
+	Proxies Proxies
+
 	Login LoginLimits
 
 	Now        func() time.Time
@@ -123,6 +126,7 @@ type Authoriser struct {
 	sessions SessionStore
 	running  running
 	limiter  *addressLimiter
+	proxies  Proxies
 	origins  *http.CrossOriginProtection
 	static   func(path string) bool
 
@@ -154,6 +158,7 @@ func New(options Options) (*Authoriser, error) {
 	a := &Authoriser{
 		sessions:      options.Sessions,
 		limiter:       newAddressLimiter(rate.Every(limits.Every), limits.Burst, limits.Addresses),
+		proxies:       options.Proxies,
 		origins:       http.NewCrossOriginProtection(),
 		static:        options.Static,
 		secureCookies: options.SecureCookies,

@@ -23,6 +23,7 @@ const (
 	keyAllowPlaintext = "insecure_plaintext"
 	keyClusterListen  = "cluster_listen"
 	keyClusterSecret  = "cluster_secret"
+	keyTrustedProxies = "trusted_proxies"
 )
 
 // Exposure is what decides whether others than this machine can reach the server, and what then guards it.

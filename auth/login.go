@@ -80,7 +80,7 @@ func (a *Authoriser) serveLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	remote := printable(r.RemoteAddr)
-	if wait := a.limiter.take(AddressOwner(r.RemoteAddr), a.now()); wait > 0 {
+	if wait := a.limiter.take(a.proxies.Owner(r), a.now()); wait > 0 {
 		a.metrics.logins.WithLabelValues(loginLimited).Inc()
 		a.logins.line().WarnContext(r.Context(), "login failed", "result", loginLimited, "remote", remote)
 		answer{http.StatusTooManyRequests, codes.ResourceExhausted, "too many tries to log in: wait, then try again", wait}.write(w)

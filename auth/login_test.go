@@ -202,6 +202,17 @@ func TestLoginIsRefusedWhileTooManyCompute(t *testing.T) {
 	r.requireCount(t, r.metrics.logins, loginBusy, 1)
 }
 
+func TestWrongPasswordsBehindAProxyLockNobodyElseOut(t *testing.T) {
+	options := guarded()
+	options.Proxies, _ = ParseProxies("10.0.0.1")
+	r := newRig(t, options)
+	for i := range 6 {
+		response := serve(site(r), login("wrong password", from("10.0.0.1:1"), header(forwardedFor, fmt.Sprintf("203.0.113.%d, 198.51.100.7", i))))
+		require.Equal(t, map[bool]int{false: 401, true: 429}[i == 5], response.StatusCode)
+	}
+	require.Equal(t, 204, serve(site(r), login(testPassword, from("10.0.0.1:1"), header(forwardedFor, "198.51.100.8"))).StatusCode)
+}
+
 func TestLoginAndLogoutWithStoreAway(t *testing.T) {
 	r := newRig(t, guarded())
 	cookie := logIn(t, r)

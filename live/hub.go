@@ -36,11 +36,13 @@ type HubOptions struct {
 	WriteTimeout time.Duration
 	// MaxViewers bounds the connections and gRPC streams together, 2,000 by default: a viewer costs two goroutines and some 25 KiB.
 	MaxViewers int
-	// MaxViewersPerAddress bounds those of one remote address, as the connection has it; by default one may have all.
+	// MaxViewersPerAddress bounds those of one remote address, as AddressOwner and RequestOwner tell; by default one may have all.
 	MaxViewersPerAddress int
 	// AddressOwner tells who is counted as one address, from a remote address with its port. Who has a Prefix that is not valid is
 	// counted under none, and so is everybody by default.
 	AddressOwner func(remote string) netip.Prefix
+	// RequestOwner tells it of a WebSocket's request, where a proxy may say who is behind it; by default AddressOwner does.
+	RequestOwner func(r *http.Request) netip.Prefix
 	// MaxFrameBytes bounds what a viewer may send as one message over WebSocket, 4 KiB by default.
 	MaxFrameBytes int
 	// AllowOrigin tells whether pages of an origin ("https://example.org") may connect besides the server's own.
@@ -75,6 +77,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	}
 	if o.AddressOwner == nil {
 		o.AddressOwner = func(string) netip.Prefix { return netip.Prefix{} }
+	}
+	if o.RequestOwner == nil {
+		o.RequestOwner = func(r *http.Request) netip.Prefix { return o.AddressOwner(r.RemoteAddr) }
 	}
 	if o.MaxFrameBytes <= 0 {
 		o.MaxFrameBytes = maxRequestBytes
@@ -309,7 +314,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unknown subprotocol; there are "+protocolBinary+" and "+protocolJSON, http.StatusBadRequest)
 		return
 	}
-	at := h.options.AddressOwner(r.RemoteAddr)
+	at := h.options.RequestOwner(r)
 	if err := h.reserve(at); err != nil {
 		turnAway(w, err)
 		return

@@ -109,9 +109,13 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := auth.ParseProxies(config.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
 	app.authoriser, err = auth.New(auth.Options{
 		Password: config.Password, PasswordHash: config.PasswordHash, AgentToken: config.AgentToken, APIToken: config.APIToken,
-		Sessions: app.store, SecureCookies: tlsConfig != nil, HSTS: config.HSTS,
+		Sessions: app.store, SecureCookies: tlsConfig != nil, HSTS: config.HSTS, Proxies: proxies,
 		Static: pages.isStatic, ContentSecurityPolicy: pages.contentSecurityPolicy,
 		Logger: log.With("part", "auth"), Registerer: registry,
 	})
@@ -136,7 +140,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 	app.exposition = live.NewExposition(state, live.ExpositionOptions{NodeExporter: config.MetricsNodeExporter})
 	app.hub = live.NewHub(state, live.HubOptions{
-		MaxViewersPerAddress: config.MaxViewersPerAddress, AddressOwner: auth.AddressOwner,
+		MaxViewersPerAddress: config.MaxViewersPerAddress, AddressOwner: auth.AddressOwner, RequestOwner: proxies.Owner,
 		Logger: log.With("part", "live"), Registerer: registry,
 	})
 	app.alerts, err = alert.NewEngine(alert.Options{

@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gohub-io/gohub/alert"
+	"github.com/gohub-io/gohub/auth"
 	"github.com/gohub-io/gohub/cmd/settings"
 )
 
@@ -58,6 +59,7 @@ type Config struct {
 	TLSCertFile       string `yaml:"tls_cert_file" env:"TLS_CERT_FILE" help:"PEM file with the server's certificate chain"`
 	TLSKeyFile        string `yaml:"tls_key_file" env:"TLS_KEY_FILE" help:"PEM file with the certificate's key"`
 	HSTS              bool   `yaml:"hsts" env:"HSTS" help:"tell browsers to come by TLS only for a year; not with a self-signed certificate"`
+	TrustedProxies    string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" help:"addresses and networks, with commas, of reverse proxies whose X-Forwarded-For says which client tries to log in or looks on"`
 	InsecurePlaintext bool   `yaml:"insecure_plaintext" env:"INSECURE_PLAINTEXT" help:"allow plain text on addresses that other machines reach"`
 
 	FlushAge  time.Duration `yaml:"flush_age" env:"FLUSH_AGE" help:"how long samples wait to be stored together, 1ms to 10s"`
@@ -73,7 +75,7 @@ type Config struct {
 	HTTPConnectionsPerAddress int `yaml:"http_connections_per_address" env:"HTTP_CONNECTIONS_PER_ADDRESS" help:"HTTP connections, live viewers among them, that one address may have open, 1 to 1000000"`
 	// MaxHosts bounds what whoever has the agents' token can leave in the database for good.
 	MaxHosts int `yaml:"max_hosts" env:"MAX_HOSTS" help:"hosts that there may be before new agents are refused, 1 to 1000000"`
-	// MaxViewersPerAddress is by the address of the connection, which of viewers behind a proxy is the proxy's.
+	// MaxViewersPerAddress is by the address of the connection, which of viewers behind a proxy is the proxy's unless it is trusted.
 	MaxViewersPerAddress int `yaml:"max_viewers_per_address" env:"MAX_VIEWERS_PER_ADDRESS" help:"live viewers that one address may have, of 2000 in all, 1 to 1000000"`
 
 	RetentionRaw    string `yaml:"retention_raw" env:"RETENTION_RAW" help:"how long samples are kept, as 48h, 7d, 2y or forever"`
@@ -331,6 +333,9 @@ func (c *Config) check() error {
 	}
 	if link, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || link.Host == "" || (link.Scheme != "http" && link.Scheme != "https")) {
 		return fmt.Errorf("public_url is %q, which is no address like https://gohub.example.org", c.PublicURL)
+	}
+	if _, err := auth.ParseProxies(c.TrustedProxies); err != nil {
+		return err
 	}
 	if err := c.checkCluster(); err != nil {
 		return err

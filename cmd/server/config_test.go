@@ -69,6 +69,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"bad link":              {file: "public_url: ftp://x\n", text: `public_url is "ftp://x"`},
 		"half of TLS":           {file: "tls_cert_file: x\n", text: "TLS needs both"},
 		"HSTS without TLS":      {environment: []string{"GOHUB_HSTS=true"}, text: "hsts is true without tls_cert_file"},
+		"no proxy":              {environment: []string{"GOHUB_TRUSTED_PROXIES=10.0.0.1,proxy"}, text: `trusted_proxies has "proxy"`},
 		"secret twice":          {environment: []string{"GOHUB_PASSWORD=x", "GOHUB_PASSWORD_FILE=/dev/null"}, text: "password and password_file are both set"},
 		"empty secret":          {environment: []string{"GOHUB_PASSWORD_FILE=/dev/null"}, text: "which is empty"},
 		"missing secret":        {environment: []string{"GOHUB_PASSWORD_FILE=/nowhere"}, text: "read password_file"},
