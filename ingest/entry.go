@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"sync"
+	"unsafe"
 
 	"google.golang.org/grpc/mem"
 
+	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -44,8 +46,39 @@ func (e *entry) begin(rows *storage.RowEncoder, bytes int) {
 func (e *entry) fill(rows *storage.RowEncoder) int64 {
 	e.batch.Rows, *e.buffer = rows.Rows() // the pool leaves alone what replaced the buffer
 	e.rows = e.batch.Rows.Count()
-	return int64(cap(*e.buffer) + len(e.wire))
+	return int64(cap(*e.buffer)+len(e.wire)) + e.asides()
 }
+
+// What a rejected sample and a gap take beside the message that they came in: what they are here, and the row that a driver
+// makes of them. Of a rejected sample its bytes and its reason come on top.
+const (
+	tupleBytes    = 80
+	rejectedBytes = int64(unsafe.Sizeof(storage.Rejected{})) + tupleBytes
+	gapBytes      = int64(unsafe.Sizeof(gohubv1.Gap{})+unsafe.Sizeof(&gohubv1.Gap{})) + tupleBytes
+	// usualReason is about how long a reason is.
+	usualReason = 100
+)
+
+// mostAsides is about what the samples and gaps of a message take if all samples are rejected.
+func mostAsides(wire, samples, gaps int) int64 {
+	if samples+gaps == 0 {
+		return 0
+	}
+	return int64(samples)*(rejectedBytes+usualReason) + int64(gaps)*gapBytes + int64(wire)
+}
+
+// asides is what the rejected samples and the gaps take.
+func (e *entry) asides() int64 {
+	bytes := int64(len(e.batch.Gaps)) * gapBytes
+	for i := range e.batch.Rejected {
+		one := &e.batch.Rejected[i]
+		bytes += rejectedBytes + int64(len(one.Wire)+len(one.Reason))
+	}
+	return bytes
+}
+
+// inserts is how many rows the entry puts into the database.
+func (e *entry) inserts() int { return e.rows + len(e.batch.Rejected) + len(e.batch.Gaps) }
 
 // release ends the entry's use.
 func (e *entry) release() {
@@ -57,10 +90,10 @@ func (e *entry) release() {
 	entries.Put(e)
 }
 
-func countRows(entries []*entry) int {
+func countInserts(entries []*entry) int {
 	rows := 0
 	for _, e := range entries {
-		rows += e.rows
+		rows += e.inserts()
 	}
 	return rows
 }

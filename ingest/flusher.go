@@ -76,7 +76,8 @@ func (f *flusher) release(entries []*entry) {
 }
 
 // flush stores the entries and acknowledges them, trying again for as long as the database is away. Rows that the
-// database refuses are found by halving, and end in quarantine. It fails only when ctx ends.
+// database refuses are found by halving, and end in quarantine; what it can not store in the time of an attempt is halved too. It
+// fails only when ctx ends.
 func (f *flusher) flush(ctx context.Context, entries []*entry) error {
 	for pause := firstRetry; ; pause = min(2*pause, longestWait) {
 		err := f.try(ctx, entries)
@@ -86,7 +87,7 @@ func (f *flusher) flush(ctx context.Context, entries []*entry) error {
 			return nil
 		case ctx.Err() != nil:
 			return err
-		case errors.Is(err, storage.ErrBadData) && len(entries) > 1:
+		case len(entries) > 1 && (errors.Is(err, storage.ErrBadData) || errors.Is(err, context.DeadlineExceeded)):
 			half := len(entries) / 2
 			if err := f.flush(ctx, entries[:half]); err != nil {
 				return err
@@ -120,7 +121,7 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 		return err
 	}
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
-	f.metrics.flushRows.Observe(float64(countRows(entries)))
+	f.metrics.flushRows.Observe(float64(countInserts(entries)))
 	f.count(entries, outcomes)
 	f.acknowledge(entries, outcomes)
 	for i, e := range entries {
@@ -202,6 +203,9 @@ func (f *flusher) append(ctx context.Context, batches []*storage.Batch) ([]stora
 	outcomes, err := f.sink.Append(ctx, batches)
 	if err != nil {
 		f.metrics.flushErrors.Inc()
+		if timeout := ctx.Err(); timeout != nil && !errors.Is(err, timeout) { // a driver may not tell why it was cut short
+			err = fmt.Errorf("%w: %w", timeout, err)
+		}
 	}
 	return outcomes, err
 }
@@ -218,8 +222,10 @@ func (f *flusher) strip(e *entry, cause error) bool {
 		log.Warn("the database refuses a batch; its samples go to quarantine", "samples", e.samples)
 		// The database's words may hold a part of what it refused.
 		reason := strings.ReplaceAll(strings.ToValidUTF8(fmt.Sprintf("refused by the database: %v", cause), "\uFFFD"), "\x00", "")
+		before := e.asides()
 		batch.Rejected = rejectAll(e.wire, batch.Rejected, reason)
 		batch.Rows, e.rows, e.samples = storage.Rows{}, 0, 0
+		f.charge(e, e.asides()-before)
 	case len(batch.Gaps) > 0:
 		log.Error("the database refuses the gaps of a batch; they are dropped", "gaps", len(batch.Gaps))
 		batch.Gaps = nil
@@ -231,6 +237,13 @@ func (f *flusher) strip(e *entry, cause error) bool {
 		return false
 	}
 	return true
+}
+
+// charge has an entry hold more of the budgets. It waits for nobody, as it is the flusher that makes room.
+func (f *flusher) charge(e *entry, bytes int64) {
+	e.bytes += bytes
+	e.from.budget.give(-bytes)
+	f.budget.give(-bytes)
 }
 
 // rejectAll adds the samples of a batch that are not rejected yet.

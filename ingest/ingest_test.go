@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -444,6 +446,23 @@ func TestPoisonedBatchIsFoundAndItsNeighboursAreStored(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(h.server.metrics.quarantined), 0)
 }
 
+func TestFlushThatTimesOutIsTriedInSmallerParts(t *testing.T) {
+	h := start(t, func(o *Options) { o.Shards = 1; o.FlushAge = 50 * time.Millisecond })
+	const most = 3
+	h.sink.fail(func(batches []*storage.Batch) error {
+		if len(batches) > most {
+			return fmt.Errorf("%w: %w", storage.ErrUnavailable, context.DeadlineExceeded)
+		}
+		return nil
+	})
+	p, _ := h.connect(t, uuid.New())
+	for seq := uint64(1); seq <= 30; seq++ {
+		require.NoError(t, p.send(p.batch(seq)))
+	}
+	p.waitAck(30)
+	require.Equal(t, upTo(30), h.stored(t, p.hostID))
+}
+
 func TestUnknownCommitOutcomeIsResolvedByTheCursor(t *testing.T) {
 	h := start(t, func(o *Options) { o.Shards = 1 })
 	lost := false
@@ -488,7 +507,9 @@ func TestGapsAreStoredAndBadOnesLeftOut(t *testing.T) {
 	p, _ := h.connect(t, uuid.New())
 	batch := p.batch(1)
 	good := &gohubv1.Gap{FromUnixMillis: base.UnixMilli(), ToUnixMillis: base.UnixMilli() + 5000, Reason: gohubv1.GapReason_GAP_REASON_SPOOL_FULL, Samples: 5}
-	batch.Gaps = []*gohubv1.Gap{{FromUnixMillis: 2, ToUnixMillis: 1}, good, {FromUnixMillis: -1}, {ToUnixMillis: math.MaxInt64}}
+	long := proto.CloneOf(good)
+	long.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 99, protowire.BytesType), strings.Repeat("x", maxGapBytes)))
+	batch.Gaps = []*gohubv1.Gap{{FromUnixMillis: 2, ToUnixMillis: 1}, good, {FromUnixMillis: -1}, {ToUnixMillis: math.MaxInt64}, {}, long}
 	require.NoError(t, p.send(batch))
 	p.waitAck(1)
 	require.Equal(t, upTo(1), h.stored(t, p.hostID))

@@ -44,7 +44,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 		flushRows: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "gohub_ingest_flush_rows", Help: "Rows in one flush.", Buckets: prometheus.ExponentialBuckets(1, 4, 9),
+			Name: "gohub_ingest_flush_rows", Help: "Rows in one flush, those of the quarantine and of gaps among them.", Buckets: prometheus.ExponentialBuckets(1, 4, 9),
 		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gohub_ingest_lag_seconds", Help: "Time from when a sample was taken, by the agent's clock, to when the server had it.",

@@ -167,9 +167,9 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	now := s.server.options.Now().UTC()
 	e := newEntry(s, wire, source)
 	e.batch = storage.Batch{Host: s.host, Epoch: s.epoch, Prev: s.last, PrevChecksum: s.lastChecksum, Seq: head.seq, Checksum: head.checksum, ReceivedAt: now}
-	// What it takes is taken from the budgets before there is any of it.
+	// What it may take is taken from the budgets before there is any of it.
 	room := buffers.room(s.expected(len(wire)))
-	e.bytes = int64(len(wire) + room)
+	e.bytes = int64(len(wire)+room) + mostAsides(len(wire), len(head.samples), len(head.gaps))
 	if err := s.reserve(e.bytes); err != nil {
 		e.release()
 		return err
@@ -322,11 +322,16 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 func (s *session) readGaps(work *workspace, e *entry) error {
 	bad := 0
 	for _, wire := range work.parts.gaps {
+		if len(e.batch.Gaps) == maxGapsPerBatch || len(wire) > maxGapBytes {
+			bad++
+			continue
+		}
 		gap := &gohubv1.Gap{}
-		if err := proto.Unmarshal([]byte(wire), gap); err != nil {
+		// What a later version says of a gap is not stored, and would be kept in memory until the rest is.
+		if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal([]byte(wire), gap); err != nil {
 			return fmt.Errorf("decode a gap: %w", err)
 		}
-		if len(e.batch.Gaps) == maxGapsPerBatch || !checkGap(gap) {
+		if !checkGap(gap) {
 			bad++
 			continue
 		}
@@ -338,12 +343,17 @@ func (s *session) readGaps(work *workspace, e *entry) error {
 	return nil
 }
 
+// reject has a sample go to quarantine. Those of a batch that have the same reason share its text.
 func (s *session) reject(e *entry, wire, reason string) {
 	if !s.warned { // once a stream: the others are in the quarantine
 		s.warned = true
 		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
 	}
-	e.batch.Rejected = append(e.batch.Rejected, storage.Rejected{Wire: kept(wire), Reason: reason})
+	rejected := e.batch.Rejected
+	if last := len(rejected) - 1; last >= 0 && rejected[last].Reason == reason {
+		reason = rejected[last].Reason
+	}
+	e.batch.Rejected = append(rejected, storage.Rejected{Wire: kept(wire), Reason: reason})
 }
 
 // reserve takes bytes of the budgets: first that of the agent, so that one that sends much waits for itself.

@@ -53,7 +53,7 @@ func (s *shard) gather(ctx context.Context, dst []*entry, g gathering) []*entry 
 				break
 			}
 			dst = append(dst, e)
-			rows += max(e.rows, 1)
+			rows += max(e.inserts(), 1)
 		}
 		if rows >= g.enoughRows || len(dst) >= g.enoughEntries {
 			return dst

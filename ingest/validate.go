@@ -19,6 +19,7 @@ const (
 	maxSamplesPerBatch = 1000
 	maxRowsPerBatch    = 100_000
 	maxGapsPerBatch    = 100
+	maxGapBytes        = 1024
 	maxFactBytes       = 1024
 	shortestInterval   = time.Second
 	longestInterval    = time.Hour
@@ -59,9 +60,10 @@ func checkHello(hello *gohubv1.Hello, now time.Time) (storage.Registration, erro
 // endOfTime is the year 10000: past it PostgreSQL and RFC 3339 know no dates.
 const endOfTime = 253402300800_000
 
-// checkGap reports whether a gap can be stored. A bad one must not cost the samples beside it.
+// checkGap reports whether a gap can be stored and says anything: an empty message would be one at the beginning of time. A bad
+// one must not cost the samples beside it.
 func checkGap(gap *gohubv1.Gap) bool {
-	return gap.GetFromUnixMillis() >= 0 && gap.GetFromUnixMillis() <= gap.GetToUnixMillis() && gap.GetToUnixMillis() < endOfTime &&
+	return gap.GetFromUnixMillis() >= 0 && gap.GetToUnixMillis() > 0 && gap.GetFromUnixMillis() <= gap.GetToUnixMillis() && gap.GetToUnixMillis() < endOfTime &&
 		gap.GetSamples() <= math.MaxInt32 && gap.GetReason() >= 0
 }
 
@@ -75,13 +77,16 @@ func (s *Server) acceptance(now time.Time) acceptance {
 	return acceptance{now.UnixMilli(), now.Add(-s.options.MaxAge).UnixMilli(), now.Add(s.options.MaxFuture).UnixMilli(), &s.options}
 }
 
+// clock tells the server's time, the same for all samples of a batch: those that it refuses share one text of the reason.
+func (a *acceptance) clock() string { return time.UnixMilli(a.now).UTC().Format(time.RFC3339) }
+
 // check returns why a sample must not be stored, or an empty reason.
 func (a *acceptance) check(sample *catalogue.Sample) string {
 	switch taken := sample.TimeUnixMillis; {
 	case taken > a.latest:
-		return fmt.Sprintf("the sample's time %s is more than %s in the future; check the machine's clock", time.UnixMilli(taken).UTC().Format(time.RFC3339), a.options.MaxFuture)
+		return fmt.Sprintf("the sample's time is more than %s ahead of the server's, which is %s; check the machine's clock", a.options.MaxFuture, a.clock())
 	case taken < a.earliest:
-		return fmt.Sprintf("the sample's time %s is more than %s ago", time.UnixMilli(taken).UTC().Format(time.RFC3339), a.options.MaxAge)
+		return fmt.Sprintf("the sample's time is more than %s before the server's, which is %s", a.options.MaxAge, a.clock())
 	case catalogue.Host().Count(sample) == 0:
 		return "the sample has no host metrics"
 	}
