@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type flusher struct {
 	batches []*storage.Batch
 	// stored are the sessions of which a batch is stored and not acknowledged.
 	stored []*session
+	// isolated are the hosts whose next batch the database did not take when it was alone.
+	isolated map[storage.HostID]struct{}
 }
 
 // The first and the longest pause between two tries of a flush that the database could not take, and the bound of a try.
@@ -55,7 +58,7 @@ func (f *flusher) run(stop, give context.Context) {
 		if len(f.entries) == 0 {
 			return
 		}
-		if err := f.flush(give, f.entries); err != nil {
+		if err := f.flushAll(give, f.entries); err != nil {
 			f.log.Warn("gave up flushing; agents will send the batches again", "batches", len(f.entries), "error", err)
 			return
 		}
@@ -75,31 +78,59 @@ func (f *flusher) release(entries []*entry) {
 	f.budget.give(total)
 }
 
-// flush stores the entries and acknowledges them, trying again for as long as the database is away. Rows that the
-// database refuses are found by halving, and end in quarantine; what it can not store in the time of an attempt is halved too. It
-// fails only when ctx ends.
-func (f *flusher) flush(ctx context.Context, entries []*entry) error {
+// flush stores the entries and acknowledges them, trying again for as long as the database is away. A set that it refuses for a
+// reason that is no outage is halved until the batch is found that is to blame; so is one for which the time of an attempt is too
+// short. It fails only when ctx ends.
+//
+//	outage, misconfigured ──▶ again, for as long as it takes
+//	bad data              ──▶ halves ──▶ alone ──again──▶ strip: into quarantine
+//	no time               ──▶ halves ──▶ alone ──▶ again, for as long as it takes
+//	anything else         ──patience times──▶ halves ──▶ alone ──▶ isolate: its agent waits
+func (f *flusher) flush(ctx context.Context, entries []*entry, patience int) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	code, times := "", 0 // how often the set has failed alike
 	for pause := firstRetry; ; pause = min(2*pause, longestWait) {
 		err := f.try(ctx, entries)
-		switch {
-		case err == nil:
+		if err == nil {
 			f.recovered()
 			return nil
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return err
-		case len(entries) > 1 && (errors.Is(err, storage.ErrBadData) || errors.Is(err, context.DeadlineExceeded)):
+		}
+		if now := codeOf(err); now == code {
+			times++
+		} else {
+			code, times = now, 1
+		}
+		trouble := troubleOf(err)
+		switch alone := len(entries) == 1; {
+		case trouble == outage, trouble == noTime && alone:
+			f.failed(err)
+		case trouble == unexplained && times < patience:
+			f.failed(err)
+		case !alone:
+			if trouble == unexplained { // the halves have been tried often enough
+				patience = 1
+			}
 			half := len(entries) / 2
-			if err := f.flush(ctx, entries[:half]); err != nil {
+			if err := f.flush(ctx, entries[:half], patience); err != nil {
 				return err
 			}
-			entries, pause = entries[half:], firstRetry
+			entries, pause, code, times = entries[half:], firstRetry, "", 0
 			continue
-		case errors.Is(err, storage.ErrBadData):
-			if f.strip(entries[0], err) {
-				continue
-			}
+		case trouble == unexplained:
+			f.isolate(entries[0], err)
+			return nil
+		case times == 1: // it may have been a race for a row of the database's own catalogue
+		case f.strip(entries[0], err):
+			times = 0
+			continue
+		default:
+			f.failed(err)
 		}
-		f.failed(err)
 		// Full jitter, so that shards and servers do not come back in step.
 		select {
 		case <-time.After(rand.N(pause) + time.Millisecond):
@@ -107,6 +138,96 @@ func (f *flusher) flush(ctx context.Context, entries []*entry) error {
 			return err
 		}
 	}
+}
+
+// patience is how often a set of batches may fail for a reason that nobody foresaw before it is halved.
+const patience = 3
+
+// trouble is what a failure says of what to do.
+type trouble int
+
+const (
+	// outage: it passes, or a person ends it. It has nothing to do with the rows.
+	outage trouble = iota
+	badData
+	noTime
+	unexplained
+)
+
+func troubleOf(err error) trouble {
+	switch {
+	case errors.Is(err, storage.ErrBadData):
+		return badData
+	case errors.Is(err, context.DeadlineExceeded):
+		return noTime
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrMisconfigured):
+		return outage
+	default:
+		return unexplained
+	}
+}
+
+// codeOf is what the database calls a failure, or else its words.
+func codeOf(err error) string {
+	var coded interface{ SQLState() string }
+	if errors.As(err, &coded) {
+		return coded.SQLState()
+	}
+	return err.Error()
+}
+
+// isolate ends the stream of a batch that alone is not stored, for a reason that may pass: a chunk that is frozen, a bug of an
+// extension. Its agent keeps the batch and sends it again, with its later ones behind it, which can not be stored before it.
+// Until one is, its batches are flushed apart from the others'.
+func (f *flusher) isolate(e *entry, cause error) {
+	if _, known := f.isolated[e.batch.Host]; !known {
+		f.isolated[e.batch.Host] = struct{}{}
+		f.metrics.isolated.Inc()
+		f.log.Error("the database can not take a batch, and not because of its values; its agent keeps it and sends it again, and the other agents go on",
+			"host_id", e.batch.Host, "seq", e.batch.Seq, "error", cause)
+	}
+	e.from.end(errIsolated)
+}
+
+// settled takes hosts out of the isolated of which a batch was stored.
+func (f *flusher) settled(entries []*entry, outcomes []storage.Outcome) {
+	for i, e := range entries {
+		if _, known := f.isolated[e.batch.Host]; known && outcomes[i] == storage.Stored {
+			delete(f.isolated, e.batch.Host)
+			f.metrics.isolated.Dec()
+			f.log.Info("storing the samples of an agent again that had to wait", "host_id", e.batch.Host)
+		}
+	}
+}
+
+// flushAll flushes the entries, those of isolated hosts last and each host's by themselves. It may change their order, but not
+// that of a host's.
+func (f *flusher) flushAll(ctx context.Context, entries []*entry) error {
+	if len(f.isolated) == 0 {
+		return f.flush(ctx, entries, patience)
+	}
+	apart := func(e *entry) storage.HostID { // 0, which is no host, for all others
+		if _, known := f.isolated[e.batch.Host]; known {
+			return e.batch.Host
+		}
+		return 0
+	}
+	slices.SortStableFunc(entries, func(a, b *entry) int { return cmp.Compare(apart(a), apart(b)) })
+	for len(entries) > 0 {
+		host, n := apart(entries[0]), 1
+		for n < len(entries) && apart(entries[n]) == host {
+			n++
+		}
+		calm := patience
+		if host != 0 {
+			calm = 1 // it was tried often enough
+		}
+		if err := f.flush(ctx, entries[:n], calm); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
 }
 
 // try makes one attempt, and acknowledges what it stored.
@@ -123,6 +244,7 @@ func (f *flusher) try(ctx context.Context, entries []*entry) error {
 	f.metrics.flushSeconds.Observe(time.Since(begin).Seconds())
 	f.metrics.flushRows.Observe(float64(countInserts(entries)))
 	f.count(entries, outcomes)
+	f.settled(entries, outcomes)
 	f.acknowledge(entries, outcomes)
 	for i, e := range entries {
 		switch outcomes[i] {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -461,6 +462,85 @@ func TestFlushThatTimesOutIsTriedInSmallerParts(t *testing.T) {
 	}
 	p.waitAck(30)
 	require.Equal(t, upTo(30), h.stored(t, p.hostID))
+}
+
+func TestRefusalThatPassesCostsNoSample(t *testing.T) {
+	h := start(t)
+	refused := false
+	h.sink.fail(func([]*storage.Batch) error {
+		if refused {
+			return nil
+		}
+		refused = true
+		return storage.ErrBadData // another server made the same chunk
+	})
+	p, _ := h.connect(t, uuid.New())
+	require.NoError(t, p.send(p.batch(1)))
+	p.waitAck(1)
+	require.Equal(t, upTo(1), h.stored(t, p.hostID))
+	require.Zero(t, testutil.ToFloat64(h.server.metrics.quarantined))
+}
+
+func TestBatchThatTheDatabaseCanNotTakeHoldsUpItsAgentOnly(t *testing.T) {
+	h := start(t, func(o *Options) { o.Shards = 1; o.FlushAge = 20 * time.Millisecond })
+	id := uuid.New()
+	bad, _ := h.connect(t, id)
+	host := bad.hostID
+	frozen := errors.New("operation not supported on frozen chunk")
+	var found, together atomic.Bool
+	h.sink.fail(func(batches []*storage.Batch) error {
+		for _, batch := range batches {
+			if batch.Host == host && batch.Seq == 13 {
+				if found.Load() && slices.ContainsFunc(batches, func(other *storage.Batch) bool { return other.Host != host }) {
+					together.Store(true)
+				}
+				found.Store(found.Load() || len(batches) == 1)
+				return frozen
+			}
+		}
+		return nil
+	})
+	good, _ := h.connect(t, uuid.New())
+	for seq := uint64(1); seq <= 30; seq++ {
+		require.NoError(t, good.send(good.batch(seq)))
+		_ = bad.send(bad.batch(seq)) // until it is sent away
+	}
+	good.waitAck(30)
+	require.Equal(t, upTo(30), h.stored(t, good.hostID))
+	end := bad.waitEnd()
+	require.Equal(t, codes.Unavailable, end.Code(), end.Message())
+
+	bad, welcome := h.connect(t, id)
+	require.EqualValues(t, 12, welcome.GetCommittedSeq())
+	require.NoError(t, bad.send(bad.batch(13)))
+	require.NoError(t, good.send(good.batch(31)))
+	good.waitAck(31)
+	require.Equal(t, codes.Unavailable, bad.waitEnd().Code())
+	require.NoError(t, h.server.Ready(t.Context()))
+	require.InDelta(t, 1, testutil.ToFloat64(h.server.metrics.isolated), 0)
+	require.Zero(t, testutil.ToFloat64(h.server.metrics.quarantined))
+
+	h.sink.fail(nil)
+	require.False(t, together.Load(), "once it is found it is tried alone")
+	bad, _ = h.connect(t, id)
+	for seq := uint64(13); seq <= 30; seq++ {
+		require.NoError(t, bad.send(bad.batch(seq)))
+	}
+	bad.waitAck(30)
+	require.Equal(t, upTo(30), h.stored(t, host))
+	require.Zero(t, testutil.ToFloat64(h.server.metrics.isolated))
+}
+
+func TestDatabaseThatRefusesTheServerHoldsUpAllAgents(t *testing.T) {
+	h := start(t)
+	h.sink.fail(func([]*storage.Batch) error { return storage.ErrMisconfigured })
+	p, _ := h.connect(t, uuid.New())
+	require.NoError(t, p.send(p.batch(1)))
+	require.Eventually(t, func() bool { return h.sink.tried() > patience+1 }, 10*time.Second, time.Millisecond)
+	require.ErrorIs(t, h.server.Ready(t.Context()), storage.ErrMisconfigured)
+	h.sink.fail(nil)
+	p.waitAck(1)
+	require.Zero(t, testutil.ToFloat64(h.server.metrics.isolated))
 }
 
 func TestUnknownCommitOutcomeIsResolvedByTheCursor(t *testing.T) {

@@ -123,7 +123,7 @@ func NewServer(options Options) *Server {
 	for i, one := range s.shards {
 		f := &flusher{
 			shard: one, sink: options.Sink, gathering: newGathering(options.FlushRows, options.RingSlots, options.FlushAge), budget: &s.budget,
-			metrics: s.metrics, log: s.log.With("shard", i),
+			metrics: s.metrics, isolated: map[storage.HostID]struct{}{}, log: s.log.With("shard", i),
 		}
 		s.flushers.Go(func() { f.run(s.stopping, give) })
 	}

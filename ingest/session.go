@@ -26,6 +26,7 @@ import (
 var (
 	errStopping = status.Error(codes.Unavailable, "the server is stopping")
 	errReplaced = status.Error(codes.Aborted, "another stream of this agent took over; if this machine is a copy of another, give it an agent id of its own")
+	errIsolated = status.Error(codes.Unavailable, "the database can not take this agent's next batch; keep it and send it again later")
 	errFenced   = status.Error(codes.Aborted, "the batch does not follow the newest stored one; reconnect and go on after the welcome's committed_seq")
 )
 

@@ -19,6 +19,9 @@ var (
 	ErrUnavailable = errors.New("database unavailable")
 	// ErrBadData: a value among the given rows can not be stored. Retrying the same rows fails again.
 	ErrBadData = errors.New("value can not be stored")
+	// ErrMisconfigured: the database refuses this server whatever the rows: a password, a privilege, a table. Retry, and tell a
+	// person.
+	ErrMisconfigured = errors.New("database does not let the server work")
 	// ErrNotFound: there is no such row.
 	ErrNotFound = errors.New("not found")
 	// ErrTooManyRows: a query would return more rows than its limit.

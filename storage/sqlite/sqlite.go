@@ -266,6 +266,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrBadData, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_AUTH: // the first: a missing table
+		return fmt.Errorf("%w: %w", storage.ErrMisconfigured, err)
 	default:
 		return err
 	}

@@ -243,10 +243,10 @@ func (s *Store) Hosts(ctx context.Context) ([]storage.Host, error) {
 // lenient reads JSON that a later or earlier server wrote.
 var lenient = protojson.UnmarshalOptions{DiscardUnknown: true}
 
-// classify wraps the database's errors in those of package storage, by SQLSTATE class. What is left as it is needs a
-// person: a wrong password (28), a missing table or privilege (42).
+// classify wraps the database's errors in those of package storage, by SQLSTATE class. What is left as it is may be the fault of
+// the rows or not: what is not implemented (0A), a trigger's exception (P0), an internal error (XX).
 func classify(err error) error {
-	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrBadData) {
+	if err == nil || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrBadData) || errors.Is(err, storage.ErrMisconfigured) {
 		return err
 	}
 	var failure *pgconn.PgError
@@ -265,6 +265,9 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	case "22", "23", "54": // 54: a row that is too large
 		return fmt.Errorf("%w: %w", storage.ErrBadData, err)
+	// A wrong password; a missing table or privilege; a standby; no such database or schema.
+	case "28", "42", "25", "3D", "3F":
+		return fmt.Errorf("%w: %w", storage.ErrMisconfigured, err)
 	default:
 		return err
 	}
