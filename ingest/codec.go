@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"fmt"
 	"unsafe"
 
 	"google.golang.org/grpc/encoding"
@@ -9,7 +8,6 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
-	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
 // Codec returns gRPC's codec for protobuf, which besides hands the messages of agents over as they came: they are decoded
@@ -24,14 +22,8 @@ func (c codec) Unmarshal(data mem.BufferSlice, message any) error {
 		raw.buffer = data.MaterializeToBuffer(&buffers)
 		return nil
 	}
-	if _, preview := message.(*gohubv1.PreviewRequest); preview && data.Len() > maxPreviewBytes {
-		return fmt.Errorf("a preview of %d bytes, the limit is %d", data.Len(), maxPreviewBytes)
-	}
 	return c.CodecV2.Unmarshal(data, message)
 }
-
-// maxPreviewBytes is more than a sample of a large machine has. What is decoded takes a hundred times its bytes.
-const maxPreviewBytes = 256 << 10
 
 // rawMessage is a message as it came. Who receives it frees it.
 type rawMessage struct{ buffer mem.Buffer }
@@ -48,6 +40,7 @@ const (
 	requestHello, requestBatch, requestBacklog                                 = 1, 2, 3
 	batchAgentID, batchEpoch, batchSeq, batchSamples, batchGaps, batchChecksum = 1, 2, 3, 4, 5, 6
 	backlogZstd, batchesBatches                                                = 1, 1
+	previewAgentID, previewSample                                              = 1, 2
 )
 
 // each calls yield for every field of a message until it fails.

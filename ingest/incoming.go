@@ -56,19 +56,24 @@ func (in *incoming) waitAsUsual() error {
 	return err
 }
 
-// read returns the message that has been waited for, which is all there soon. The caller frees it.
-func (in *incoming) read() (mem.Buffer, error) {
+// read returns the message that has been waited for, which is all there soon. It refuses one over the limit, and takes no memory
+// for it. The caller frees the message.
+func (in *incoming) read(limit int) (mem.Buffer, error) {
 	if in.direct == nil {
+		if length := in.usual.Len(); length > limit {
+			in.usual.Free()
+			return nil, tooLong(length, limit)
+		}
 		return in.usual, nil
 	}
 	if in.header[0] != 0 { // gRPC refuses a stream with an encoding, as the server has none
 		return nil, status.Error(codes.Internal, "a compressed message on a stream without an encoding")
 	}
-	length := binary.BigEndian.Uint32(in.header[1:])
-	if length > MaxMessageBytes {
-		return nil, status.Errorf(codes.ResourceExhausted, "a message of %d bytes, the limit is %d", length, MaxMessageBytes)
+	length := int(binary.BigEndian.Uint32(in.header[1:]))
+	if length > limit {
+		return nil, tooLong(length, limit)
 	}
-	data, err := in.direct.Read(int(length))
+	data, err := in.direct.Read(length)
 	if errors.Is(err, io.EOF) {
 		return nil, status.Error(codes.Internal, "the stream ended within a message")
 	}
@@ -77,4 +82,8 @@ func (in *incoming) read() (mem.Buffer, error) {
 	}
 	defer data.Free()
 	return data.MaterializeToBuffer(&buffers), nil
+}
+
+func tooLong(length, limit int) error {
+	return status.Errorf(codes.ResourceExhausted, "a message of %d bytes, the limit is %d", length, limit)
 }

@@ -63,7 +63,7 @@ func start(t *testing.T, change ...func(*Options)) *harness {
 	require.NoError(t, err)
 	h.address = listener.Addr().String()
 	grpcServer := grpc.NewServer(grpc.MaxRecvMsgSize(MaxMessageBytes), grpc.ForceServerCodecV2(Codec()), grpc.Creds(Credentials(insecure.NewCredentials())))
-	gohubv1.RegisterIngestServiceServer(grpcServer, h.server)
+	h.server.Register(grpcServer)
 	served := make(chan error, 1)
 	go func() { served <- grpcServer.Serve(listener) }()
 	h.stop = sync.OnceFunc(func() {

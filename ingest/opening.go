@@ -56,7 +56,7 @@ func (o *opening) awaitHello() error {
 }
 
 func (o *opening) read() error {
-	message, err := o.session.incoming.read()
+	message, err := o.session.incoming.read(MaxMessageBytes)
 	if err != nil {
 		return err
 	}

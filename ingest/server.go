@@ -6,7 +6,6 @@ package ingest
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -17,8 +16,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -60,11 +57,12 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Server is the ingest service. NewServer starts its flushers; Close ends them.
+// Server is the ingest service. NewServer starts its flushers; Register has agents reach it; Close ends them.
 //
 //	stream ──▶ session.receive ──▶ shard.ring ──▶ flusher ──▶ Sink
 //	       ◀── session.voice   ◀──────── ack ───────┘
 type Server struct {
+	// Its Preview is not used: see Register.
 	gohubv1.UnimplementedIngestServiceServer
 	options Options
 	shards  []*shard
@@ -76,6 +74,8 @@ type Server struct {
 	decompressor *zstd.Decoder
 	// backlogs holds a token for every stream that has a backlog decompressed.
 	backlogs chan struct{}
+	// previews holds a token for every preview that is read or decoded.
+	previews chan struct{}
 
 	// stopping ends first: no batch is taken any more. giveUp ends the flushers' work on what is left.
 	stopping context.Context
@@ -107,6 +107,7 @@ func NewServer(options Options) *Server {
 	s := &Server{options: options, log: options.Logger, helpers: newHelpers(), sessions: map[uuid.UUID]*session{}}
 	s.budget.limit = options.BufferBytes
 	s.backlogs = make(chan struct{}, maxBacklogs)
+	s.previews = make(chan struct{}, maxPreviews)
 	s.registrar = newRegistrar(options.Sink)
 	decompressor, err := newDecompressor()
 	if err != nil {
@@ -186,31 +187,6 @@ func (s *Server) Stream(stream grpc.BidiStreamingServer[gohubv1.StreamRequest, g
 		return cause
 	}
 	return err
-}
-
-// Preview implements the contract's IngestService. A sample that would be put into quarantine is not shown.
-func (s *Server) Preview(_ context.Context, request *gohubv1.PreviewRequest) (*gohubv1.PreviewResponse, error) {
-	id, err := uuid.Parse(request.GetAgentId())
-	if err != nil {
-		return nil, refusal(fmt.Errorf("agent_id %q is not a UUID", clip(request.GetAgentId())))
-	}
-	s.mu.Lock()
-	one := s.sessions[id]
-	s.mu.Unlock()
-	if one == nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "no stream of agent %s is open", id)
-	}
-	sample, err := catalogue.FromProto(request.GetSample())
-	if err != nil {
-		return nil, refusal(err)
-	}
-	now := s.options.Now().UTC()
-	accept := s.acceptance(now)
-	if reason := accept.check(sample); reason != "" {
-		return nil, refusal(errors.New(reason))
-	}
-	s.options.Observer.Observe(one.host, sample, now)
-	return &gohubv1.PreviewResponse{}, nil
 }
 
 // replace makes the session the one stream of its agent, and ends the one before. It tells whether there are two machines: an epoch

@@ -102,7 +102,7 @@ func (s *session) receive() error {
 
 // hear takes the message that has come, or refuses it.
 func (s *session) hear() error {
-	message, err := s.incoming.read()
+	message, err := s.incoming.read(MaxMessageBytes)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	queries := query.NewService(query.Options{Store: app.store, Fleet: hosts, Recent: recent, Version: version, Logger: log.With("part", "query")})
 
 	app.grpcServer = newGRPCServer(app.authoriser, queries, tlsConfig)
-	gohubv1.RegisterIngestServiceServer(app.grpcServer, app.ingest)
+	app.ingest.Register(app.grpcServer)
 	gohubv1.RegisterQueryServiceServer(app.grpcServer, queries)
 	gohubv1.RegisterAlertServiceServer(app.grpcServer, app.alerts)
 	gohubv1.RegisterLiveServiceServer(app.grpcServer, app.hub)
