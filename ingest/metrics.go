@@ -16,6 +16,7 @@ type metrics struct {
 	refused      prometheus.Counter
 	refusedHosts prometheus.Counter
 	dropped      prometheus.Counter
+	held         prometheus.Counter
 	clones       prometheus.Counter
 	isolated     prometheus.Gauge
 	flushErrors  prometheus.Counter
@@ -38,6 +39,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 		refused:      counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
 		refusedHosts: counter("gohub_ingest_refused_hosts_total", "Times that a new agent was refused because there are as many hosts as there may be."),
 		dropped:      counter("gohub_ingest_dropped_samples_total", "Samples that could not even be put into quarantine."),
+		held:         counter("gohub_ingest_held_batches_total", "Batches that were not taken because their samples are ahead of the server's clock, and it is the suspect."),
 		clones:       counter("gohub_ingest_replaced_epochs_total", "Streams that ended another one of the same agent with another epoch: a copied machine, or an agent that was restarted at once."),
 		isolated:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gohub_ingest_isolated_agents", Help: "Agents that wait because the database can not take their next batch, not for its values; it is tried again."}),
 		flushErrors:  counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
@@ -53,7 +55,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 		}),
 	}
-	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.refusedHosts, m.dropped, m.clones, m.isolated, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.refusedHosts, m.dropped, m.held, m.clones, m.isolated, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
 	registerer.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffered_bytes", Help: "Memory of samples that wait to be stored."},
 			func() float64 { return float64(budget.used.Load()) }),

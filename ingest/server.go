@@ -46,6 +46,8 @@ type Options struct {
 	FlushAge time.Duration
 	// MaxFuture is how far ahead of the server's clock a sample may be; default 10 minutes.
 	MaxFuture time.Duration
+	// Newest is when the samples of most hosts end that are stored at the start, zero if there are none. See clock.
+	Newest time.Time
 	// MaxAge is how old a sample may be; default 7 days.
 	MaxAge time.Duration
 	// HelloTimeout is how long a new stream may be silent; default 10 s.
@@ -71,6 +73,7 @@ type Server struct {
 	log     *slog.Logger
 
 	registrar    *registrar
+	clock        *clock
 	decompressor *zstd.Decoder
 	// backlogs holds a token for every stream that has a backlog decompressed.
 	backlogs chan struct{}
@@ -109,6 +112,7 @@ func NewServer(options Options) *Server {
 	s.backlogs = make(chan struct{}, maxBacklogs)
 	s.previews = make(chan struct{}, maxPreviews)
 	s.registrar = newRegistrar(options.Sink)
+	s.clock = newClock(&options)
 	decompressor, err := newDecompressor()
 	if err != nil {
 		panic(err) // its options are constants
@@ -166,7 +170,7 @@ func (s *Server) Ready(context.Context) error {
 			return fmt.Errorf("shard %d: %w", i, *err)
 		}
 	}
-	return nil
+	return s.clock.ready(s.options.Now())
 }
 
 // Wait returns when no goroutine of the server is left. Call it once, after Close and after the gRPC server has stopped.

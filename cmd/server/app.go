@@ -125,7 +125,8 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 
 	state := live.NewState(time.Now)
 	app.state = state
-	if err := restore(ctx, state, app.store); err != nil {
+	newest, err := restore(ctx, state, app.store)
+	if err != nil {
 		return nil, err
 	}
 	if app.cluster, err = openCluster(ctx, config, store, state, tlsConfig, log, registry); err != nil {
@@ -158,7 +159,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: sink, Observer: observer, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
-		MaxAge: config.oldestSample(), MaxFuture: maxFuture,
+		MaxAge: config.oldestSample(), MaxFuture: maxFuture, Newest: newest,
 		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })
@@ -278,11 +279,12 @@ func openDatabase(ctx context.Context, config Config, options storage.Options) (
 	return store, err
 }
 
-// restore fills the state from storage, so that a restart shows the fleet at once.
-func restore(ctx context.Context, state *live.State, store storage.Store) error {
+// restore fills the state from storage, so that a restart shows the fleet at once. It returns when the samples of most hosts end,
+// zero if there are none.
+func restore(ctx context.Context, state *live.State, store storage.Store) (newest time.Time, err error) {
 	hosts, err := store.Hosts(ctx)
 	if err != nil {
-		return fmt.Errorf("restore the fleet: %w", err)
+		return newest, fmt.Errorf("restore the fleet: %w", err)
 	}
 	for _, host := range hosts {
 		state.SetHost(host)
@@ -290,10 +292,14 @@ func restore(ctx context.Context, state *live.State, store storage.Store) error 
 	}
 	latest, err := store.LatestSamples(ctx, time.Now().Add(-24*time.Hour))
 	if err != nil {
-		return fmt.Errorf("restore the latest samples: %w", err)
+		return newest, fmt.Errorf("restore the latest samples: %w", err)
 	}
 	state.Restore(latest)
-	return nil
+	if len(latest) == 0 {
+		return newest, nil
+	}
+	slices.SortFunc(latest, func(a, b storage.Latest) int { return a.Time.Compare(b.Time) })
+	return latest[len(latest)/2].Time, nil
 }
 
 func loadTLS(config Config) (*tls.Config, error) {
