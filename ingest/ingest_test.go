@@ -363,10 +363,6 @@ func (garbage) Marshal() ([]byte, error) {
 
 func TestBadSampleGoesToQuarantineAndItsNeighboursAreStored(t *testing.T) {
 	cases := map[string]func(*gohubv1.Sample){
-		"NaN":             func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.NaN())) },
-		"infinite":        func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.Inf(-1))) },
-		"over bigint":     func(s *gohubv1.Sample) { s.Host.MemoryTotalBytes = proto.Uint64(math.MaxUint64) },
-		"over integer":    func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxUint32) },
 		"far future":      func(s *gohubv1.Sample) { s.TimeUnixMillis = time.Now().Add(time.Hour).UnixMilli() },
 		"too old":         func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 },
 		"end of time":     func(s *gohubv1.Sample) { s.TimeUnixMillis = math.MaxInt64 },
@@ -385,6 +381,34 @@ func TestBadSampleGoesToQuarantineAndItsNeighboursAreStored(t *testing.T) {
 			p.waitAck(1)
 			require.Equal(t, []float64{1, 3}, h.stored(t, p.hostID))
 			require.InDelta(t, 1, testutil.ToFloat64(h.server.metrics.quarantined), 0)
+		})
+	}
+}
+
+// TestNumberThatNoDatabaseKeepsIsAMissingReading: a counter that ran backwards costs itself, not the host's sample.
+func TestNumberThatNoDatabaseKeepsIsAMissingReading(t *testing.T) {
+	for name, spoil := range map[string]func(*gohubv1.Sample){
+		"NaN":          func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.NaN())) },
+		"infinite":     func(s *gohubv1.Sample) { s.Host.Load1 = proto.Float32(float32(math.Inf(-1))) },
+		"over bigint":  func(s *gohubv1.Sample) { s.Host.MemoryTotalBytes = proto.Uint64(math.MaxUint64) },
+		"over integer": func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxUint32) },
+		"of an instance": func(s *gohubv1.Sample) {
+			s.Networks = []*gohubv1.NetworkMetrics{{Interface: "eth0", ReceiveBytesTotal: proto.Uint64(math.MaxUint64 - 615)}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t)
+			p, _ := h.connect(t, uuid.New())
+			batch := p.batch(1)
+			batch.Samples = append(batch.Samples, p.batch(2).Samples[0], p.batch(3).Samples[0])
+			for _, sample := range batch.Samples[1:] { // the last one is decoded, the others become rows straight
+				spoil(sample)
+			}
+			require.NoError(t, p.send(batch))
+			p.waitAck(1)
+			require.Len(t, h.stored(t, p.hostID), 3)
+			require.Zero(t, testutil.ToFloat64(h.server.metrics.quarantined))
+			require.InDelta(t, 2, testutil.ToFloat64(h.server.metrics.omitted), 0)
 		})
 	}
 }

@@ -11,6 +11,7 @@ type metrics struct {
 	rows         prometheus.Counter
 	samples      prometheus.Counter
 	quarantined  prometheus.Counter
+	omitted      prometheus.Counter
 	duplicates   prometheus.Counter
 	fenced       prometheus.Counter
 	refused      prometheus.Counter
@@ -34,6 +35,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 		rows:         counter("gohub_ingest_rows_total", "Rows that were stored in sample tables."),
 		samples:      counter("gohub_ingest_samples_total", "Samples that were stored."),
 		quarantined:  counter("gohub_ingest_quarantined_samples_total", "Samples that were refused and put into quarantine with a reason."),
+		omitted:      counter("gohub_ingest_omitted_readings_total", "Readings that were left out of their samples because no database can keep such a number."),
 		duplicates:   counter("gohub_ingest_duplicate_batches_total", "Batches that were sent again although they were stored already."),
 		fenced:       counter("gohub_ingest_fenced_batches_total", "Batches of a stream that another one had replaced."),
 		refused:      counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
@@ -55,7 +57,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 10),
 		}),
 	}
-	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.duplicates, m.fenced, m.refused, m.refusedHosts, m.dropped, m.held, m.clones, m.isolated, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
+	registerer.MustRegister(m.streams, m.rows, m.samples, m.quarantined, m.omitted, m.duplicates, m.fenced, m.refused, m.refusedHosts, m.dropped, m.held, m.clones, m.isolated, m.flushErrors, m.flushSeconds, m.flushRows, m.lag)
 	registerer.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffered_bytes", Help: "Memory of samples that wait to be stored."},
 			func() float64 { return float64(budget.used.Load()) }),

@@ -56,14 +56,15 @@ type session struct {
 	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
 	// below.
 	growth float32
-	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined.
+	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined, told whether a
+	// number was left out.
 	// welcomed and welcomedChecksum are those of the welcome.
 	welcomed         uint64
 	welcomedChecksum uint32
 	// lastChecksum is that of the last batch, or the welcome's.
 	last         uint64
 	lastChecksum uint32
-	warned       bool
+	warned, told bool
 	// punctual is when the server's clock last heard that the agent is not ahead of it, zero if it is, or has not said.
 	punctual time.Time
 	// heard is when the newest message came.
@@ -309,6 +310,7 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 			s.reject(e, wire, reason)
 			continue
 		}
+		s.noteOmitted(e, &work.sample)
 		work.rows.Add(s.host, now, &work.sample)
 		newest, decoded = wire, last
 		e.samples++
@@ -394,6 +396,18 @@ func (s *session) reject(e *entry, wire, reason string) {
 		reason = rejected[last].Reason
 	}
 	e.batch.Rejected = append(rejected, storage.Rejected{Wire: kept(wire), Reason: reason})
+}
+
+// noteOmitted counts the numbers of a sample that no database can keep, which are missing readings.
+func (s *session) noteOmitted(e *entry, sample *catalogue.Sample) {
+	if sample.Omitted() == 0 {
+		return
+	}
+	s.server.metrics.omitted.Add(float64(sample.Omitted()))
+	if !s.told { // once a stream: it lasts for as long as the counter is what it is
+		s.told = true
+		s.log().Warn("left a reading out of a sample, as will be others of this stream", "seq", e.batch.Seq, "reason", sample.Omission())
+	}
 }
 
 // reserve takes bytes of the budgets: first that of the agent, so that one that sends much waits for itself.

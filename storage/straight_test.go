@@ -42,6 +42,7 @@ func requireSame(t *testing.T, wire string) (taken bool) {
 		var sample catalogue.Sample
 		require.NoError(t, sample.Decode(wire))
 		require.Empty(t, sample.Unfit())
+		require.Zero(t, sample.Omitted())
 		require.Equal(t, sample.Rows(), n)
 		require.NotZero(t, catalogue.Host().Count(&sample))
 		around.Add(2, received, &sample)

@@ -5,11 +5,10 @@ package oracle
 import (
 	"encoding/binary"
 	"hash/fnv"
-	"math"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -49,13 +48,13 @@ func (p *Plan) Time(tick int) int64 {
 
 // poisons are the ways in which a sample can be unfit to be stored.
 var poisons = []func(*gohubv1.Sample){
-	func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.NaN())) },
 	func(s *gohubv1.Sample) {
 		s.Filesystems = append(s.Filesystems, &gohubv1.FilesystemMetrics{Mountpoint: "/data\x00"})
 	},
 	func(s *gohubv1.Sample) { s.TimeUnixMillis += (20 * 365 * 24 * time.Hour).Milliseconds() },
-	func(s *gohubv1.Sample) { s.Host.Load5 = proto.Float32(float32(math.Inf(-1))) },
-	func(s *gohubv1.Sample) { s.Host.Processes = proto.Uint32(math.MaxUint32) }, // its column has 31 bits
+	func(s *gohubv1.Sample) {
+		s.Filesystems = append(s.Filesystems, &gohubv1.FilesystemMetrics{Mountpoint: strings.Repeat("/data", 1000)})
+	},
 	func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 },
 }
 

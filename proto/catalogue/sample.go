@@ -25,14 +25,22 @@ type Sample struct {
 	wire   string
 	tables []table // by the family's place in Families
 	flaw   flaw
+	// omitted is how many numbers were left out, and omission the first of them.
+	omitted  int
+	omission omission
 }
 
-// flaw is the first value of a sample that no database can keep.
+// flaw is the first label of a sample that no database can keep.
 type flaw struct {
 	family *Family
 	field  *field
-	value  uint64
 	text   string
+}
+
+// omission is a number that no database can keep.
+type omission struct {
+	metric *Metric
+	value  uint64
 }
 
 // table is one family of a sample.
@@ -87,9 +95,9 @@ const MaxInstances = 4096
 var ErrTooManyInstances = fmt.Errorf("over %d instances", MaxInstances)
 
 // Decode reads a Sample of the contract from its wire format into s, in the place of what s held. Unknown fields are
-// skipped. The sample keeps parts of wire, which must not change for as long as the sample is used.
+// skipped, and a number that no database can keep is a missing reading: see Omitted. The sample keeps parts of wire, which must not change for as long as the sample is used.
 func (s *Sample) Decode(wire string) error {
-	s.TimeUnixMillis, s.wire, s.flaw = 0, wire, flaw{}
+	s.TimeUnixMillis, s.wire, s.flaw, s.omitted = 0, wire, flaw{}, 0
 	if s.tables == nil {
 		s.tables = make([]table, len(families))
 	}
@@ -117,7 +125,7 @@ func (s *Sample) Decode(wire string) error {
 
 // Forget lets go of the message that the sample was decoded from, and keeps the room for the next one.
 func (s *Sample) Forget() {
-	s.wire, s.flaw = "", flaw{}
+	s.wire, s.flaw, s.omitted = "", flaw{}, 0
 	for i := range s.tables {
 		clear(s.tables[i].labels)
 		s.tables[i].reset()
@@ -127,34 +135,43 @@ func (s *Sample) Forget() {
 // Wire returns the message that the sample was decoded from. What holds for its texts holds for it.
 func (s *Sample) Wire() string { return s.wire }
 
-// Unfit says which value of the sample can not be stored and why, or nothing: a float that is not finite, a count over what
-// a signed integer holds, a label that is too long, has a NUL byte, or not the form that it must have.
+// Unfit says which label of the sample can not be stored and why, or nothing: it is too long, has a NUL byte, or not the form
+// that it must have.
 func (s *Sample) Unfit() string {
 	f := s.flaw
 	if f.family == nil {
 		return ""
 	}
-	if f.field.label {
-		label := f.family.Labels[f.field.index]
-		name := label.Name
-		if len(f.text) > MaxLabelBytes {
-			return fmt.Sprintf("label %s of %s is %d bytes long, the limit is %d", name, f.family.Name, len(f.text), MaxLabelBytes)
-		}
-		if strings.IndexByte(f.text, 0) < 0 && label.Check != nil {
-			return fmt.Sprintf("label %s of %s: %v: %.70q", name, f.family.Name, label.Check(f.text), f.text)
-		}
-		return fmt.Sprintf("label %s of %s contains a NUL byte: %.70q", name, f.family.Name, f.text)
+	label := f.family.Labels[f.field.index]
+	name := label.Name
+	if len(f.text) > MaxLabelBytes {
+		return fmt.Sprintf("label %s of %s is %d bytes long, the limit is %d", name, f.family.Name, len(f.text), MaxLabelBytes)
 	}
-	metric := f.family.Metrics[f.field.index]
+	if strings.IndexByte(f.text, 0) < 0 && label.Check != nil {
+		return fmt.Sprintf("label %s of %s: %v: %.70q", name, f.family.Name, label.Check(f.text), f.text)
+	}
+	return fmt.Sprintf("label %s of %s contains a NUL byte: %.70q", name, f.family.Name, f.text)
+}
+
+// Omitted is how many numbers of the message are not in the sample because no database can keep them: a float that is not
+// finite, a count over what a signed integer holds. One odd counter must not cost the host's other values.
+func (s *Sample) Omitted() int { return s.omitted }
+
+// Omission says which number was left out first and why, or nothing.
+func (s *Sample) Omission() string {
+	if s.omitted == 0 {
+		return ""
+	}
+	metric, value := s.omission.metric, s.omission.value
 	switch metric.Type {
 	case Float:
-		return fmt.Sprintf("%s is %v, not a finite number", metric.Name, math.Float32frombits(uint32(f.value)))
+		return fmt.Sprintf("%s is %v, not a finite number", metric.Name, math.Float32frombits(uint32(value)))
 	case Double:
-		return fmt.Sprintf("%s is %v, neither 0 nor a number from 1e-140 to 1e+140", metric.Name, math.Float64frombits(f.value))
+		return fmt.Sprintf("%s is %v, neither 0 nor a number from 1e-140 to 1e+140", metric.Name, math.Float64frombits(value))
 	case Uint32:
-		return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, f.value)
+		return fmt.Sprintf("%s is %d, over 2^31-1", metric.Name, value)
 	default:
-		return fmt.Sprintf("%s is %d, over 2^63-1", metric.Name, f.value)
+		return fmt.Sprintf("%s is %d, over 2^63-1", metric.Name, value)
 	}
 }
 
@@ -221,7 +238,9 @@ func (s *Sample) add(family *Family, message string) error {
 						return ErrMalformed
 					}
 					if value, n = f.Value, m; !DoubleFits(value) {
-						s.find(flaw{family: family, field: field, value: value})
+						at += n
+						seen = s.leaveOut(family.Metrics[field.index], value, values, present, seen)
+						continue
 					}
 				} else {
 					var m int
@@ -233,7 +252,8 @@ func (s *Sample) add(family *Family, message string) error {
 				at += n
 				value &= field.mask
 				if value&field.unfit == field.unfit {
-					s.find(flaw{family: family, field: field, value: value})
+					seen = s.leaveOut(family.Metrics[field.index], value, values, present, seen)
+					continue
 				}
 				values[field.index] = value
 				if field.index < 64 {
@@ -278,6 +298,22 @@ func (s *Sample) checkMissing(family *Family, labels []string) {
 			s.find(flaw{family: family, field: field})
 		}
 	}
+}
+
+// leaveOut counts a number of the row that no database can keep, and keeps the first. Where the metric has a reading already, it is gone: as
+// in protobuf, the last of several counts. It returns what is left of seen.
+func (s *Sample) leaveOut(metric *Metric, value uint64, values, present []uint64, seen uint64) uint64 {
+	if s.omitted == 0 {
+		s.omission = omission{metric, value}
+	}
+	s.omitted++
+	i := metric.Index
+	values[i] = 0
+	present[i/64] &^= 1 << (i % 64)
+	if i < 64 {
+		seen &^= 1 << i
+	}
+	return seen
 }
 
 // find keeps the first flaw.
