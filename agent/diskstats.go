@@ -40,7 +40,7 @@ func parseDiskstats(data []byte, before []diskCounters) ([]diskCounters, error) 
 			value[i] = n
 		}
 		d := diskCounters{
-			reads: value[3], readBytes: value[5] * sectorBytes, writes: value[7], writtenBytes: value[9] * sectorBytes,
+			reads: value[3], readBytes: times(value[5], sectorBytes), writes: value[7], writtenBytes: times(value[9], sectorBytes),
 			busyMillis: value[12], hasBusy: true,
 		}
 		if i := len(disks); i < len(before) && before[i].name == string(field[2]) && before[i].number == string(field[0])+":"+string(field[1]) {

@@ -98,10 +98,14 @@ func statFilesystem(path string) (filesystemUsage, error) {
 	if s.Frsize <= 0 {
 		unit = uint64(s.Bsize)
 	}
+	available := s.Bavail
+	if int64(available) < 0 { // more is used than the reserve for root leaves
+		available = 0
+	}
 	return filesystemUsage{
-		size:       s.Blocks * unit,
-		used:       (s.Blocks - min(s.Bfree, s.Blocks)) * unit,
-		available:  s.Bavail * unit,
+		size:       times(s.Blocks, unit),
+		used:       times(s.Blocks-min(s.Bfree, s.Blocks), unit),
+		available:  times(available, unit),
 		inodes:     s.Files,
 		inodesUsed: s.Files - min(s.Ffree, s.Files),
 	}, nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"math"
+	"math/bits"
 	"time"
 )
 
@@ -37,6 +38,14 @@ func roundLoad(average float64) float64 { return math.Round(average*loadGrain) /
 func roundRate(v float64) float64 {
 	fraction, exponent := math.Frexp(v)
 	return math.Ldexp(math.Round(math.Ldexp(fraction, rateBits)), exponent-rateBits)
+}
+
+// times is n units in bytes, or more than any database keeps: a counter that ran below 0 must not come around as an ordinary one.
+func times(n, unit uint64) uint64 {
+	if high, low := bits.Mul64(n, unit); high == 0 {
+		return low
+	}
+	return math.MaxUint64
 }
 
 // growth32 is the growth of a counter that the kernel keeps in 32 bits. A value lower than before is a wrap only if the

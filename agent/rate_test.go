@@ -75,6 +75,15 @@ func TestSumOfRates(t *testing.T) {
 	}
 }
 
+func TestTimesDoesNotComeAround(t *testing.T) {
+	if got := times(math.MaxUint64-615, 512); got != math.MaxUint64 {
+		t.Errorf("got %d", got)
+	}
+	if got := times(1<<54-1, 512); got != 1<<63-512 {
+		t.Errorf("got %d", got)
+	}
+}
+
 func TestGrowth32TellsWrapFromReset(t *testing.T) {
 	for _, c := range []struct {
 		before, now, want uint64

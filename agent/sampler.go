@@ -155,6 +155,7 @@ func (s *Sampler) Sample(tick time.Time) *gohubv1.Sample {
 	for _, c := range s.collectors {
 		s.note(c.name(), collectContained(s.context, c, sample))
 	}
+	omitUnfit(sample.ProtoReflect())
 	return sample
 }
 
