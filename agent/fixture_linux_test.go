@@ -170,11 +170,13 @@ func TestProcessesAreListedOnceAnInterval(t *testing.T) {
 		{0, true},
 		{10, true}, // the first with shares
 		{20, false},
-		{30, false},
-		{40, true},
+		{30, true},
+		{40, false},
 		{50, false},
-		{60, false},
-		{75, true},  // not sampled in between, as in a machine that slept
+		{60, true},
+		{95, true}, // not sampled in between, as in a machine that slept
+		{110, false},
+		{120, true}, // by the interval that it is in, not by the time since the list
 		{33, true},  // the clock was set back
 		{43, false}, // and goes on from there
 		{63, true},
@@ -189,6 +191,23 @@ func TestProcessesAreListedOnceAnInterval(t *testing.T) {
 		}
 		if got := s.Host.GetProcesses(); got != count || got == 0 {
 			t.Errorf("at %d s: %d processes are counted, %d before", c.second, got, count)
+		}
+	}
+}
+
+// TestHostsListProcessesInTheSameBuckets, whenever their agents were started.
+func TestHostsListProcessesInTheSameBuckets(t *testing.T) {
+	for _, start := range []int64{0, 10, 20} {
+		c := processCollector{top: 1, interval: 30 * time.Second}
+		for second := start; second < 300; second += 10 {
+			listed := c.due(1_800_000_000_000 + second*1000)
+			if want := second%30 == 0 || second <= start+10; listed != want {
+				t.Errorf("an agent that was started at %d s lists at %d s: %t", start, second, listed)
+			}
+			if listed {
+				c.shares = second > start
+				c.listed = 1_800_000_000_000 + second*1000
+			}
 		}
 	}
 }

@@ -78,11 +78,12 @@ func (c *processCollector) collect(ctx context.Context, sample *gohubv1.Sample) 
 	return nil
 }
 
-// due tells whether the sample of this time gets a list. The first two do, for the first has no shares of CPU yet. It goes by the
+// due tells whether the sample of this time gets a list. The first two do, for the first has no shares of CPU yet; then the first one
+// of each interval, counted from the Unix epoch, so that all hosts have their lists in the same buckets of a query. It goes by the
 // times of samples, which are as far apart as was asked for; the clock's own readings shake by the time that sampling takes.
 func (c *processCollector) due(unixMillis int64) bool {
-	since := time.Duration(unixMillis-c.listed) * time.Millisecond
-	return c.top > 0 && (!c.shares || since < 0 || since >= c.interval)
+	interval := max(c.interval.Milliseconds(), 1)
+	return c.top > 0 && (!c.shares || unixMillis/interval != c.listed/interval)
 }
 
 // usage is a process with what it used since the previous scan; share is negative where that is not known.

@@ -68,8 +68,8 @@ type SamplerOptions struct {
 	// TopProcesses is how many processes are reported by CPU, and as many again by memory. 0 reports none.
 	TopProcesses int
 
-	// ProcessInterval is the least time from one list of processes to the next, at most MaxProcessInterval: servers show a list for five
-	// minutes. Samples between count the processes only, and a process's share of CPU is that of the time from list to list. 0 lists
+	// ProcessInterval is how often processes are listed, at most MaxProcessInterval: servers show a list for five minutes. The first
+	// sample of each such stretch of time has one, counted from the Unix epoch. Samples between count the processes only, and a process's share of CPU is that of the time from list to list. 0 lists
 	// them in each sample.
 	ProcessInterval time.Duration
 
