@@ -30,6 +30,10 @@ const (
 	maxTopOffset = 5000
 )
 
+// listInterval is how often agents list processes unless they are configured otherwise, which they do not tell. In a finer step hosts
+// that list them seldom are missing.
+const listInterval = 30 * time.Second
+
 // rangeQuery is a request that was checked.
 type rangeQuery struct {
 	plan
@@ -129,12 +133,19 @@ func (s *Service) readQuery(ctx context.Context, request *gohubv1.QueryRangeRequ
 	}
 	usual, shortest := q.hosts.intervals()
 	q.chosen, q.interval = request.GetStep() == 0, usual
+	listed := slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool { return m.Family.Ephemeral })
+	if listed {
+		usual = max(usual, listInterval)
+	}
 	q.window, err = planWindow(request, usual, shortest, s.options.Now())
 	if err == nil {
 		err = q.readShape(request)
 	}
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if listed && q.across != nil && q.step < listInterval {
+		q.notes = append(q.notes, fmt.Sprintf("agents list processes every %s, so a point of %s has those of the hosts only that listed them in it; ask for a step of %[1]s or longer", listInterval, q.step))
 	}
 	if request.GetTimezone() != "" && q.calendar == nil {
 		q.notes = append(q.notes, "timezone is not used: it says where days begin, and the step is no whole number of days")

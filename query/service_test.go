@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,35 @@ func startWith(t testing.TB, limits Limits) (*Service, uint32) {
 		Store: store, Fleet: fleet{host.ID: {HostId: uint32(host.ID), Facts: facts}}, Version: "test", Limits: limits,
 		Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 	}), uint32(host.ID)
+}
+
+// TestStepOfProcessesHasTheListsOfAllHosts: agents do not list processes in each sample.
+func TestStepOfProcessesHasTheListsOfAllHosts(t *testing.T) {
+	service, host := start(t)
+	for name, c := range map[string]struct {
+		metrics   []string
+		step      float64
+		aggregate string
+		want      float64
+		noted     bool
+	}{
+		"no step":                     {metrics: []string{"process_cpu_percent"}, want: 30},
+		"no step, of all hosts":       {metrics: []string{"process_cpu_percent"}, aggregate: "sum", want: 30},
+		"beside others":               {metrics: []string{"load1", "process_cpu_percent"}, aggregate: "sum", want: 30},
+		"others alone":                {metrics: []string{"load1"}, aggregate: "sum", want: 10},
+		"a finer one":                 {metrics: []string{"process_cpu_percent"}, step: 10, want: 10},
+		"a finer one of all hosts":    {metrics: []string{"process_cpu_percent"}, step: 10, aggregate: "sum", want: 10, noted: true},
+		"a wide enough of all hosts":  {metrics: []string{"process_cpu_percent"}, step: 30, aggregate: "sum", want: 30},
+		"others alone of a fine step": {metrics: []string{"load1"}, step: 1, aggregate: "sum", want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, err := service.QueryRange(t.Context(), &gohubv1.QueryRangeRequest{HostId: host, Metrics: c.metrics, Step: c.step, Aggregate: c.aggregate})
+			require.NoError(t, err)
+			require.InDelta(t, c.want, response.GetStep(), 0)
+			noted := slices.ContainsFunc(response.GetNotes(), func(note string) bool { return strings.HasPrefix(note, "agents list processes every 30s") })
+			require.Equal(t, c.noted, noted, response.GetNotes())
+		})
+	}
 }
 
 func TestQueryRangeAnswersEverySeriesAskedFor(t *testing.T) {
