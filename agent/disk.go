@@ -60,12 +60,13 @@ func (c *diskCollector) collect(ctx context.Context, sample *gohubv1.Sample) err
 		}
 		current[key] = d
 		metrics := &gohubv1.DiskMetrics{Device: cleanText(kind.label), ReadBytesTotal: pointer(d.readBytes), WrittenBytesTotal: pointer(d.writtenBytes)}
-		if before, seen := c.before.byName[key]; seen {
+		before, seen := c.before.byName[key]
+		if seen {
 			diskRates(metrics, before, d, elapsed)
 		}
 		if kind.physical {
-			read.add(metrics.ReadBytesPerSecond)
-			written.add(metrics.WrittenBytesPerSecond)
+			read.add(metrics.ReadBytesPerSecond, seen)
+			written.add(metrics.WrittenBytesPerSecond, seen)
 		}
 		if reported {
 			disks = append(disks, metrics)

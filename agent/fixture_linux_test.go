@@ -229,6 +229,52 @@ func TestRebootGivesNoRates(t *testing.T) {
 	}
 }
 
+// TestResetDeviceMakesNoDipInTheTotals: its rate is unknown for a sample, so that of the machine is too.
+func TestResetDeviceMakesNoDipInTheTotals(t *testing.T) {
+	directory, sampler, now := fixtureMachine(t)
+	if err := os.Symlink("../../devices/pci0000:00/net/eth1", filepath.Join(directory, "sys/class/net/eth1")); err != nil {
+		t.Fatal(err)
+	}
+	sample := func(eth0, eth1 string) *gohubv1.Sample {
+		t.Helper()
+		text := "Inter-|   Receive                                                |  Transmit\n" +
+			" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+		for name, bytes := range map[string]string{"eth0": eth0, "eth1": eth1} {
+			if bytes != "" {
+				text += name + ": " + bytes + " 1 0 0 0 0 0 0 " + bytes + " 1 0 0 0 0 0 0\n"
+			}
+		}
+		for _, path := range []string{"proc/net/dev", "proc/1/net/dev"} {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(directory, path)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(directory, path), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		*now = now.Add(10 * time.Second)
+		return sampler.Sample(*now)
+	}
+	sample("100000", "")
+	for _, c := range []struct {
+		eth0, eth1 string
+		want       *float32
+	}{
+		{"101000", "5000", pointer[float32](100)}, // eth1 has just come
+		{"102000", "7000", pointer[float32](300)},
+		{"10", "9000", nil}, // eth0's driver was reset
+		{"1010", "11000", pointer[float32](300)},
+		{"", "13000", pointer[float32](200)}, // eth0 is gone
+	} {
+		host := sample(c.eth0, c.eth1).GetHost()
+		for _, got := range []*float32{host.NetworksReceiveBytesPerSecond, host.NetworksTransmitBytesPerSecond} {
+			if (got == nil) != (c.want == nil) || got != nil && *got != *c.want {
+				t.Errorf("with eth0 at %q: got %v, want %v", c.eth0, got, c.want)
+			}
+		}
+	}
+}
+
 // Metrics of the catalogue that the fixture cannot give, each with the reason. A metric that is neither filled nor here
 // has no reading in the agent.
 var absentOnFixture = map[string]string{

@@ -64,18 +64,19 @@ func (c *networkCollector) collect(ctx context.Context, sample *gohubv1.Sample) 
 			ReceiveBytesTotal:  pointer(n.BytesRecv),
 			TransmitBytesTotal: pointer(n.BytesSent),
 		}
-		if before, seen := c.before.byName[n.Name]; seen {
+		before, seen := c.before.byName[n.Name]
+		if seen {
 			networkRates(metrics, before, n, elapsed)
 		}
 		if physical {
 			anyPhysical = true
-			received.add(metrics.ReceiveBytesPerSecond)
-			transmitted.add(metrics.TransmitBytesPerSecond)
+			received.add(metrics.ReceiveBytesPerSecond, seen)
+			transmitted.add(metrics.TransmitBytesPerSecond, seen)
 		}
 		if reported {
 			interfaces = append(interfaces, metrics)
-			reportedReceived.add(metrics.ReceiveBytesPerSecond)
-			reportedTransmitted.add(metrics.TransmitBytesPerSecond)
+			reportedReceived.add(metrics.ReceiveBytesPerSecond, seen)
+			reportedTransmitted.add(metrics.TransmitBytesPerSecond, seen)
 		}
 	}
 	c.before.keep(now, current)

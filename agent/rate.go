@@ -71,21 +71,25 @@ func percentOf(part, whole float64) *float32 {
 	return &v
 }
 
-// sum adds rates of which some may be unknown.
+// sum adds the rates of a machine's devices, of which some may be unknown.
 type sum struct {
-	known bool
-	added float64
+	known, lacking bool
+	added          float64
 }
 
-func (s *sum) add(v *float32) {
+// add takes the rate of a device, and whether it was there at the reading before.
+func (s *sum) add(v *float32, seen bool) {
 	if v != nil {
 		s.known, s.added = true, s.added+float64(*v)
+	} else if seen {
+		s.lacking = true
 	}
 }
 
-// total is the rate of all of them; it is nil if all are unknown.
+// total is the rate of all of them. A device that has just come is left out; it is nil if one that was there has no rate, as
+// after a reset, for without it the rest would show as a dip, and if there is none.
 func (s *sum) total() *float32 {
-	if !s.known {
+	if !s.known || s.lacking {
 		return nil
 	}
 	return pointer(float32(roundRate(s.added)))

@@ -62,16 +62,20 @@ func TestWhatIsRoundedShowsTheSame(t *testing.T) {
 
 func TestSumOfRates(t *testing.T) {
 	var s sum
-	s.add(nil)
+	s.add(nil, false)
 	if s.total() != nil {
 		t.Error("the sum of what is unknown is known")
 	}
 	one, other := float32(1_000_000), float32(1)
-	s.add(&one)
-	s.add(&other)
-	s.add(nil)
+	s.add(&one, true)
+	s.add(&other, true)
+	s.add(nil, false)
 	if got := s.total(); got == nil || *got != float32(roundRate(1_000_001)) {
 		t.Errorf("got %v", got)
+	}
+	s.add(nil, true)
+	if got := s.total(); got != nil {
+		t.Errorf("got %v although a device that was there has no rate", *got)
 	}
 }
 
