@@ -153,6 +153,7 @@ type DiskSpool struct {
 	inherited uint64
 	handed    uint64    // newest number given to the stream in the epoch sending
 	onTheWay  []checked // given to the stream in the epoch sending and not acknowledged
+	doubted   []doubt
 	tail      []tailRecord
 	tailSize  int64
 	refused   map[uint64]struct{} // discarded
@@ -218,6 +219,7 @@ func (s *DiskSpool) Trim(through uint64) error {
 }
 
 func (s *DiskSpool) trim(through uint64) {
+	s.settle(through)
 	through = min(through, s.lastOfSending())
 	if through < s.st.Acked {
 		return

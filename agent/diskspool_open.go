@@ -109,7 +109,7 @@ func (s *DiskSpool) disinherit() error {
 	if n := len(ids); n > 0 {
 		s.st.Removed = max(s.st.Removed, ids[n-1])
 	}
-	s.st.Pending, s.st.Taken, s.st.damaged, s.st.relabels, s.st.Stored = lost{}, lost{}, nil, nil, checked{}
+	s.st.Pending, s.st.Taken, s.st.Doubted, s.st.damaged, s.st.relabels, s.st.Stored = lost{}, lost{}, lost{}, nil, nil, checked{}
 	s.st.Owner = ownerOf(s.options.AgentID)
 	s.writeStateTwice()
 	if err := s.syncState(); err != nil {
@@ -186,6 +186,8 @@ func (s *DiskSpool) recover(known bool) error {
 		s.file, _ = os.OpenFile(s.path(s.segments[n-1].id), os.O_RDWR, 0)
 	}
 	s.sending = s.oldestEpoch()
+	s.st.Pending.add(s.st.Doubted) // which of it is stored is not known any more
+	s.st.Doubted = lost{}
 	s.st.Clean, s.st.Boot = 0, bootID()
 	for range 2 {
 		if err := s.state.write(&s.st); err != nil {

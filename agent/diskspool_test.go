@@ -245,6 +245,95 @@ func TestFullDiskSpoolDropsTheOldestAndTellsOneGrowingGap(t *testing.T) {
 	}
 }
 
+// TestDroppedBatchThatIsStoredIsNotToldLost: a full spool drops the oldest, and those are on the way. Which of them are lost shows when the
+// server has spoken.
+func TestDroppedBatchThatIsStoredIsNotToldLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		stored int // of the ten that are on the way when they are dropped
+		acked  bool
+		crash  bool
+		told   int
+	}{
+		"acknowledged":                          {stored: 10, acked: true, told: 0},
+		"stored, and the stream broke":          {stored: 10, told: 0},
+		"some stored, and the stream broke":     {stored: 6, told: 4},
+		"none stored, and the stream broke":     {stored: 0, told: 10},
+		"some acknowledged":                     {stored: 6, acked: true, told: 4},
+		"killed before the server was heard":    {stored: 0, crash: true, told: 10},
+		"stored, and killed before it is heard": {stored: 10, crash: true, told: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := diskOptions(t.TempDir())
+			o.MaxBytes = 9000
+			s := openDisk(t, o)
+			epoch, err := s.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Resume(0, 0); err != nil {
+				t.Fatal(err)
+			}
+			var server delivery
+			var sum uint32
+			n := 0
+			for ; n < 10; n++ {
+				mustAppend(t, s, n)
+			}
+			for last := uint64(0); last < 10; last++ {
+				batch, err := s.Next(last)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if int(last) < c.stored {
+					server.take(t, batch)
+					sum = batch.GetChecksum()
+				}
+			}
+			for ; s.segments[0].first <= 10; n++ {
+				mustAppend(t, s, n)
+				s.keep()
+			}
+			fullBefore := s.segments[0].first - 1 - 10 // dropped, and never sent
+			if c.acked {
+				if err := s.Trim(uint64(c.stored)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.crash {
+				s.crash()
+				s = openDisk(t, o)
+			}
+			if again, err := s.Begin(); err != nil || again != epoch {
+				t.Fatal(again, err)
+			}
+			if err := s.Resume(uint64(c.stored), sum); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Next(uint64(c.stored)); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, s, n)
+			for last := uint64(c.stored); ; {
+				batch, err := s.Next(last)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if batch == nil {
+					break
+				}
+				server.take(t, batch)
+				last = batch.GetSeq()
+			}
+			if got := server.lostSamples(gohubv1.GapReason_GAP_REASON_SPOOL_FULL); got != c.told+int(fullBefore) {
+				t.Errorf("told %d lost, want %d; dropped unsent %d", got, c.told+int(fullBefore), fullBefore)
+			}
+			if got := len(server.numbers); !c.crash && got+c.told+int(fullBefore) != n+1 {
+				t.Errorf("%d stored and %d told lost, of %d", got, c.told+int(fullBefore), n+1)
+			}
+		})
+	}
+}
+
 // TestDiscardedBatchIsToldInAGap: what a server will never take is missing for ever, and must be seen to be. The gap that the
 // batch carried is told again.
 func TestDiscardedBatchIsToldInAGap(t *testing.T) {

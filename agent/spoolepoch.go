@@ -69,6 +69,7 @@ func (s *DiskSpool) Begin() (uint64, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.despair(0) // the server forgets the epoch before
 	s.sending, s.handed, s.onTheWay = epoch, 0, nil
 	return epoch, nil
 }

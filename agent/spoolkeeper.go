@@ -90,7 +90,7 @@ func (s *DiskSpool) makeRoom() {
 	}
 }
 
-// drop gives the oldest segment up, and tells a gap of it.
+// drop gives the oldest segment up, and tells a gap of what is lost with it.
 func (s *DiskSpool) drop(left records) {
 	s.account(0, left, s.lastOf(0))
 	for _, r := range left.records {
@@ -101,9 +101,9 @@ func (s *DiskSpool) drop(left records) {
 			delete(s.refused, r.seq)
 			continue
 		}
-		s.st.Pending.Full.add(r.span())
-		s.st.Pending.add(r.gaps)
-		s.dropped++
+		told := r.gaps
+		told.Full.add(r.span())
+		s.lose(r.seq, told)
 	}
 	reason := "the spool has reached its bound"
 	if s.needRoom {

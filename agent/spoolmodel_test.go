@@ -64,7 +64,7 @@ func modelRun(t *testing.T, seed uint64) {
 	}
 	s := openDisk(t, o)
 	server := &modelServer{}
-	appended, torn, crashedInMemory := 0, 0, 0
+	appended, torn, crashedInMemory, doubted := 0, 0, 0, 0
 	ids := map[batchID]bool{}
 	var cursor uint64
 	streaming := false
@@ -130,6 +130,7 @@ func modelRun(t *testing.T, seed uint64) {
 				continue
 			}
 			broken, streaming = 0, false
+			doubted += int(s.st.Doubted.Full.Samples)
 			if random.IntN(2) == 0 {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
@@ -200,7 +201,11 @@ func modelRun(t *testing.T, seed uint64) {
 	if !bounded && crashedInMemory == 0 && missing > 0 {
 		t.Errorf("%d are missing, and nothing that happened may lose any", missing)
 	}
-	// A batch may be told lost that was on its way, and a torn batch was never said to be appended.
+	// A batch may be told lost that was on its way when the process ended.
+	if full > missing+doubted && crashedInMemory == 0 {
+		t.Errorf("told are %d full, and %d are missing; %d were in doubt at an end", full, missing, doubted)
+	}
+	// A torn batch was never said to be appended.
 	if full+damaged < missing-1 {
 		t.Errorf("%d are missing, told are %d full and %d damaged; %d torn, %d in memory", missing, full, damaged, torn, crashedInMemory)
 	}

@@ -33,6 +33,7 @@ func (s *DiskSpool) locate(after uint64) (located, error) {
 	if s.closed {
 		return located{}, ErrSpoolClosed
 	}
+	s.despair(after)
 	l := located{epoch: s.sending, acked: s.st.Acked}
 	after = max(after, s.st.Acked)
 	if i := s.after(after); i < len(s.segments) {
@@ -109,6 +110,9 @@ func (s *DiskSpool) Next(after uint64) (*gohubv1.Batch, error) {
 			}
 			continue
 		}
+		if batch == nil { // dropped meanwhile, and told lost
+			continue
+		}
 		return batch, nil
 	}
 }
@@ -136,6 +140,7 @@ func (s *DiskSpool) givenUp(id uint64) bool {
 	return s.failures.times >= unreadableTries
 }
 
+// decode gives a batch to the stream, nil if it is not held any more.
 func (s *DiskSpool) decode(seq, epoch uint64, payload []byte) (*gohubv1.Batch, error) {
 	batch := &gohubv1.Batch{}
 	if err := proto.Unmarshal(payload, batch); err != nil {
@@ -145,6 +150,9 @@ func (s *DiskSpool) decode(seq, epoch uint64, payload []byte) (*gohubv1.Batch, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if epoch == s.sending && seq > s.st.Acked {
+		if len(s.segments) > 0 && seq < s.segments[0].first {
+			return nil, nil
+		}
 		s.handed = max(s.handed, seq)
 		if n := len(s.onTheWay); n == 0 || s.onTheWay[n-1].Seq < seq { // or it is sent again
 			s.onTheWay = append(s.onTheWay, checked{epoch, seq, batch.Checksum})

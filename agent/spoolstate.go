@@ -124,6 +124,7 @@ type stateTail struct {
 	Owner   [16]byte // digest of the id of the agent whose batches these are, zero if that is not known
 	// Inherited is the newest number when the directory was opened for the first time since a server was heard.
 	Inherited uint64
+	Doubted   lost // was dropped while it was on the way: see doubt
 }
 
 // checked names a batch and its content.

@@ -16,18 +16,18 @@ func (s *DiskSpool) keepInMemory(r record, b []byte) {
 	s.tailSize += int64(len(b))
 	for s.tailSize > s.options.MemoryBytes && len(s.tail) > 1 {
 		s.loseTail()
-		s.dropped++
 	}
 }
 
-// loseTail tells a gap of the oldest batch in memory.
+// loseTail drops the oldest batch in memory.
 func (s *DiskSpool) loseTail() {
 	oldest := s.tail[0]
-	s.st.Pending.Full.add(oldest.span())
+	told := lost{Full: oldest.span()}
 	if oldest.gap != 0 {
-		s.st.Pending.add(s.st.Taken)
+		told.add(s.st.Taken)
 		s.st.Taken = lost{}
 	}
+	s.lose(oldest.seq, told)
 	s.forgetTail()
 }
 
