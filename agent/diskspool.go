@@ -154,6 +154,8 @@ type DiskSpool struct {
 	handed    uint64    // newest number given to the stream in the epoch sending
 	onTheWay  []checked // given to the stream in the epoch sending and not acknowledged
 	doubted   []doubt
+	moved     bool  // to another epoch, which is not durable yet
+	unwritten error // why the state on disk is an older one
 	tail      []tailRecord
 	tailSize  int64
 	refused   map[uint64]struct{} // discarded
@@ -183,9 +185,13 @@ func (s *DiskSpool) path(id uint64) string { return segmentPath(s.options.Direct
 // Appended implements Spool.
 func (s *DiskSpool) Appended() <-chan struct{} { return s.appended }
 
+// writeState keeps the state through a kill of the process. A failure is logged and left in unwritten, and the next write makes up
+// for it.
 func (s *DiskSpool) writeState() {
+	s.unwritten = nil
 	if err := s.state.write(&s.st); err != nil {
-		s.diskFails(fmt.Errorf("write spool state: %w", err))
+		s.unwritten = fmt.Errorf("write spool state: %w", err)
+		s.diskFails(s.unwritten)
 	}
 	if s.options.step != nil {
 		s.options.step()

@@ -111,9 +111,8 @@ func (s *DiskSpool) disinherit() error {
 	}
 	s.st.Pending, s.st.Taken, s.st.Doubted, s.st.damaged, s.st.relabels, s.st.Stored = lost{}, lost{}, lost{}, nil, nil, checked{}
 	s.st.Owner = ownerOf(s.options.AgentID)
-	s.writeStateTwice()
-	if err := s.syncState(); err != nil {
-		return fmt.Errorf("sync spool state: %w", err)
+	if err := s.confirm(); err != nil {
+		return err
 	}
 	if unsent > 0 {
 		s.log.Warn("dropped the unsent samples that were taken under another agent id; the machine that this one is a copy of still has them",

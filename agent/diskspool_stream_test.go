@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -185,6 +186,87 @@ func TestRestoredCopyKilledWhileItMovesOn(t *testing.T) {
 	d := drainAll(t, s)
 	if !slices.Equal(d.numbers, numbers(5, 22)) || d.ids[0].epoch == epoch || d.ids[0].epoch != d.ids[16].epoch {
 		t.Errorf("delivered %v as %v", d.numbers, d.ids)
+	}
+}
+
+// writeFails has the state refuse writes, as a broken disk does, until the function that is returned is called. A sync finds nothing to
+// do meanwhile.
+func writeFails(t *testing.T, s *DiskSpool) (works func()) {
+	t.Helper()
+	unwritable, err := os.Open(s.state.file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	writable := s.state.file
+	s.state.file = unwritable
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.state.file = writable
+		_ = unwritable.Close()
+	}
+}
+
+// TestEpochIsNotNamedBeforeItIsDurable: a kill after that would bring the old one back, with numbers that the server has for others.
+func TestEpochIsNotNamedBeforeItIsDurable(t *testing.T) {
+	for name, begin := range map[string]func(*testing.T, *DiskSpool) (works func()){
+		"of a copy": func(t *testing.T, s *DiskSpool) func() {
+			if _, err := s.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			works := writeFails(t, s)
+			if err := s.Resume(100, 1); err == nil || errors.Is(err, ErrEpochDone) {
+				t.Fatalf("resume: %v", err)
+			}
+			return works
+		},
+		"after the one before": func(t *testing.T, s *DiskSpool) func() {
+			if _, err := s.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Resume(5, 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Next(5); !errors.Is(err, ErrEpochDone) {
+				t.Fatalf("next: %v", err)
+			}
+			return writeFails(t, s)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := diskOptions(t.TempDir())
+			s := openDisk(t, o)
+			appendRange(t, s, 0, 5)
+			if name == "after the one before" {
+				s.mu.Lock()
+				s.st.Boot[0] ^= 1 // the system is restarted, so a new epoch begins
+				if err := s.writeStateTwice(); err != nil {
+					t.Fatal(err)
+				}
+				s.mu.Unlock()
+				s.crash()
+				s = openDisk(t, o)
+			}
+			appendRange(t, s, 5, 8)
+			works := begin(t, s)
+			for range 2 {
+				if epoch, err := s.Begin(); err == nil {
+					t.Fatalf("epoch %d is named, and not durable", epoch)
+				}
+			}
+			works()
+			epoch, err := s.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.crash()
+			s = openDisk(t, o)
+			if again, err := s.Begin(); again != epoch || err != nil {
+				t.Fatalf("epoch %d was named, %d goes on: %v", epoch, again, err)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -58,14 +59,13 @@ func (s *DiskSpool) Begin() (uint64, error) {
 		return 0, ErrSpoolClosed
 	}
 	epoch := s.oldestEpoch()
-	if epoch == s.sending {
+	if epoch == s.sending && !s.moved {
 		s.mu.Unlock()
 		return epoch, nil
 	}
-	s.writeStateTwice()
 	s.mu.Unlock()
-	if err := s.syncState(); err != nil {
-		return 0, fmt.Errorf("sync spool state: %w", err)
+	if err := s.confirm(); err != nil {
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,9 +75,28 @@ func (s *DiskSpool) Begin() (uint64, error) {
 }
 
 // writeStateTwice leaves no slot with an older state.
-func (s *DiskSpool) writeStateTwice() {
+func (s *DiskSpool) writeStateTwice() error {
 	s.writeState()
+	first := s.unwritten
 	s.writeState()
+	return errors.Join(first, s.unwritten)
+}
+
+// confirm makes the state durable, and leaves no slot with an older one. What a server is told may rest on it only after that.
+func (s *DiskSpool) confirm() error {
+	s.mu.Lock()
+	err := s.writeStateTwice()
+	s.mu.Unlock()
+	if err == nil {
+		err = s.syncState()
+	}
+	if err != nil {
+		return fmt.Errorf("make the spool's state durable: %w", err)
+	}
+	s.mu.Lock()
+	s.moved = false
+	s.mu.Unlock()
+	return nil
 }
 
 // Resume implements Spool; the type's comment says how a copy is told, and what becomes of it.
@@ -124,8 +143,8 @@ func (s *DiskSpool) Resume(committed uint64, checksum uint32) error {
 		"stored_through", committed, "old_epoch", old, "dropped_as_stored_already", bound-from, "go_on", kept,
 		"hint", "if this machine is a copy of another one, stop the agent, delete its state directory (the one that holds the spool), and start it: it is a host of its own then",
 		"directory", s.options.Directory)
-	if err := s.syncState(); err != nil {
-		return fmt.Errorf("sync spool state: %w", err)
+	if err := s.confirm(); err != nil {
+		return err // and Begin tries again before it names the new epoch
 	}
 	return ErrEpochDone
 }
@@ -155,7 +174,7 @@ func (s *DiskSpool) moveOn(bound uint64) error {
 	}
 	s.sending, s.handed, s.onTheWay = epoch, 0, nil
 	s.st.Acked, s.st.Stored = max(s.st.Acked, bound), checked{}
-	s.writeStateTwice()
+	s.moved = true
 	s.trim(bound)
 	return nil
 }

@@ -128,6 +128,10 @@ func (s *DiskSpool) sync() (ok bool) {
 	}
 	file, retired, garbage, urgent, newNames := s.file, s.retired, s.garbage, s.urgent, s.newNames
 	s.retired, s.garbage, s.urgent, s.newNames = nil, nil, false, false
+	if s.unwritten != nil {
+		s.writeState()
+	}
+	stateErr := s.unwritten
 	s.mu.Unlock()
 
 	var problems []error
@@ -147,12 +151,10 @@ func (s *DiskSpool) sync() (ok bool) {
 	if newNames {
 		problems = append(problems, syncDirectory(s.options.Directory))
 	}
-	var stateErr error
-	if urgent || len(garbage) > 0 {
-		if stateErr = s.syncState(); stateErr != nil {
-			problems = append(problems, stateErr)
-		}
+	if stateErr == nil && (urgent || len(garbage) > 0) {
+		stateErr = s.syncState()
 	}
+	problems = append(problems, stateErr)
 	var kept []uint64
 	for _, id := range garbage {
 		err := stateErr

@@ -220,7 +220,7 @@ func (s *DiskSpool) salvageSegment(id uint64) {
 	if s.account(i, left, s.lastOf(i)) {
 		s.log.Error("a part of the spool can not be read back", "file", s.path(id), "readable_batches", len(left.records))
 	}
-	s.writeStateTwice()
+	_ = s.writeStateTwice() // the keeper makes it durable
 	s.urgent = true
 	s.reader.close()
 	s.reader.id = id
