@@ -627,7 +627,8 @@ type QueryRangeRequest struct {
 	// Metric names as ListMetrics tells, at least one. A custom metric is named custom:NAME, or with matchers of its series' labels, as
 	// those of selector, custom:NAME{device="sda"}.
 	Metrics []string `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
-	// Start (included) and end (excluded), Unix seconds. An end of 0 is now; a start of 0 is an hour before the end.
+	// Start (included) and end (excluded), Unix seconds. An end that is not given is now, a start an hour before
+	// the end; over gRPC 0 is not given.
 	From float64 `protobuf:"fixed64,3,opt,name=from,proto3" json:"from,omitempty"`
 	To   float64 `protobuf:"fixed64,4,opt,name=to,proto3" json:"to,omitempty"`
 	// Width of a bucket in seconds. 0 picks one from max_points. If nothing as fine is kept any more of the range's start, the

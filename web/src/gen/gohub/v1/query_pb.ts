@@ -507,7 +507,8 @@ export type QueryRangeRequest = Message<"gohub.v1.QueryRangeRequest"> & {
   metrics: string[];
 
   /**
-   * Start (included) and end (excluded), Unix seconds. An end of 0 is now; a start of 0 is an hour before the end.
+   * Start (included) and end (excluded), Unix seconds. An end that is not given is now, a start an hour before
+   * the end; over gRPC 0 is not given.
    *
    * @generated from field: double from = 3;
    */
@@ -646,7 +647,8 @@ export type QueryRangeRequestJson = {
   metrics?: string[];
 
   /**
-   * Start (included) and end (excluded), Unix seconds. An end of 0 is now; a start of 0 is an hour before the end.
+   * Start (included) and end (excluded), Unix seconds. An end that is not given is now, a start an hour before
+   * the end; over gRPC 0 is not given.
    *
    * @generated from field: double from = 3;
    */
