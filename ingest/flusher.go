@@ -106,8 +106,12 @@ func (f *flusher) flush(ctx context.Context, entries []*entry, patience int) err
 			code, times = now, 1
 		}
 		trouble := troubleOf(err)
+		if trouble == noTime { // a set may be halved for many minutes
+			f.failed(err)
+		}
 		switch alone := len(entries) == 1; {
-		case trouble == outage, trouble == noTime && alone:
+		case trouble == noTime && alone:
+		case trouble == outage:
 			f.failed(err)
 		case trouble == unexplained && times < patience:
 			f.failed(err)
