@@ -125,7 +125,10 @@ func (s *Store) backlog(ctx context.Context) (left storage.Backlog, err error) {
 func (s *Store) rollUp(ctx context.Context) error {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
-	now := s.options.Now().UTC()
+	now, err := s.judgeClock(ctx)
+	if err != nil {
+		return fmt.Errorf("judge the clock: %w", err)
+	}
 	var until [len(storage.Resolutions)]time.Time
 	for _, r := range storage.Resolutions[1:] {
 		target := r.Floor(until[r.Finer()])

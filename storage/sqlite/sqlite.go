@@ -36,8 +36,9 @@ type Store struct {
 	path        string
 	options     storage.Options
 	watch       *storage.RollupWatch
-	// rolling is held by who rolls up.
+	// rolling is held by who rolls up, by the time that clock tells.
 	rolling sync.Mutex
+	clock   *storage.Clock
 
 	stop context.CancelFunc
 	// running counts the goroutines of the store, which stop ends.
@@ -66,7 +67,7 @@ func Open(directory string, options storage.Options) (*Store, error) {
 	}
 	background, stop := context.WithCancel(context.Background())
 	options = options.WithDefaults()
-	store := &Store{path: path, options: options, watch: storage.NewRollupWatch(options.Now), stop: stop}
+	store := &Store{path: path, options: options, watch: storage.NewRollupWatch(options.Now), clock: storage.NewClock(options.Logger), stop: stop}
 	if store.write, err = openFile(path, 1); err != nil {
 		stop()
 		return nil, fmt.Errorf("open %s for writing: %w", path, err)

@@ -146,8 +146,12 @@ func (s *Store) rollUp(ctx context.Context, settle bool) error {
 	if !alone {
 		return nil
 	}
-	roller := &roller{connection: connection.Conn(), retention: *s.options.Retention, now: s.options.Now().UTC()}
-	err = roller.all(ctx)
+	roller := &roller{connection: connection.Conn(), retention: *s.options.Retention}
+	if roller.now, err = s.judgeClock(ctx, connection.Conn()); err != nil {
+		err = fmt.Errorf("judge the clock: %w", err)
+	} else {
+		err = roller.all(ctx)
+	}
 	switch {
 	case errors.Is(err, errGenerations):
 		err = nil // the next one has the new

@@ -38,6 +38,9 @@ type Store struct {
 
 	options storage.Options
 	watch   *storage.RollupWatch
+	// clock judges the server's clock for rollups. mocked: it is a test's.
+	clock  *storage.Clock
+	mocked bool
 	// plain has a new database's rollups be tables, as the Apache edition's are.
 	plain bool
 	stop  context.CancelFunc
@@ -62,6 +65,7 @@ func Open(ctx context.Context, url string, options storage.Options) (*Store, err
 }
 
 func open(ctx context.Context, url string, options storage.Options, plain bool) (*Store, error) {
+	mocked := options.Now != nil
 	options = options.WithDefaults()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -77,7 +81,9 @@ func open(ctx context.Context, url string, options storage.Options, plain bool) 
 	parameters["idle_in_transaction_session_timeout"] = "30s"
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	store := &Store{options: options, watch: storage.NewRollupWatch(options.Now), plain: plain, stop: stop}
+	store := &Store{
+		options: options, watch: storage.NewRollupWatch(options.Now), clock: storage.NewClock(options.Logger), mocked: mocked, plain: plain, stop: stop,
+	}
 	if store.writes, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		stop()
 		return nil, fmt.Errorf("prepare the database connections: %w", err)
