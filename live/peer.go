@@ -129,7 +129,7 @@ func (s *State) HeardElsewhere(id storage.HostID) {
 type Own struct {
 	// Identity has the ids, the facts and when it was first seen. It is shared and must not be changed.
 	Identity *gohubv1.Host
-	// Sample is the newest one in the contract's wire format.
+	// Sample is the newest one in the contract's wire format. It has no instances that come and go if they are of an older one.
 	Sample []byte
 	// Taken is when it was received, Heard when anything was, and UpSince since when without a break.
 	Taken, Heard, UpSince time.Time
@@ -160,6 +160,9 @@ func (h *host) own(one *Own) bool {
 	one.Sample = protowire.AppendVarint(one.Sample, uint64(h.sampled.UnixMilli()))
 	for i := range h.blocks {
 		b := &h.blocks[i]
+		if b.family.Ephemeral && b.told != h.sampled.UnixMilli() {
+			continue // who gets this sample would hold them as long as if they were of its time
+		}
 		for row := range b.rows {
 			one.row = b.appendRow(one.row[:0], row)
 			one.Sample = protowire.AppendTag(one.Sample, b.family.Number, protowire.BytesType)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/storage"
 )
@@ -108,4 +109,31 @@ func TestCatchTakesOnlyWhatIsNewer(t *testing.T) {
 	h, _ = state.Host(1)
 	require.Equal(t, 3.0, h.GetLatest().GetValues()["cpu_usage_percent"])
 	require.Equal(t, epoch.Add(-time.Hour), h.GetStatusSince().AsTime(), "up for as long as that server knows")
+}
+
+// TestOwnTellsOnlyTheProcessesOfItsSample: a peer that catches up would hold older ones for as long again.
+func TestOwnTellsOnlyTheProcessesOfItsSample(t *testing.T) {
+	c := &clock{epoch}
+	state := NewState(c.now)
+	told := func() (processes int) {
+		t.Helper()
+		state.Own(0, func(one *Own) bool {
+			sample := &catalogue.Sample{}
+			require.NoError(t, sample.Decode(string(one.Sample)))
+			require.Equal(t, c.time.UnixMilli(), sample.TimeUnixMillis)
+			process, _ := catalogue.MetricByName("process_cpu_percent")
+			processes = process.Family.Count(sample)
+			return true
+		})
+		return processes
+	}
+	sample := hostSample(c.time, 1)
+	sample.Processes = []*gohubv1.ProcessMetrics{{Pid: "1", Name: "init"}}
+	state.Observe(1, flat(sample), c.time)
+	require.Equal(t, 1, told())
+	c.time = c.time.Add(10 * time.Second)
+	state.Observe(1, flat(hostSample(c.time, 2)), c.time)
+	h, _ := state.Host(1)
+	require.Len(t, h.GetLatest().GetInstances(), 1, "here they are held")
+	require.Zero(t, told())
 }
