@@ -367,8 +367,13 @@ func TestBadSampleGoesToQuarantineAndItsNeighboursAreStored(t *testing.T) {
 		"too old":         func(s *gohubv1.Sample) { s.TimeUnixMillis = 0 },
 		"end of time":     func(s *gohubv1.Sample) { s.TimeUnixMillis = math.MaxInt64 },
 		"no host metrics": func(s *gohubv1.Sample) { s.Host = nil },
-		"NUL label":       func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: "a\x00"}} },
-		"long label":      func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 5000)}} },
+		"too many instances": func(s *gohubv1.Sample) {
+			for range 4096 { // of each family as many as it may have
+				s.Disks, s.Sensors = append(s.Disks, &gohubv1.DiskMetrics{}), append(s.Sensors, &gohubv1.SensorMetrics{})
+			}
+		},
+		"NUL label":  func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: "a\x00"}} },
+		"long label": func(s *gohubv1.Sample) { s.Disks = []*gohubv1.DiskMetrics{{Device: strings.Repeat("x", 5000)}} },
 	}
 	for name, spoil := range cases {
 		t.Run(name, func(t *testing.T) {

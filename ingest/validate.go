@@ -89,6 +89,8 @@ func (a *acceptance) check(sample *catalogue.Sample) string {
 		return fmt.Sprintf("the sample's time is more than %s before the server's, which is %s", a.options.MaxAge, a.clock())
 	case catalogue.Host().Count(sample) == 0:
 		return "the sample has no host metrics"
+	case sample.Rows() > catalogue.MaxRows:
+		return fmt.Sprintf("the sample has %d instances of all families together, the limit is %d", sample.Rows(), catalogue.MaxRows)
 	}
 	return sample.Unfit()
 }

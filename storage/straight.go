@@ -40,7 +40,7 @@ func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, 
 			last, instances = place, 0
 		}
 		length, n := catalogue.Varint(wire[at+1:])
-		if n == 0 || length > uint64(len(wire)-at-1-n) || instances == shapes[place].most {
+		if n == 0 || length > uint64(len(wire)-at-1-n) || instances == shapes[place].most || rows == catalogue.MaxRows {
 			break
 		}
 		at += 1 + n

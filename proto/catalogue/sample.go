@@ -91,6 +91,9 @@ func (f *Family) words() int { return (len(f.Metrics) + 63) / 64 }
 // two bytes on the wire and some hundred here, so the bound holds while decoding.
 const MaxInstances = 4096
 
+// MaxRows is how many rows a sample that is taken may have of all families together: the newest of each host is kept in memory.
+const MaxRows = 8192
+
 // ErrTooManyInstances: a sample has more than MaxInstances of one family.
 var ErrTooManyInstances = fmt.Errorf("over %d instances", MaxInstances)
 
