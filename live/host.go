@@ -42,6 +42,8 @@ type host struct {
 	since time.Time
 	// queued is guarded by State.changes.
 	queued bool
+	// kept is the State's.
+	kept *kept
 
 	mu sync.Mutex // guards all below
 	// version grows with every change but those of the status, which follows from the time.
@@ -70,10 +72,13 @@ type host struct {
 	elsewhere time.Time
 	// blocks holds the newest sample's values, by the family's place in families.
 	blocks []block
+	// bytes is what the blocks but the first take. isCut: they are empty, as those of all hosts took too much.
+	bytes int64
+	isCut bool
 }
 
-func newHost(id storage.HostID, index int, now time.Time) *host {
-	h := &host{id: id, index: index, since: now, blocks: make([]block, len(families))}
+func newHost(id storage.HostID, index int, now time.Time, kept *kept) *host {
+	h := &host{id: id, index: index, since: now, kept: kept, blocks: make([]block, len(families))}
 	for i := range h.blocks {
 		h.blocks[i].layout = &layouts[i]
 	}
@@ -184,11 +189,24 @@ func (h *host) observe(from *Peer, sample *catalogue.Sample, receivedAt time.Tim
 	} else {
 		h.fastest += (h.lag - h.fastest) / fastestFades
 	}
-	for i := range h.blocks {
-		if !h.blocks[i].fill(sample) && !families[i].Ephemeral {
-			h.shape++
+	if h.isCut && !h.kept.full(true) {
+		h.isCut = false
+		h.kept.cut.Add(-1)
+	}
+	blocks := h.blocks
+	if h.isCut {
+		blocks = blocks[:1]
+	}
+	changed := false
+	for i := range blocks {
+		if !blocks[i].fill(sample) {
+			changed = true
+			if !families[i].Ephemeral {
+				h.shape++
+			}
 		}
 	}
+	h.fit(changed)
 	h.version++
 }
 

@@ -222,11 +222,12 @@ func (t *topic) send(m moment, hosts []*host) {
 	}
 }
 
-// tick looks at every host of every topic, and after the pings; and has the state forget what no one asks for.
+// tick looks at every host of every topic, and after the pings; and has the state forget what no one asks for or sends.
 func (h *Hub) tick() {
 	now, m := h.now(), h.state.moment()
 	h.state.jsonRoster.drop(m.now)
 	h.state.protoRoster.drop(m.now)
+	h.state.letGo()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {

@@ -19,7 +19,8 @@ import (
 // State is the newest sample and the status of every host. All methods are safe for concurrent use. A call holds the
 // lock of one host at a time, and never during I/O, so a reader of the whole fleet does not hold ingest up.
 //
-// Hosts are never removed: their number is bounded by the agents that were enrolled.
+// Hosts are never removed: their number is bounded by the agents that were enrolled. What is kept of their instances is bounded in
+// bytes (kept.go).
 type State struct {
 	now func() time.Time
 	// listening is the moment's.
@@ -29,6 +30,7 @@ type State struct {
 	changes changes
 	// jsonRoster and protoRoster keep what lists of the hosts are made of.
 	jsonRoster, protoRoster roster
+	kept                    kept
 
 	mu   sync.RWMutex // guards those below, not the hosts themselves
 	byID map[storage.HostID]*host
@@ -44,6 +46,7 @@ func NewState(now func() time.Time) *State {
 	}
 	s := &State{now: now, byID: make(map[storage.HostID]*host)}
 	s.listening.Store(&moment{listening: now()})
+	s.Limit(DefaultBytes)
 	s.changes.wake = make(chan struct{}, 1)
 	s.jsonRoster.form, s.protoRoster.form = formJSON, formProto
 	return s
@@ -149,8 +152,9 @@ func (s *State) ensure(id storage.HostID) *host {
 	if h, ok := s.byID[id]; ok {
 		return h
 	}
-	h := newHost(id, len(s.byID), now)
+	h := newHost(id, len(s.byID), now, &s.kept)
 	s.byID[id] = h
+	s.kept.divide(len(s.byID))
 	s.sorted = nil
 	return h
 }

@@ -124,6 +124,8 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	}
 
 	state := live.NewState(time.Now)
+	state.Limit(int64(config.LiveMemoryBytes))
+	registry.MustRegister(state.Collectors()...)
 	app.state = state
 	newest, err := restore(ctx, state, app.store)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/gohub-io/gohub/alert"
 	"github.com/gohub-io/gohub/auth"
 	"github.com/gohub-io/gohub/cmd/settings"
+	"github.com/gohub-io/gohub/live"
 )
 
 // Config is everything that can be set. A flag goes over an environment variable, that over config.yaml, and that over
@@ -68,9 +69,11 @@ type Config struct {
 	// IngestBufferBytes bounds what is on its way to storage.
 	IngestBufferBytes int `yaml:"ingest_buffer_bytes" env:"INGEST_BUFFER_BYTES" help:"memory for samples that wait to be stored, 16777216 to 68719476736; an agent may use a sixteenth"`
 	// RecentWindow and RecentMemoryBytes bound the samples that ranges are answered from without the database.
-	RecentWindow          time.Duration `yaml:"recent_window" env:"RECENT_WINDOW" help:"how far back the hosts' own metrics are kept in memory too, up to 24h; 0 keeps none"`
-	RecentMemoryBytes     int           `yaml:"recent_memory_bytes" env:"RECENT_MEMORY_BYTES" help:"memory for the recent window, over which the oldest go first, up to 68719476736; 0 keeps none"`
-	ConnectionsPerAddress int           `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
+	RecentWindow      time.Duration `yaml:"recent_window" env:"RECENT_WINDOW" help:"how far back the hosts' own metrics are kept in memory too, up to 24h; 0 keeps none"`
+	RecentMemoryBytes int           `yaml:"recent_memory_bytes" env:"RECENT_MEMORY_BYTES" help:"memory for the recent window, over which the oldest go first, up to 68719476736; 0 keeps none"`
+	// LiveMemoryBytes bounds what agents can have the server keep of their instances.
+	LiveMemoryBytes       int `yaml:"live_memory_bytes" env:"LIVE_MEMORY_BYTES" help:"memory for the newest values of all hosts' instances, over which hosts that have most show only their own metrics live, 1048576 to 68719476736"`
+	ConnectionsPerAddress int `yaml:"connections_per_address" env:"CONNECTIONS_PER_ADDRESS" help:"gRPC connections that one address may have open, 1 to 1000000"`
 	// HTTPConnectionsPerAddress is by the address of the connection too, which behind a proxy is the proxy's.
 	HTTPConnectionsPerAddress int `yaml:"http_connections_per_address" env:"HTTP_CONNECTIONS_PER_ADDRESS" help:"HTTP connections, live viewers among them, that one address may have open, 1 to 1000000"`
 	// MaxHosts bounds what whoever has the agents' token can leave in the database for good.
@@ -104,7 +107,7 @@ func defaultConfig() Config {
 		HTTPListen: "127.0.0.1:7700", GRPCListen: "127.0.0.1:7701", DataDir: defaultDataDir(),
 		FlushAge: 200 * time.Millisecond, FlushRows: 20_000, RingSlots: 16_384,
 		IngestBufferBytes: 64 << 20, ConnectionsPerAddress: 8192, HTTPConnectionsPerAddress: 1024, MaxHosts: 50_000, MaxViewersPerAddress: 500,
-		RecentWindow: time.Hour + 5*time.Minute, RecentMemoryBytes: 256 << 20, // an hour, in whole buckets and with what comes meanwhile
+		RecentWindow: time.Hour + 5*time.Minute, RecentMemoryBytes: 256 << 20, LiveMemoryBytes: live.DefaultBytes, // an hour, in whole buckets and with what comes meanwhile
 		RetentionRaw: "7d", RetentionMinute: "90d", RetentionHour: "2y", RetentionDay: forever,
 		MetricsHosts: metricsTogether,
 		LogLevel:     "info", LogFormat: "text", ShutdownTimeout: 20 * time.Second,
@@ -314,6 +317,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := between("recent_memory_bytes", c.RecentMemoryBytes, 0, 64<<30); err != nil {
+		return err
+	}
+	if err := between("live_memory_bytes", c.LiveMemoryBytes, 1<<20, 64<<30); err != nil {
 		return err
 	}
 	if err := between("connections_per_address", c.ConnectionsPerAddress, 1, 1_000_000); err != nil {
