@@ -247,9 +247,9 @@ func (t Table) SpansOf(rows [][]Cell) (hosts []HostID, spans []Span) {
 // Incoming is the temporary table that a part's rows are in, with the columns of the table that they go to.
 const Incoming = "incoming"
 
-// IncomingSQL makes it empty: a query that returns no row.
-func (t Table) IncomingSQL() string {
-	return "SELECT " + t.names("") + " FROM " + t.Name() + " LIMIT 0"
+// IncomingSQL makes it empty: a query that returns no row of a table with the columns.
+func IncomingSQL(table string, columns []string) string {
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + table + " LIMIT 0"
 }
 
 // ReadSQL returns the query of ReadRows, with what it is bound to.
@@ -274,10 +274,11 @@ func (t Table) ExtentSQL(dialect RangeDialect, hosts []HostID) (string, []any) {
 		end("ASC"), end("DESC"), w.AmongHosts(w.arg(w.Hosts(hosts)))), w.args
 }
 
-// AddSQL returns the statement that stores what is incoming and not there yet. between bounds a time.
-func (t Table) AddSQL(between string) string {
-	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s AS i WHERE NOT EXISTS (SELECT 1 FROM %s AS r WHERE %s AND r.time %s)",
-		t.Name(), t.names(""), t.names("i."), Incoming, t.Name(), t.same(), between)
+// AddSQL returns the statement that stores what is incoming and not there yet, into the table that the rows are in and its columns.
+// between bounds a time.
+func (t Table) AddSQL(stored string, columns []string, between string) string {
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT i.%s FROM %s AS i WHERE NOT EXISTS (SELECT 1 FROM %s AS r WHERE %s AND r.time %s)",
+		stored, strings.Join(columns, ", "), strings.Join(columns, ", i."), Incoming, stored, t.same(), between)
 }
 
 // Superseded says of the row r that it is a rollup of which the incoming row i has one with more readings.

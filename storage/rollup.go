@@ -24,6 +24,8 @@ type RollupDialect struct {
 	Bucket func(r Resolution) string
 	// Last aggregates a column: its value, where there is one, of the row with the greatest time.
 	Last func(column string) string
+	// Value is a metric of a sample; nil where it is that of the column.
+	Value func(*catalogue.Metric) string
 	// Types are the columns' types, of a metric by its type.
 	Time, Integer, Text string
 	Metric              func(catalogue.Type) string
@@ -72,6 +74,9 @@ func (d RollupDialect) SelectFrom(family *catalogue.Family, r Resolution, from s
 		column := func(of Rollup) string { return of.Column(metric) }
 		if r == Minute {
 			raw := metric.Column
+			if d.Value != nil {
+				raw = d.Value(metric)
+			}
 			fmt.Fprintf(&values, ", avg(CAST(%s AS double precision)) AS %s, min(%s) AS %s, max(%s) AS %s, count(%s) AS %s, %s AS %s",
 				raw, column(Avg), raw, column(Min), raw, column(Max), raw, column(Count), d.Last(raw), column(Last))
 			continue

@@ -76,7 +76,7 @@ func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
 				require.True(t, empty || text == storagetest.LabelText(label), text)
 			}
 			for _, metric := range family.Metrics {
-				value := tuple.Number(metric.Type)
+				value := tuple.Value(metric)
 				if empty {
 					require.Nil(t, value)
 				} else {
@@ -114,8 +114,8 @@ func TestEncoderWritesIntoTheBufferAsLongAsThereIsRoom(t *testing.T) {
 		encoder.Add(1, received, storagetest.Flat(hostSample()))
 		got, array := encoder.Rows()
 		require.Equal(t, 2*want.Bytes(), got.Bytes())
-		for place, tuples := range got.Segments { // the two rows are one segment
-			require.Zero(t, place)
+		for form, tuples := range got.Segments { // the two rows are one segment
+			require.Zero(t, form.Place)
 			require.Equal(t, slices.Concat(allRows(want), allRows(want)), slices.Concat(tuples[:want.Bytes()], tuples[want.Bytes():]))
 		}
 		require.Equal(t, room == 4*want.Bytes(), room > 0 && &array[0] == &buffer[0])

@@ -44,10 +44,11 @@ func (e *RowEncoder) AddEncoded(host HostID, receivedAt time.Time, wire string, 
 			break
 		}
 		at += 1 + n
-		if !e.addMessage(&shapes[place], &start, octets(wire[at:at+int(length)])) {
+		packed, ok := e.addMessage(&shapes[place], &start, octets(wire[at:at+int(length)]))
+		if !ok {
 			break
 		}
-		e.extend(place, 1, taken)
+		e.extend(Form{place, packed}, taken)
 		instances++
 		at += int(length)
 		rows++
@@ -81,18 +82,23 @@ func (e *RowEncoder) rollBack(to mark) {
 	}
 }
 
-// addMessage appends the tuple of one message. Where there is not room for the longest that it might become, it is made
-// beside.
-func (e *RowEncoder) addMessage(s *shape, start *rowStart, message []byte) (ok bool) {
+// addMessage appends the tuple of one message, packed if it can be. Where there is not room for the longest that it might become,
+// it is made beside.
+func (e *RowEncoder) addMessage(s *shape, start *rowStart, message []byte) (packed, ok bool) {
+	into, beside := &e.tuples, false
 	if most := s.longest(message); cap(e.tuples)-len(e.tuples) < most {
-		e.last, ok = s.appendStraight(slices.Grow(e.last[:0], most), start, message)
-		if ok {
-			e.tuples = append(e.tuples, e.last...)
-		}
-		return ok
+		e.last = slices.Grow(e.last[:0], most)
+		into, beside = &e.last, true
 	}
-	e.tuples, ok = s.appendStraight(e.tuples, start, message)
-	return ok
+	if *into, ok = s.appendStraight(s.packedSteps, *into, start, message); ok {
+		packed = true
+	} else {
+		*into, ok = s.appendStraight(s.steps, *into, start, message)
+	}
+	if ok && beside {
+		e.tuples = append(e.tuples, e.last...)
+	}
+	return packed, ok
 }
 
 // sampleTime reads the time that a sample begins with, and returns where the rest of it is, 0 if it does not.
@@ -135,6 +141,8 @@ type step struct {
 	absent uint32
 	// unfit has the bits that a number must not have.
 	unfit uint64
+	// parts is how many parts a packed float has of one.
+	parts float32
 	// check is that of the label.
 	check func(string) error
 }
@@ -142,8 +150,10 @@ type step struct {
 type stepKind uint8
 
 const (
-	stepLabel stepKind = iota
-	stepFloat
+	stepFloat stepKind = iota
+	stepParts
+	stepLabel
+	stepSize
 	stepUint32
 	stepUint64
 	stepDouble
@@ -162,8 +172,8 @@ var (
 	}()
 )
 
-// newSteps returns the columns after a tuple's start, nil if the fields' numbers do not rise.
-func newSteps(family *catalogue.Family) []step {
+// newSteps returns the columns after the start of a tuple, packed or plain, nil if the fields' numbers do not rise.
+func newSteps(family *catalogue.Family, packed bool) []step {
 	var steps []step
 	last := protowire.Number(0)
 	add := func(number protowire.Number, wireType protowire.Type, one step) bool {
@@ -193,6 +203,13 @@ func newSteps(family *catalogue.Family) []step {
 		case catalogue.Uint32:
 			one.kind, one.length, one.unfit = stepUint32, 4<<32, ^uint64(math.MaxInt32)
 		}
+		switch {
+		case !packed:
+		case metric.Packing == catalogue.MiB:
+			one.kind, one.length = stepSize, 4<<32
+		case metric.Packing != catalogue.Unpacked:
+			one.kind, one.parts = stepParts, float32(metric.Packing.Parts())
+		}
 		if !add(metric.Number, wireType, one) {
 			return nil
 		}
@@ -204,12 +221,12 @@ func newSteps(family *catalogue.Family) []step {
 func (s *shape) longest(message []byte) int { return s.start + 4*s.labels + len(message) + s.bytes }
 
 // appendStraight appends the tuple of one message of the family to dst, which must have room for the longest. It goes along
-// the columns and the message at once.
+// the columns and the message at once. It is false, and dst as it was, for a message that is not what every agent sends, or that the
+// steps would pack and that can not be packed.
 //
 // Every value of the fleet passes here, so what is known once is not checked for each: there is that room, and up to near, a
 // field's tag and number may be read eight bytes at a time.
-func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]byte, bool) {
-	steps := s.steps
+func (s *shape) appendStraight(steps []step, dst []byte, start *rowStart, message []byte) ([]byte, bool) {
 	if steps == nil {
 		return dst, false
 	}
@@ -236,10 +253,17 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 			continue
 		}
 		at += step.tagBytes
-		if step.kind == stepFloat {
+		if step.kind <= stepParts {
 			value := ahead >> (8 * step.tagBytes) & math.MaxUint32
 			if at += 4; value&infinity == infinity || at > len(message) {
 				return dst, false
+			}
+			if step.kind == stepParts {
+				whole, ok := catalogue.PackParts(uint32(value), step.parts)
+				if !ok {
+					return dst, false
+				}
+				value = uint64(uint32(whole))
 			}
 			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
 			n += 8
@@ -274,6 +298,13 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 		}
 		at += bytes
 		switch step.kind {
+		case stepSize:
+			whole, ok := catalogue.PackSize(value)
+			if !ok {
+				return dst, false
+			}
+			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|uint64(uint32(whole)))
+			n += 8
 		case stepUint32:
 			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
 			n += 8
@@ -294,7 +325,10 @@ func (s *shape) appendStraight(dst []byte, start *rowStart, message []byte) ([]b
 			n += 4 + copy(unsafe.Slice((*byte)(unsafe.Add(row, n+4)), len(label)), label)
 		}
 	}
-	return dst[:len(dst)+n], at == len(message)
+	if at != len(message) {
+		return dst, false
+	}
+	return dst[:len(dst)+n], true
 }
 
 // storable says that a label is text that the databases can keep.

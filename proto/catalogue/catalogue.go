@@ -38,6 +38,8 @@ type Metric struct {
 	Type   Type
 	Unit   gohubv1.Unit
 	Kind   gohubv1.Kind
+	// Packing is how a database that compresses keeps the values.
+	Packing Packing
 	// Help is one sentence for people.
 	Help string
 	// PrometheusName follows Prometheus' conventions (base units, ratios for percents). Empty for ephemeral families, and for custom
@@ -86,8 +88,8 @@ type Family struct {
 	index int
 	// single families are one message of a sample, the others a list.
 	single bool
-	// checked tells that some label has a Check.
-	checked bool
+	// checked tells that some label has a Check, packs that some metric has a Packing.
+	checked, packs bool
 	// byNumber says what the family's message has under a field number.
 	byNumber []field
 }
@@ -171,6 +173,7 @@ func newFamily(sample protoreflect.FieldDescriptor) (*Family, error) {
 			}
 			family.byNumber = put(family.byNumber, descriptor.Number(), place)
 			family.Metrics = append(family.Metrics, metric)
+			family.packs = family.packs || metric.Packing != Unpacked
 		default:
 			return nil, fmt.Errorf("field %s is neither a (metric) nor a (label)", descriptor.FullName())
 		}
@@ -200,6 +203,10 @@ func newMetric(family *Family, field protoreflect.FieldDescriptor, options *gohu
 		metric.Type = Uint64
 	default:
 		return nil, fmt.Errorf("metric %s has type %s; allowed are float, double, uint32 and uint64", field.FullName(), field.Kind())
+	}
+	var err error
+	if metric.Packing, err = newPacking(options.GetPacking(), metric.Type); err != nil {
+		return nil, fmt.Errorf("metric %s: %w", field.FullName(), err)
 	}
 	if !field.HasPresence() {
 		return nil, fmt.Errorf("metric %s is not optional, so a missing reading could not be told from 0", field.FullName())

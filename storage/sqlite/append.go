@@ -123,7 +123,7 @@ func appendArgs(args []any, family *catalogue.Family, tuple storage.Tuple) []any
 		args = append(args, tuple.Text())
 	}
 	for _, metric := range family.Metrics {
-		args = append(args, tuple.Number(metric.Type))
+		args = append(args, tuple.Value(metric))
 	}
 	return args
 }

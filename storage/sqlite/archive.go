@@ -174,7 +174,7 @@ func advanceImport(ctx context.Context, tx *sql.Tx, part storage.ImportPart) err
 }
 
 func importRows(ctx context.Context, tx *sql.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
-	if _, err := tx.ExecContext(ctx, "CREATE TEMP TABLE "+storage.Incoming+" AS "+table.IncomingSQL()); err != nil {
+	if _, err := tx.ExecContext(ctx, "CREATE TEMP TABLE "+storage.Incoming+" AS "+storage.IncomingSQL(table.Name(), table.ColumnNames())); err != nil {
 		return 0, fmt.Errorf("make room for what is incoming: %w", err)
 	}
 	if err := insertIncoming(ctx, tx, table, rows); err != nil {
@@ -190,7 +190,7 @@ func importRows(ctx context.Context, tx *sql.Tx, table storage.Table, rows [][]s
 			return 0, fmt.Errorf("replace rollups of fewer readings in %s: %w", table.Name(), err)
 		}
 	}
-	result, err := tx.ExecContext(ctx, table.AddSQL(between), from, to)
+	result, err := tx.ExecContext(ctx, table.AddSQL(table.Name(), table.ColumnNames(), between), from, to)
 	if err != nil {
 		return 0, fmt.Errorf("insert into %s: %w", table.Name(), err)
 	}

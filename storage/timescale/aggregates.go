@@ -48,7 +48,8 @@ func catalogued(family *catalogue.Family) []column {
 	return columns
 }
 
-// makeAggregates makes sure that a family's newest generation has all of its metrics, and makes a new one where not. A new one
+// makeAggregates makes sure that a family's newest generation has all of its metrics, and both columns of what is packed, and makes a
+// new one where not. A new one
 // counts from the start of the day on, and what was rolled up since then is rolled up again: until it is, answers are read
 // from samples.
 func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, some []generation) error {
@@ -62,7 +63,7 @@ func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalog
 		missing := func(c column) bool {
 			return !slices.ContainsFunc(there, func(other column) bool { return other.name == c.name })
 		}
-		if !newest.isTable() && !slices.ContainsFunc(catalogued(family), missing) {
+		if !newest.isTable() && newest.packed == family.Packs() && !slices.ContainsFunc(catalogued(family), missing) {
 			return nil
 		}
 		next, from = newest.number+1, storage.Day.Floor(s.options.Now())
@@ -70,7 +71,7 @@ func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalog
 			from = newest.from
 		}
 	}
-	added := generation{number: next, from: from}
+	added := generation{number: next, from: from, packed: family.Packs()}
 	if err := addGeneration(ctx, tx, family, added); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func addGeneration(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, g
 	if !g.from.IsZero() {
 		from = g.from.Format(time.RFC3339)
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO rollup_generations (family, generation, from_time) VALUES ($1, $2, $3::text::timestamptz)", family.Name, g.number, from)
+	_, err := tx.Exec(ctx, "INSERT INTO rollup_generations (family, generation, from_time, packed) VALUES ($1, $2, $3::text::timestamptz, $4)", family.Name, g.number, from, g.packed)
 	if err != nil {
 		return fmt.Errorf("note generation %d of %s: %w", g.number, family.Name, err)
 	}
@@ -116,14 +117,14 @@ func addGeneration(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, g
 }
 
 func makeAggregate(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, r storage.Resolution, g generation) error {
-	relation, finer := g.relation(family, r), family.Table
+	relation, finer := g.relation(family, r), family.StoredTable()
 	if r > storage.Minute {
 		finer = g.relation(family, r.Finer())
 	}
 	// Only what is rolled up is seen: the tail is read from finer rows by the planner, which knows where it begins.
 	_, err := tx.Exec(ctx, "CREATE MATERIALIZED VIEW "+relation+
 		" WITH (timescaledb.continuous, timescaledb.materialized_only = true, timescaledb.create_group_indexes = false) AS "+
-		dialect.SelectFrom(family, r, finer)+" WITH NO DATA")
+		packedDialect.SelectFrom(family, r, finer)+" WITH NO DATA")
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 			`INSERT INTO network_samples_1h (time, host_id, interface, receive_bytes_total_last, receive_bytes_total_max)
 			 SELECT $2::timestamptz - n * interval '1 hour', $1, 'eth0', $3::int * 1000 * (CASE WHEN n < 400 THEN 400 - n ELSE 840 - n END),
 			        $3 * 1000 * (CASE WHEN n < 399 THEN 400 - n WHEN n = 399 THEN 440 ELSE 840 - n END) FROM generate_series(1, 840) AS n`,
-			`INSERT INTO host_samples (time, host_id, received_at, cpu_usage_percent) SELECT now() - n * interval '1 minute', $1, $2, $3::int + n FROM generate_series(1, 5) AS n`,
+			`INSERT INTO host_samples_packed (time, host_id, received_at, cpu_usage_percent) SELECT now() - n * interval '1 minute', $1, $2, $3::int + n FROM generate_series(1, 5) AS n`,
 		} {
 			_, err := store.writes.Exec(t.Context(), statement, host.ID, today, i+1)
 			require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 	_, err = connection.Exec(t.Context(), "SET default_transaction_read_only = off")
 	require.NoError(t, err)
 	for _, forbidden := range []string{
-		"SELECT FROM sessions", "SELECT FROM cursors", "SELECT FROM quarantine", "SELECT FROM hosts", "SELECT FROM host_samples",
+		"SELECT FROM sessions", "SELECT FROM cursors", "SELECT FROM quarantine", "SELECT FROM hosts", "SELECT FROM host_samples", "SELECT FROM host_samples_packed",
 		"DELETE FROM analysis.hosts", "CREATE TABLE public.mine ()", "CREATE TABLE analysis.mine ()", "CREATE TEMPORARY TABLE mine ()", "CREATE SCHEMA mine",
 	} {
 		_, err := connection.Exec(t.Context(), forbidden)

@@ -39,7 +39,7 @@ func (s *Store) Append(ctx context.Context, batches []*storage.Batch) ([]storage
 	outcomes, moves := expect(batches)
 	for try := 0; ; try++ {
 		if len(moves) > 0 {
-			err = commit(ctx, connection.Conn().PgConn(), moves, storage.Chosen(batches, outcomes))
+			err = commit(ctx, connection.Conn().PgConn(), moves, storage.Chosen(batches, outcomes), s.plainBefore)
 		} else {
 			err = nil
 		}
@@ -126,7 +126,7 @@ func judge(batches []*storage.Batch, at func(*storage.Batch) (storage.Cursor, bo
 var placesPool = sync.Pool{New: func() any { return map[storage.Spool]int{} }}
 
 // commit runs the transaction. It returns errCursorMoved if a cursor is not at the start of its move.
-func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batches []*storage.Batch) (err error) {
+func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batches []*storage.Batch, plainBefore int64) (err error) {
 	if _, err := connection.Exec(ctx, "BEGIN").ReadAll(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -136,26 +136,31 @@ func commit(ctx context.Context, connection *pgconn.PgConn, moves []move, batche
 			_, _ = connection.Exec(ctx, "ROLLBACK").ReadAll()
 		}
 	}()
-	if err := copyAll(ctx, connection, batches); err != nil {
+	if err := copyAll(ctx, connection, batches, plainBefore); err != nil {
 		return err
 	}
 	return advance(ctx, connection, moves)
 }
 
-// copyAll copies everything that the batches hold.
-func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch) error {
-	families := catalogue.Families()
+// copyAll copies everything that the batches hold: one COPY a form. What is of a time before plainBefore, in Unix milliseconds, is
+// not packed: the aggregates of that time are made of plain columns.
+func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.Batch, plainBefore int64) error {
 	parts := partsPool.Get().(*[]net.Buffers)
 	for _, batch := range batches {
-		batch.Rows.Segments(func(place int, tuples []byte) bool {
-			(*parts)[place] = append((*parts)[place], tuples)
-			return true
-		})
+		rows := &batch.Rows
+		if oldest, _ := rows.Times(); rows.Count() > 0 && oldest < plainBefore {
+			plain := rows.Unpacked()
+			rows = &plain
+		}
+		for form, tuples := range rows.Segments {
+			(*parts)[form.Index()] = append((*parts)[form.Index()], tuples)
+		}
 	}
-	for i, family := range families {
-		tuples := (*parts)[i]
-		if err := copyBinary(ctx, connection, family.Table, family.Columns(), tuples); err != nil {
-			return err
+	for i, tuples := range *parts {
+		if form := storage.Forms()[i]; len(tuples) > 0 {
+			if err := copyBinary(ctx, connection, catalogue.Families()[form.Place].StoredTable(), form.Columns(), tuples); err != nil {
+				return err
+			}
 		}
 	}
 	// Where a COPY fails, pgx may still be reading what it was given: then the list is not used again.
@@ -170,8 +175,8 @@ func copyAll(ctx context.Context, connection *pgconn.PgConn, batches []*storage.
 	return copyBinary(ctx, connection, "quarantine", quarantineColumns, quarantineTuples(batches))
 }
 
-// partsPool has lists of tuples, one a family.
-var partsPool = sync.Pool{New: func() any { parts := make([]net.Buffers, len(catalogue.Families())); return &parts }}
+// partsPool has lists of tuples, one a form.
+var partsPool = sync.Pool{New: func() any { parts := make([]net.Buffers, len(storage.Forms())); return &parts }}
 
 // advance moves the cursors and commits, in one message to the database.
 func advance(ctx context.Context, connection *pgconn.PgConn, moves []move) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"time"
 
 	pgxv5 "github.com/jackc/pgx/v5"
@@ -172,7 +171,7 @@ func (s *Store) ImportRows(ctx context.Context, part storage.ImportPart) (counts
 		if len(due) == 0 {
 			return nil
 		}
-		stored, err := importRows(ctx, tx, part.Table, due)
+		stored, err := s.importRows(ctx, tx, part.Table, due)
 		counts.Settle(len(due), stored)
 		return err
 	})
@@ -194,20 +193,20 @@ func advanceImport(ctx context.Context, tx pgxv5.Tx, part storage.ImportPart) er
 	return err
 }
 
-func importRows(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
+func (s *Store) importRows(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
 	// Each row is looked up by the index: any other plan reads whole chunks, for a part of some hosts.
 	if _, err := tx.Exec(ctx, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"); err != nil {
 		return 0, err
 	}
 	spans := newHostSpans(table.SpansOf(rows))
 	var there bool
-	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+table.Name()+" AS r, "+hostSpansSQL+" WHERE "+inHostSpan+")", spans.arguments()...).Scan(&there); err != nil {
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+storedTable(table)+" AS r, "+hostSpansSQL+" WHERE "+inHostSpan+")", spans.arguments()...).Scan(&there); err != nil {
 		return 0, fmt.Errorf("look for what is there already in %s: %w", table.Name(), err)
 	}
 	if there {
-		stored, err = importMissing(ctx, tx, table, rows)
+		stored, err = s.importMissing(ctx, tx, table, rows)
 	} else {
-		stored, err = int64(len(rows)), copyBinary(ctx, tx.Conn().PgConn(), table.Name(), table.ColumnNames(), cellTuples(table, rows))
+		stored, err = int64(len(rows)), copyCells(ctx, tx.Conn().PgConn(), storedTable(table), table, rows, s.plainBefore)
 	}
 	if err != nil || stored == 0 || !storage.RolledUp(table.Family) || table.Resolution == storage.Day {
 		return stored, err
@@ -236,11 +235,11 @@ const (
 )
 
 // importMissing stores those rows that are not there, and those rollups that have more readings than what is there.
-func importMissing(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
-	if _, err := tx.Exec(ctx, "CREATE TEMP TABLE "+storage.Incoming+" ON COMMIT DROP AS "+table.IncomingSQL()); err != nil {
+func (s *Store) importMissing(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
+	if _, err := tx.Exec(ctx, "CREATE TEMP TABLE "+storage.Incoming+" ON COMMIT DROP AS "+storage.IncomingSQL(storedTable(table), storedColumns(table))); err != nil {
 		return 0, fmt.Errorf("make room for what is incoming: %w", err)
 	}
-	if err := copyBinary(ctx, tx.Conn().PgConn(), storage.Incoming, table.ColumnNames(), cellTuples(table, rows)); err != nil {
+	if err := copyCells(ctx, tx.Conn().PgConn(), storage.Incoming, table, rows, s.plainBefore); err != nil {
 		return 0, err
 	}
 	span := table.SpanOf(rows)
@@ -251,7 +250,7 @@ func importMissing(ctx context.Context, tx pgxv5.Tx, table storage.Table, rows [
 			return 0, fmt.Errorf("replace rollups of fewer readings in %s: %w", table.Name(), err)
 		}
 	}
-	tag, err := tx.Exec(ctx, table.AddSQL(between), span.From, span.To)
+	tag, err := tx.Exec(ctx, table.AddSQL(storedTable(table), storedColumns(table), between), span.From, span.To)
 	if err != nil {
 		return 0, fmt.Errorf("insert into %s: %w", table.Name(), err)
 	}
@@ -274,19 +273,6 @@ func noteLateImport(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolut
 	return nil
 }
 
-// cellTuples makes tuples of a binary COPY.
-func cellTuples(table storage.Table, rows [][]storage.Cell) (tuples net.Buffers) {
-	columns := table.Columns()
-	var all []byte
-	for _, row := range rows {
-		all = binary.BigEndian.AppendUint16(all, uint16(len(columns)))
-		for i, column := range columns {
-			all = appendCell(all, row[i], column.Kind)
-		}
-	}
-	return net.Buffers{all}
-}
-
 func appendCell(dst []byte, cell storage.Cell, kind storage.CellKind) []byte {
 	switch {
 	case !cell.Valid:
@@ -295,14 +281,22 @@ func appendCell(dst []byte, cell storage.Cell, kind storage.CellKind) []byte {
 		return appendTime(dst, cell.Int)
 	case kind == storage.Text:
 		return appendText(dst, cell.Text)
-	case kind == storage.Float32:
-		return appendInt32(dst, math.Float32bits(float32(cell.Float)))
-	case kind == storage.Float64:
-		return appendInt64(dst, math.Float64bits(cell.Float))
-	case kind == storage.Int32:
-		return appendInt32(dst, uint32(cell.Int))
+	case kind == storage.Float32 || kind == storage.Int32:
+		return appendInt32(dst, uint32(cellBits(cell, kind)))
 	default:
-		return appendInt64(dst, uint64(cell.Int))
+		return appendInt64(dst, cellBits(cell, kind))
+	}
+}
+
+// cellBits are those of a number.
+func cellBits(cell storage.Cell, kind storage.CellKind) uint64 {
+	switch kind {
+	case storage.Float32:
+		return uint64(math.Float32bits(float32(cell.Float)))
+	case storage.Float64:
+		return math.Float64bits(cell.Float)
+	default:
+		return uint64(cell.Int)
 	}
 }
 

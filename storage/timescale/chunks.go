@@ -54,7 +54,7 @@ func (s *Store) makeChunk(ctx context.Context, family *catalogue.Family, at time
 	var there bool
 	err := s.writes.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM timescaledb_information.chunks WHERE hypertable_name = $1 AND range_start <= $2 AND range_end > $2)`,
-		family.Table, at).Scan(&there)
+		family.StoredTable(), at).Scan(&there)
 	if err != nil || there {
 		return err
 	}
@@ -70,11 +70,11 @@ func (s *Store) makeChunk(ctx context.Context, family *catalogue.Family, at time
 		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '2s'"); err != nil {
 			return err
 		}
-		insert := "INSERT INTO " + family.Table + " (" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")"
+		insert := "INSERT INTO " + family.StoredTable() + " (" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")"
 		if _, err := tx.Exec(ctx, insert, at); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "DELETE FROM "+family.Table+" WHERE time = $1 AND host_id = 0", at)
+		_, err := tx.Exec(ctx, "DELETE FROM "+family.StoredTable()+" WHERE time = $1 AND host_id = 0", at)
 		return err
 	})
 }

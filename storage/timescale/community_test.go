@@ -104,7 +104,7 @@ func TestCompressedRollupsAnswerAsBefore(t *testing.T) {
 		all := mustRead(t, store.(*Store).reads)
 		compressed := 0
 		for family, some := range all.of {
-			for _, relation := range []string{family.Table, some[0].relation(family, storage.Minute), some[0].relation(family, storage.Hour)} {
+			for _, relation := range []string{family.StoredTable(), some[0].relation(family, storage.Minute), some[0].relation(family, storage.Hour)} {
 				tag, err := store.(*Store).writes.Exec(t.Context(), "SELECT compress_chunk(chunk) FROM show_chunks($1::text::regclass) AS chunk", relation)
 				require.NoError(t, err, relation)
 				compressed += int(tag.RowsAffected())
@@ -125,6 +125,6 @@ func TestProcessesAreCompressedByName(t *testing.T) {
 	require.NoError(t, store.reads.QueryRow(t.Context(), `
 		SELECT string_agg(concat_ws(' ', attname, CASE WHEN segmentby_column_index > 0 THEN 'segment' WHEN orderby_asc THEN 'up' ELSE 'down' END),
 			', ' ORDER BY segmentby_column_index NULLS LAST, orderby_column_index)
-		FROM timescaledb_information.compression_settings WHERE hypertable_name = 'process_samples'`).Scan(&order))
+		FROM timescaledb_information.compression_settings WHERE hypertable_name = 'process_samples_packed'`).Scan(&order))
 	require.Equal(t, "host_id segment, username up, name up, pid up, time down", order)
 }

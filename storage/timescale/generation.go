@@ -17,6 +17,8 @@ type generation struct {
 	number int
 	// from and to bound the time for which it counts, to excluded; a zero time bounds nothing.
 	from, to time.Time
+	// packed: it is made of both columns of what is packed.
+	packed bool
 }
 
 const (
@@ -64,15 +66,16 @@ func readGenerations(ctx context.Context, q querier) (generations, error) {
 	all := generations{of: map[*catalogue.Family][]generation{}}
 	named := map[string][]generation{}
 	rows, err := q.Query(ctx, `
-		SELECT family, generation, CASE WHEN isfinite(from_time) THEN from_time END FROM rollup_generations ORDER BY family, generation`)
+		SELECT family, generation, CASE WHEN isfinite(from_time) THEN from_time END, packed FROM rollup_generations ORDER BY family, generation`)
 	if err != nil {
 		return all, fmt.Errorf("read the generations of rollups: %w", err)
 	}
 	var name string
 	var number int
 	var from *time.Time
-	_, err = pgxv5.ForEachRow(rows, []any{&name, &number, &from}, func() error {
-		next := generation{number: number}
+	var packed bool
+	_, err = pgxv5.ForEachRow(rows, []any{&name, &number, &from, &packed}, func() error {
+		next := generation{number: number, packed: packed}
 		if from != nil {
 			next.from = from.UTC()
 		}
@@ -95,4 +98,16 @@ func readGenerations(ctx context.Context, q querier) (generations, error) {
 		}
 	}
 	return all, nil
+}
+
+// plainBefore is the time, in Unix milliseconds, before which some aggregate is made of plain columns alone.
+func (g generations) plainBefore() (millis int64) {
+	for family, some := range g.of {
+		for _, one := range some {
+			if family.Packs() && !one.isTable() && !one.packed && !one.to.IsZero() {
+				millis = max(millis, one.to.UnixMilli())
+			}
+		}
+	}
+	return millis
 }

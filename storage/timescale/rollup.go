@@ -63,11 +63,15 @@ func (s *Store) makeRollups(ctx context.Context) error {
 			return errNeedsCommunity
 		}
 		aggregates := all.numbered > 0 || community && !tables && !s.plain
-		if community {
-			for _, family := range catalogue.Families() {
-				if err := compress(ctx, tx, family, table, family.Table, compressRaw); err != nil {
-					return err
-				}
+		for _, family := range catalogue.Families() {
+			if err := makeSamplesView(ctx, tx, family); err != nil {
+				return fmt.Errorf("make the view %s: %w", family.Table, err)
+			}
+			if !community {
+				continue
+			}
+			if err := compress(ctx, tx, family, table, family.StoredTable(), compressRaw); err != nil {
+				return err
 			}
 		}
 		for family, some := range all.of {
@@ -83,7 +87,9 @@ func (s *Store) makeRollups(ctx context.Context) error {
 				}
 			}
 		}
-		return nil
+		all, err = readGenerations(ctx, tx)
+		s.plainBefore = all.plainBefore()
+		return err
 	})
 }
 
@@ -310,7 +316,7 @@ func (r *roller) nextChunk(ctx context.Context, resolution storage.Resolution, f
 	var names []string
 	for family, some := range r.of {
 		if resolution == storage.Minute {
-			names = append(names, family.Table)
+			names = append(names, family.StoredTable())
 			continue
 		}
 		for _, g := range some {
@@ -413,7 +419,7 @@ func (r *roller) drop(ctx context.Context) error {
 func (r *roller) relations(resolution storage.Resolution) (all []string) {
 	for _, family := range catalogue.Families() {
 		if resolution == storage.Raw {
-			all = append(all, family.Table)
+			all = append(all, family.StoredTable())
 			continue
 		}
 		for _, g := range r.of[family] {

@@ -107,7 +107,7 @@ func TestRowsOfAnOpenTransactionAreNotMissed(t *testing.T) {
 	_, moves := expect(batch(2))
 	_, err = wire.Exec(t.Context(), "BEGIN").ReadAll()
 	require.NoError(t, err)
-	require.NoError(t, copyAll(t.Context(), wire, batch(2)))
+	require.NoError(t, copyAll(t.Context(), wire, batch(2), 0))
 	require.NoError(t, store.RollUp(t.Context()))
 	require.NoError(t, advance(t.Context(), wire, moves))
 

@@ -43,7 +43,9 @@ type Store struct {
 	mocked bool
 	// plain has a new database's rollups be tables, as the Apache edition's are.
 	plain bool
-	stop  context.CancelFunc
+	// plainBefore is that of the generations of rollups, set before the store is used.
+	plainBefore int64
+	stop        context.CancelFunc
 	// running counts the goroutines of the store, which stop ends.
 	running sync.WaitGroup
 }

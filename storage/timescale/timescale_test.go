@@ -3,6 +3,7 @@ package timescale
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func sampleTablesAreHypertables(t *testing.T, url string) {
 		for _, resolution := range storage.Resolutions {
 			if resolution == storage.Raw || storage.RolledUp(family) {
 				relation := resolution.Relation(family)
-				require.True(t, slices.Contains(there, relation) || slices.Contains(there, relation+"_g1"), relation)
+				require.True(t, slices.Contains(there, relation) || slices.Contains(there, relation+"_g1") || slices.Contains(there, relation+"_packed"), relation)
 			}
 		}
 	}
@@ -164,7 +165,7 @@ func TestFrozenServerHoldsNoLockThatOthersNeed(t *testing.T) {
 	wire := connection.Conn().PgConn()
 	_, err = wire.Exec(t.Context(), "BEGIN").ReadAll()
 	require.NoError(t, err)
-	require.NoError(t, copyAll(t.Context(), wire, batches))
+	require.NoError(t, copyAll(t.Context(), wire, batches, 0))
 	taken, err := other.Append(t.Context(), batches)
 	require.NoError(t, err)
 	require.Equal(t, []storage.Outcome{storage.Stored}, taken)
@@ -205,21 +206,34 @@ func rowsAreWhatPostgreSQLWouldWrite(t *testing.T, url string) {
 	connection, err := store.reads.Acquire(t.Context())
 	require.NoError(t, err)
 	defer connection.Release()
-	for _, family := range catalogue.Families() {
-		var tuples []byte
-		for place, some := range rows.Segments {
-			if place == family.Place() {
-				tuples = append(tuples, some...)
-			}
+	written := map[storage.Form][]byte{}
+	for form, tuples := range rows.Segments {
+		written[form] = append(written[form], tuples...)
+	}
+	for _, form := range storage.Forms() {
+		family := catalogue.Families()[form.Place]
+		if written[form] == nil {
+			require.NotEqual(t, family.Packs(), form.Packed, family.Name)
+			continue
 		}
-		require.NotEmpty(t, tuples)
+		of := " WHERE true"
+		if family.Packs() { // a row that is not packed has a value that can not be
+			var plain []string
+			for _, metric := range family.Metrics {
+				if metric.Packing != catalogue.Unpacked {
+					plain = append(plain, metric.Column)
+				}
+			}
+			of = fmt.Sprintf(" WHERE (num_nonnulls(%s) = 0) = %v", strings.Join(plain, ", "), form.Packed)
+		}
 		// One chunk an epoch, so the order of insertion within each is the table's; by time they are as they were given.
 		order := map[bool]string{true: " ORDER BY array_position(ARRAY[1779019200123, 0, 946684799999], (extract(epoch FROM time) * 1000)::bigint)"}[family.Single()]
 		var out bytes.Buffer
-		_, err := connection.Conn().PgConn().CopyTo(t.Context(), &out, "COPY (SELECT "+strings.Join(family.Columns(), ", ")+" FROM "+family.Table+order+") TO STDOUT BINARY")
+		_, err := connection.Conn().PgConn().CopyTo(t.Context(), &out, "COPY (SELECT "+strings.Join(form.Columns(), ", ")+" FROM "+family.StoredTable()+of+order+") TO STDOUT BINARY")
 		require.NoError(t, err)
-		require.Equal(t, copyHeader+string(tuples)+copyTrailer, out.String(), family.Name)
+		require.Equal(t, copyHeader+string(written[form])+copyTrailer, out.String(), form.Columns())
 	}
+	require.NotNil(t, written[storage.Form{Place: catalogue.Host().Place()}])
 }
 
 func TestChunksAreMadeAheadAndLeaveNoRows(t *testing.T) {
@@ -249,7 +263,7 @@ func TestCancelledRangeEndsInTheDatabase(t *testing.T) {
 	lock, err := store.writes.Begin(t.Context())
 	require.NoError(t, err)
 	defer lock.Rollback(context.Background()) //nolint:errcheck // the test is over
-	_, err = lock.Exec(t.Context(), "LOCK TABLE host_samples IN ACCESS EXCLUSIVE MODE")
+	_, err = lock.Exec(t.Context(), "LOCK TABLE host_samples_packed IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
 	waiting := func() (count int) {
 		// Not in the transaction, which sees the activity of its first look for good.

@@ -22,8 +22,8 @@ func (s *Store) Usage(ctx context.Context) (usage storage.Usage, err error) {
 	tables := map[string]storage.Table{}
 	var names []string
 	for _, table := range storage.Tables(storage.Resolutions[:]...) {
-		names = append(names, table.Name())
-		tables[table.Name()] = table
+		names = append(names, storedTable(table))
+		tables[storedTable(table)] = table
 	}
 	// A relation is one hypertable, or, where it is a view of generations, several, most of them of continuous aggregates.
 	rows, err := s.reads.Query(ctx, `

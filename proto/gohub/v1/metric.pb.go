@@ -142,6 +142,64 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{1}
 }
 
+// Packing is how a value is kept as a whole number of 32 bits, of which a database compresses much more than of the bits of a float
+// or of bytes.
+type Packing int32
+
+const (
+	// Not at all.
+	Packing_PACKING_UNSPECIFIED Packing = 0
+	// As 16ths, to which agents tell shares.
+	Packing_PACKING_16THS Packing = 1
+	// As 128ths, to which agents tell load averages.
+	Packing_PACKING_128THS Packing = 2
+	// As MiB, in which agents tell sizes from 16 MiB up. What is no whole MiB is a negative number of KiB.
+	Packing_PACKING_MIB Packing = 3
+)
+
+// Enum value maps for Packing.
+var (
+	Packing_name = map[int32]string{
+		0: "PACKING_UNSPECIFIED",
+		1: "PACKING_16THS",
+		2: "PACKING_128THS",
+		3: "PACKING_MIB",
+	}
+	Packing_value = map[string]int32{
+		"PACKING_UNSPECIFIED": 0,
+		"PACKING_16THS":       1,
+		"PACKING_128THS":      2,
+		"PACKING_MIB":         3,
+	}
+)
+
+func (x Packing) Enum() *Packing {
+	p := new(Packing)
+	*p = x
+	return p
+}
+
+func (x Packing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Packing) Descriptor() protoreflect.EnumDescriptor {
+	return file_gohub_v1_metric_proto_enumTypes[2].Descriptor()
+}
+
+func (Packing) Type() protoreflect.EnumType {
+	return &file_gohub_v1_metric_proto_enumTypes[2]
+}
+
+func (x Packing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Packing.Descriptor instead.
+func (Packing) EnumDescriptor() ([]byte, []int) {
+	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{2}
+}
+
 // LabelForm is what the text of a label may be.
 type LabelForm int32
 
@@ -179,11 +237,11 @@ func (x LabelForm) String() string {
 }
 
 func (LabelForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_gohub_v1_metric_proto_enumTypes[2].Descriptor()
+	return file_gohub_v1_metric_proto_enumTypes[3].Descriptor()
 }
 
 func (LabelForm) Type() protoreflect.EnumType {
-	return &file_gohub_v1_metric_proto_enumTypes[2]
+	return &file_gohub_v1_metric_proto_enumTypes[3]
 }
 
 func (x LabelForm) Number() protoreflect.EnumNumber {
@@ -192,7 +250,7 @@ func (x LabelForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LabelForm.Descriptor instead.
 func (LabelForm) EnumDescriptor() ([]byte, []int) {
-	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{2}
+	return file_gohub_v1_metric_proto_rawDescGZIP(), []int{3}
 }
 
 type MetricOptions struct {
@@ -200,7 +258,9 @@ type MetricOptions struct {
 	Unit  Unit                   `protobuf:"varint,1,opt,name=unit,proto3,enum=gohub.v1.Unit" json:"unit,omitempty"`
 	Kind  Kind                   `protobuf:"varint,2,opt,name=kind,proto3,enum=gohub.v1.Kind" json:"kind,omitempty"`
 	// One sentence for people: the chart's tooltip, Prometheus' HELP, the documentation.
-	Help          string `protobuf:"bytes,3,opt,name=help,proto3" json:"help,omitempty"`
+	Help string `protobuf:"bytes,3,opt,name=help,proto3" json:"help,omitempty"`
+	// As what whole number a database that compresses keeps the value. It is no rounding: what is none is kept as it is.
+	Packing       Packing `protobuf:"varint,4,opt,name=packing,proto3,enum=gohub.v1.Packing" json:"packing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +314,13 @@ func (x *MetricOptions) GetHelp() string {
 		return x.Help
 	}
 	return ""
+}
+
+func (x *MetricOptions) GetPacking() Packing {
+	if x != nil {
+		return x.Packing
+	}
+	return Packing_PACKING_UNSPECIFIED
 }
 
 type LabelOptions struct {
@@ -433,11 +500,12 @@ var File_gohub_v1_metric_proto protoreflect.FileDescriptor
 
 const file_gohub_v1_metric_proto_rawDesc = "" +
 	"\n" +
-	"\x15gohub/v1/metric.proto\x12\bgohub.v1\x1a google/protobuf/descriptor.proto\"k\n" +
+	"\x15gohub/v1/metric.proto\x12\bgohub.v1\x1a google/protobuf/descriptor.proto\"\x98\x01\n" +
 	"\rMetricOptions\x12\"\n" +
 	"\x04unit\x18\x01 \x01(\x0e2\x0e.gohub.v1.UnitR\x04unit\x12\"\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x0e.gohub.v1.KindR\x04kind\x12\x12\n" +
-	"\x04help\x18\x03 \x01(\tR\x04help\"K\n" +
+	"\x04help\x18\x03 \x01(\tR\x04help\x12+\n" +
+	"\apacking\x18\x04 \x01(\x0e2\x11.gohub.v1.PackingR\apacking\"K\n" +
 	"\fLabelOptions\x12\x12\n" +
 	"\x04help\x18\x01 \x01(\tR\x04help\x12'\n" +
 	"\x04form\x18\x02 \x01(\x0e2\x13.gohub.v1.LabelFormR\x04form\"k\n" +
@@ -460,7 +528,12 @@ const file_gohub_v1_metric_proto_rawDesc = "" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_GAUGE\x10\x01\x12\x10\n" +
-	"\fKIND_COUNTER\x10\x02*a\n" +
+	"\fKIND_COUNTER\x10\x02*Z\n" +
+	"\aPacking\x12\x17\n" +
+	"\x13PACKING_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rPACKING_16THS\x10\x01\x12\x12\n" +
+	"\x0ePACKING_128THS\x10\x02\x12\x0f\n" +
+	"\vPACKING_MIB\x10\x03*a\n" +
 	"\tLabelForm\x12\x1a\n" +
 	"\x16LABEL_FORM_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16LABEL_FORM_CUSTOM_NAME\x10\x01\x12\x1c\n" +
@@ -481,33 +554,35 @@ func file_gohub_v1_metric_proto_rawDescGZIP() []byte {
 	return file_gohub_v1_metric_proto_rawDescData
 }
 
-var file_gohub_v1_metric_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_gohub_v1_metric_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_gohub_v1_metric_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_gohub_v1_metric_proto_goTypes = []any{
 	(Unit)(0),                           // 0: gohub.v1.Unit
 	(Kind)(0),                           // 1: gohub.v1.Kind
-	(LabelForm)(0),                      // 2: gohub.v1.LabelForm
-	(*MetricOptions)(nil),               // 3: gohub.v1.MetricOptions
-	(*LabelOptions)(nil),                // 4: gohub.v1.LabelOptions
-	(*FamilyOptions)(nil),               // 5: gohub.v1.FamilyOptions
-	(*descriptorpb.FieldOptions)(nil),   // 6: google.protobuf.FieldOptions
-	(*descriptorpb.MessageOptions)(nil), // 7: google.protobuf.MessageOptions
+	(Packing)(0),                        // 2: gohub.v1.Packing
+	(LabelForm)(0),                      // 3: gohub.v1.LabelForm
+	(*MetricOptions)(nil),               // 4: gohub.v1.MetricOptions
+	(*LabelOptions)(nil),                // 5: gohub.v1.LabelOptions
+	(*FamilyOptions)(nil),               // 6: gohub.v1.FamilyOptions
+	(*descriptorpb.FieldOptions)(nil),   // 7: google.protobuf.FieldOptions
+	(*descriptorpb.MessageOptions)(nil), // 8: google.protobuf.MessageOptions
 }
 var file_gohub_v1_metric_proto_depIdxs = []int32{
-	0, // 0: gohub.v1.MetricOptions.unit:type_name -> gohub.v1.Unit
-	1, // 1: gohub.v1.MetricOptions.kind:type_name -> gohub.v1.Kind
-	2, // 2: gohub.v1.LabelOptions.form:type_name -> gohub.v1.LabelForm
-	6, // 3: gohub.v1.metric:extendee -> google.protobuf.FieldOptions
-	6, // 4: gohub.v1.label:extendee -> google.protobuf.FieldOptions
-	7, // 5: gohub.v1.family:extendee -> google.protobuf.MessageOptions
-	3, // 6: gohub.v1.metric:type_name -> gohub.v1.MetricOptions
-	4, // 7: gohub.v1.label:type_name -> gohub.v1.LabelOptions
-	5, // 8: gohub.v1.family:type_name -> gohub.v1.FamilyOptions
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	6, // [6:9] is the sub-list for extension type_name
-	3, // [3:6] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: gohub.v1.MetricOptions.unit:type_name -> gohub.v1.Unit
+	1,  // 1: gohub.v1.MetricOptions.kind:type_name -> gohub.v1.Kind
+	2,  // 2: gohub.v1.MetricOptions.packing:type_name -> gohub.v1.Packing
+	3,  // 3: gohub.v1.LabelOptions.form:type_name -> gohub.v1.LabelForm
+	7,  // 4: gohub.v1.metric:extendee -> google.protobuf.FieldOptions
+	7,  // 5: gohub.v1.label:extendee -> google.protobuf.FieldOptions
+	8,  // 6: gohub.v1.family:extendee -> google.protobuf.MessageOptions
+	4,  // 7: gohub.v1.metric:type_name -> gohub.v1.MetricOptions
+	5,  // 8: gohub.v1.label:type_name -> gohub.v1.LabelOptions
+	6,  // 9: gohub.v1.family:type_name -> gohub.v1.FamilyOptions
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	7,  // [7:10] is the sub-list for extension type_name
+	4,  // [4:7] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_gohub_v1_metric_proto_init() }
@@ -520,7 +595,7 @@ func file_gohub_v1_metric_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gohub_v1_metric_proto_rawDesc), len(file_gohub_v1_metric_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   3,
 			NumExtensions: 3,
 			NumServices:   0,

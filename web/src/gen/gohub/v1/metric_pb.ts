@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file gohub/v1/metric.proto.
  */
 export const file_gohub_v1_metric: GenFile = /*@__PURE__*/
-  fileDesc("ChVnb2h1Yi92MS9tZXRyaWMucHJvdG8SCGdvaHViLnYxIlkKDU1ldHJpY09wdGlvbnMSHAoEdW5pdBgBIAEoDjIOLmdvaHViLnYxLlVuaXQSHAoEa2luZBgCIAEoDjIOLmdvaHViLnYxLktpbmQSDAoEaGVscBgDIAEoCSI/CgxMYWJlbE9wdGlvbnMSDAoEaGVscBgBIAEoCRIhCgRmb3JtGAIgASgOMhMuZ29odWIudjEuTGFiZWxGb3JtIk0KDUZhbWlseU9wdGlvbnMSDAoEbmFtZRgBIAEoCRINCgV0YWJsZRgCIAEoCRIMCgRoZWxwGAMgASgJEhEKCWVwaGVtZXJhbBgEIAEoCCqhAQoEVW5pdBIUChBVTklUX1VOU1BFQ0lGSUVEEAASDQoJVU5JVF9OT05FEAESEAoMVU5JVF9QRVJDRU5UEAISDgoKVU5JVF9CWVRFUxADEhAKDFVOSVRfU0VDT05EUxAEEhAKDFVOSVRfQ0VMU0lVUxAFEhkKFVVOSVRfQllURVNfUEVSX1NFQ09ORBAGEhMKD1VOSVRfUEVSX1NFQ09ORBAHKj4KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfR0FVR0UQARIQCgxLSU5EX0NPVU5URVIQAiphCglMYWJlbEZvcm0SGgoWTEFCRUxfRk9STV9VTlNQRUNJRklFRBAAEhoKFkxBQkVMX0ZPUk1fQ1VTVE9NX05BTUUQARIcChhMQUJFTF9GT1JNX0NVU1RPTV9MQUJFTFMQAjpQCgZtZXRyaWMSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLmOAyABKAsyFy5nb2h1Yi52MS5NZXRyaWNPcHRpb25zUgZtZXRyaWM6TQoFbGFiZWwSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLqOAyABKAsyFi5nb2h1Yi52MS5MYWJlbE9wdGlvbnNSBWxhYmVsOlIKBmZhbWlseRIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi5jgMgASgLMhcuZ29odWIudjEuRmFtaWx5T3B0aW9uc1IGZmFtaWx5QjJaMGdpdGh1Yi5jb20vZ29odWItaW8vZ29odWIvcHJvdG8vZ29odWIvdjE7Z29odWJ2MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("ChVnb2h1Yi92MS9tZXRyaWMucHJvdG8SCGdvaHViLnYxIn0KDU1ldHJpY09wdGlvbnMSHAoEdW5pdBgBIAEoDjIOLmdvaHViLnYxLlVuaXQSHAoEa2luZBgCIAEoDjIOLmdvaHViLnYxLktpbmQSDAoEaGVscBgDIAEoCRIiCgdwYWNraW5nGAQgASgOMhEuZ29odWIudjEuUGFja2luZyI/CgxMYWJlbE9wdGlvbnMSDAoEaGVscBgBIAEoCRIhCgRmb3JtGAIgASgOMhMuZ29odWIudjEuTGFiZWxGb3JtIk0KDUZhbWlseU9wdGlvbnMSDAoEbmFtZRgBIAEoCRINCgV0YWJsZRgCIAEoCRIMCgRoZWxwGAMgASgJEhEKCWVwaGVtZXJhbBgEIAEoCCqhAQoEVW5pdBIUChBVTklUX1VOU1BFQ0lGSUVEEAASDQoJVU5JVF9OT05FEAESEAoMVU5JVF9QRVJDRU5UEAISDgoKVU5JVF9CWVRFUxADEhAKDFVOSVRfU0VDT05EUxAEEhAKDFVOSVRfQ0VMU0lVUxAFEhkKFVVOSVRfQllURVNfUEVSX1NFQ09ORBAGEhMKD1VOSVRfUEVSX1NFQ09ORBAHKj4KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfR0FVR0UQARIQCgxLSU5EX0NPVU5URVIQAipaCgdQYWNraW5nEhcKE1BBQ0tJTkdfVU5TUEVDSUZJRUQQABIRCg1QQUNLSU5HXzE2VEhTEAESEgoOUEFDS0lOR18xMjhUSFMQAhIPCgtQQUNLSU5HX01JQhADKmEKCUxhYmVsRm9ybRIaChZMQUJFTF9GT1JNX1VOU1BFQ0lGSUVEEAASGgoWTEFCRUxfRk9STV9DVVNUT01fTkFNRRABEhwKGExBQkVMX0ZPUk1fQ1VTVE9NX0xBQkVMUxACOlAKBm1ldHJpYxIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYuY4DIAEoCzIXLmdvaHViLnYxLk1ldHJpY09wdGlvbnNSBm1ldHJpYzpNCgVsYWJlbBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYuo4DIAEoCzIWLmdvaHViLnYxLkxhYmVsT3B0aW9uc1IFbGFiZWw6UgoGZmFtaWx5Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLmOAyABKAsyFy5nb2h1Yi52MS5GYW1pbHlPcHRpb25zUgZmYW1pbHlCMlowZ2l0aHViLmNvbS9nb2h1Yi1pby9nb2h1Yi9wcm90by9nb2h1Yi92MTtnb2h1YnYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * @generated from message gohub.v1.MetricOptions
@@ -37,6 +37,13 @@ export type MetricOptions = Message<"gohub.v1.MetricOptions"> & {
    * @generated from field: string help = 3;
    */
   help: string;
+
+  /**
+   * As what whole number a database that compresses keeps the value. It is no rounding: what is none is kept as it is.
+   *
+   * @generated from field: gohub.v1.Packing packing = 4;
+   */
+  packing: Packing;
 };
 
 /**
@@ -59,6 +66,13 @@ export type MetricOptionsJson = {
    * @generated from field: string help = 3;
    */
   help?: string;
+
+  /**
+   * As what whole number a database that compresses keeps the value. It is no rounding: what is none is kept as it is.
+   *
+   * @generated from field: gohub.v1.Packing packing = 4;
+   */
+  packing?: PackingJson;
 };
 
 /**
@@ -286,6 +300,56 @@ export const KindSchema: GenEnum<Kind, KindJson> = /*@__PURE__*/
   enumDesc(file_gohub_v1_metric, 1);
 
 /**
+ * Packing is how a value is kept as a whole number of 32 bits, of which a database compresses much more than of the bits of a float
+ * or of bytes.
+ *
+ * @generated from enum gohub.v1.Packing
+ */
+export enum Packing {
+  /**
+   * Not at all.
+   *
+   * @generated from enum value: PACKING_UNSPECIFIED = 0;
+   */
+  PACKING_UNSPECIFIED = 0,
+
+  /**
+   * As 16ths, to which agents tell shares.
+   *
+   * @generated from enum value: PACKING_16THS = 1;
+   */
+  PACKING_16THS = 1,
+
+  /**
+   * As 128ths, to which agents tell load averages.
+   *
+   * @generated from enum value: PACKING_128THS = 2;
+   */
+  PACKING_128THS = 2,
+
+  /**
+   * As MiB, in which agents tell sizes from 16 MiB up. What is no whole MiB is a negative number of KiB.
+   *
+   * @generated from enum value: PACKING_MIB = 3;
+   */
+  PACKING_MIB = 3,
+}
+
+/**
+ * Packing is how a value is kept as a whole number of 32 bits, of which a database compresses much more than of the bits of a float
+ * or of bytes.
+ *
+ * @generated from enum gohub.v1.Packing
+ */
+export type PackingJson = "PACKING_UNSPECIFIED" | "PACKING_16THS" | "PACKING_128THS" | "PACKING_MIB";
+
+/**
+ * Describes the enum gohub.v1.Packing.
+ */
+export const PackingSchema: GenEnum<Packing, PackingJson> = /*@__PURE__*/
+  enumDesc(file_gohub_v1_metric, 2);
+
+/**
  * LabelForm is what the text of a label may be.
  *
  * @generated from enum gohub.v1.LabelForm
@@ -324,7 +388,7 @@ export type LabelFormJson = "LABEL_FORM_UNSPECIFIED" | "LABEL_FORM_CUSTOM_NAME" 
  * Describes the enum gohub.v1.LabelForm.
  */
 export const LabelFormSchema: GenEnum<LabelForm, LabelFormJson> = /*@__PURE__*/
-  enumDesc(file_gohub_v1_metric, 2);
+  enumDesc(file_gohub_v1_metric, 3);
 
 /**
  * Marks a field as a metric.

@@ -1,0 +1,2 @@
+-- Nothing: SQLite does not compress. The numbers of both databases keep in step.
+SELECT 1;
