@@ -98,8 +98,8 @@ func (c *filesystemCollector) collect(ctx context.Context, sample *gohubv1.Sampl
 			Device:         cleanText(m.device),
 			Fstype:         cleanText(m.fstype),
 			SizeBytes:      pointer(usage.size),
-			UsedBytes:      pointer(usage.used),
-			AvailableBytes: pointer(usage.available),
+			UsedBytes:      pointer(roundSize(usage.used)),
+			AvailableBytes: pointer(roundSize(usage.available)),
 			// As df does: what is reserved for root is neither used nor available.
 			UsedPercent: percentOf(float64(usage.used), float64(usage.used)+float64(usage.available)),
 		}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 )
 
@@ -130,6 +131,26 @@ func TestFixtureMachineGivesGoldenSample(t *testing.T) {
 	}
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("the sample differs from %s (go test -update writes it anew):\n%s", golden, got.Bytes())
+	}
+}
+
+// TestWhatIsRoundedIsPacked: what an agent tells is what the database keeps as whole numbers.
+func TestWhatIsRoundedIsPacked(t *testing.T) {
+	sample, err := catalogue.FromProto(fixtureSample(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range catalogue.Families() {
+		family.Rows(sample, func(row catalogue.Row) bool {
+			for _, metric := range family.Metrics {
+				if bits, ok := row.Bits(metric); ok && metric.Packing != catalogue.Unpacked {
+					if _, ok := metric.Packing.Pack(bits); !ok {
+						t.Errorf("%s is not packed", metric.Name)
+					}
+				}
+			}
+			return true
+		})
 	}
 }
 

@@ -32,20 +32,20 @@ func (c *memoryCollector) collect(ctx context.Context, sample *gohubv1.Sample) e
 	host := sample.Host
 	used := memory.Total - min(memory.Available, memory.Total)
 	host.MemoryTotalBytes = pointer(memory.Total)
-	host.MemoryAvailableBytes = pointer(memory.Available)
-	host.MemoryUsedBytes = pointer(used)
+	host.MemoryAvailableBytes = pointer(roundSize(memory.Available))
+	host.MemoryUsedBytes = pointer(roundSize(used))
 	host.MemoryUsedPercent = percentOf(float64(used), float64(memory.Total))
 	if runtime.GOOS == "linux" {
 		// gopsutil adds reclaimable slabs to the page cache; they are not in it.
-		host.MemoryCachedBytes = pointer(memory.Cached - min(memory.Sreclaimable, memory.Cached))
-		host.MemoryBuffersBytes = pointer(memory.Buffers)
+		host.MemoryCachedBytes = pointer(roundSize(memory.Cached - min(memory.Sreclaimable, memory.Cached)))
+		host.MemoryBuffersBytes = pointer(roundSize(memory.Buffers))
 	}
 	total, swapUsed, err := swap(ctx, memory)
 	if err != nil {
 		return fmt.Errorf("read swap: %w", unsupported(err))
 	}
 	host.SwapTotalBytes = pointer(total)
-	host.SwapUsedBytes = pointer(swapUsed)
+	host.SwapUsedBytes = pointer(roundSize(swapUsed))
 	host.SwapUsedPercent = percentOf(float64(swapUsed), float64(total)) // absent where there is no swap
 	return nil
 }

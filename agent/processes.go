@@ -125,7 +125,7 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 			Pid:           strconv.FormatUint(uint64(u.key.pid), 10),
 			Name:          described.name,
 			Username:      described.username,
-			ResidentBytes: pointer(u.resident),
+			ResidentBytes: pointer(roundSize(u.resident)),
 		}
 		if u.share >= 0 {
 			m.CpuPercent = pointer(float32(roundShare(u.share)))

@@ -24,16 +24,28 @@ func rate(before, now uint64, elapsed time.Duration) *float32 {
 // sample takes at least a quarter more on disk. So shares are told to a 16th of a percent, which is right to the one decimal that is shown (the
 // grain of two processors' clocks over ten seconds is a 20th); rates to 10 bits, a part in a thousand; and load averages, of which the kernel tells two
 // decimals, to a 128th, which shows as the same two. They are parts of two because a float that ends early compresses, and 0.1 does not
-// end. Counters and sizes are exact.
+// end. A size of which a part is taken is told in whole MiB from 16 MiB up and in KiB below, downwards: the parts of a whole are then never more than
+// it. Counters and whole sizes are exact. A database that compresses keeps all of them but rates as whole numbers (Packing in the contract).
 const (
 	shareGrain = 16
 	loadGrain  = 128
 	rateBits   = 10
+
+	sizeGrain      = 1 << 20
+	smallSizeGrain = 1 << 10
+	leastInMiB     = 16 * sizeGrain
 )
 
 func roundShare(percent float64) float64 { return math.Round(percent*shareGrain) / shareGrain }
 
 func roundLoad(average float64) float64 { return math.Round(average*loadGrain) / loadGrain }
+
+func roundSize(bytes uint64) uint64 {
+	if bytes >= leastInMiB {
+		return bytes - bytes%sizeGrain
+	}
+	return bytes - bytes%smallSizeGrain
+}
 
 func roundRate(v float64) float64 {
 	fraction, exponent := math.Frexp(v)

@@ -60,6 +60,16 @@ func TestWhatIsRoundedShowsTheSame(t *testing.T) {
 	}
 }
 
+func TestSizesAreToldInWholeMiB(t *testing.T) {
+	for _, c := range []struct{ bytes, want uint64 }{
+		{0, 0}, {1023, 0}, {5<<20 + 3<<10 + 1, 5<<20 + 3<<10}, {16<<20 - 1, 16<<20 - 1<<10}, {16 << 20, 16 << 20}, {17<<20 - 1, 16 << 20}, {math.MaxUint64, math.MaxUint64 - 1<<20 + 1},
+	} {
+		if got := roundSize(c.bytes); got != c.want {
+			t.Errorf("%d bytes are told as %d, not as %d", c.bytes, got, c.want)
+		}
+	}
+}
+
 func TestSumOfRates(t *testing.T) {
 	var s sum
 	s.add(nil, false)

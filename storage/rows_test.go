@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -88,6 +89,74 @@ func TestRowsAreReadBackAsTheyWereAdded(t *testing.T) {
 		require.Equal(t, map[bool]int{false: 2, true: 4}[family.Name == "sensor"], read, family.Name)
 		require.True(t, rows.Has(family))
 	}
+}
+
+// TestPackedOrPlainRowsAreWhatCame reads random rows back in all ways that there are.
+func TestPackedOrPlainRowsAreWhatCame(t *testing.T) {
+	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	forms := map[bool]int{}
+	for range 2000 {
+		sample := storagetest.Mixed(random)
+		require.True(t, requireSame(t, encode(t, sample)))
+		rows := storagetest.Rows(3, received, sample)
+		for form := range rows.Segments {
+			forms[form.Packed]++
+		}
+		plain := rows.Unpacked()
+		for form := range plain.Segments {
+			require.False(t, form.Packed)
+		}
+		require.Equal(t, rows.Count(), plain.Count())
+		again := plain.Unpacked()
+		require.Equal(t, allRows(plain), allRows(again))
+		flat := storagetest.Flat(sample)
+		for _, family := range catalogue.Families() {
+			row := family.Row(flat, 0)
+			for _, some := range []storage.Rows{rows, plain} {
+				require.NoError(t, some.EachTuple(family, func(tuple storage.Tuple) error {
+					require.Equal(t, sample.TimeUnixMillis, tuple.Time().UnixMilli())
+					tuple.Number(catalogue.Uint32)
+					if len(family.Labels) == 0 {
+						tuple.Time()
+					}
+					for range family.Labels {
+						tuple.Text()
+					}
+					for _, metric := range family.Metrics {
+						value := tuple.Value(metric)
+						bits, there := row.Bits(metric)
+						require.Equal(t, there, value != nil, metric.Name)
+						switch value := value.(type) {
+						case float64:
+							if metric.Type == catalogue.Float {
+								require.Equal(t, bits, uint64(math.Float32bits(float32(value))), metric.Name)
+							} else {
+								require.Equal(t, bits, math.Float64bits(value), metric.Name)
+							}
+						case int64:
+							require.Equal(t, bits, uint64(value), metric.Name)
+						}
+					}
+					return nil
+				}))
+			}
+		}
+		host, bits := catalogue.Host(), make([]uint64, len(catalogue.Host().Metrics))
+		const absent = math.MaxUint64
+		for _, some := range []storage.Rows{rows, plain} {
+			for range some.Readings(host, bits, absent) {
+				for i, metric := range host.Metrics {
+					want, there := host.Row(flat, 0).Bits(metric)
+					if !there {
+						want = absent
+					}
+					require.Equal(t, want, bits[i], metric.Name)
+				}
+			}
+		}
+	}
+	require.Greater(t, forms[true], 1000)
+	require.Greater(t, forms[false], 1000)
 }
 
 func TestEncoderForgetsWhatItHandedOver(t *testing.T) {

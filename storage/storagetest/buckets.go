@@ -14,14 +14,15 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// sample has cpu, memory and traffic by its number, and leaves some of it out.
+// sampleAt has cpu, memory and traffic by its number, and leaves some of it out. Of some, all values are whole numbers as databases
+// pack them, of others none or a part.
 func sampleAt(at time.Time, n int) *gohubv1.Sample {
 	sample := &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{}}
 	if n%5 != 0 {
-		sample.Host.CpuUsagePercent = proto.Float32(float32(n%97) + 0.25)
+		sample.Host.CpuUsagePercent = proto.Float32(float32(n%97) + []float32{0.25, 0.3}[n/5%2])
 	}
 	if n%3 != 0 {
-		sample.Host.MemoryUsedBytes = proto.Uint64(uint64(n) << 33)
+		sample.Host.MemoryUsedBytes = proto.Uint64(uint64(n)<<33 + []uint64{0, 3 << 10, 0, 1}[n/3%4])
 	}
 	sample.Host.Processes = proto.Uint32(uint32(n % 1000))
 	for i := range n % 3 {

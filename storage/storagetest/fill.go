@@ -1,6 +1,9 @@
 package storagetest
 
 import (
+	"math"
+	"math/rand/v2"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -52,6 +55,46 @@ func Fill(sample *gohubv1.Sample) map[string]float64 {
 		}
 	}
 	return values
+}
+
+// Mixed is a random sample: of each value it has none, a whole number as it is packed, another one, or one that does not fit.
+func Mixed(random *rand.Rand) *gohubv1.Sample {
+	sample := &gohubv1.Sample{TimeUnixMillis: 1779019200000 + random.Int64N(1_000_000)}
+	Fill(sample)
+	exact := random.IntN(2) == 0
+	message, families := sample.ProtoReflect(), catalogue.Families()
+	for i := range message.Descriptor().Fields().Len() {
+		field := message.Descriptor().Fields().Get(i)
+		if field.Message() == nil {
+			continue
+		}
+		family := families[0]
+		families = families[1:]
+		var instance protoreflect.Message
+		if field.IsList() {
+			instance = message.Mutable(field).List().Get(0).Message()
+		} else {
+			instance = message.Mutable(field).Message()
+		}
+		for _, metric := range family.Metrics {
+			to := instance.Descriptor().Fields().ByName(protoreflect.Name(metric.Column))
+			kind := random.IntN(4)
+			if exact {
+				kind = random.IntN(2)
+			}
+			switch {
+			case kind == 0:
+				instance.Clear(to)
+			case metric.Type == catalogue.Float:
+				value := []float32{0, float32(random.IntN(1<<20)-1<<19) / 16, random.Float32() * 100, (random.Float32() - 0.5) * math.MaxFloat32}[kind]
+				instance.Set(to, protoreflect.ValueOfFloat32(value))
+			case metric.Type == catalogue.Uint64:
+				value := []uint64{0, uint64(random.IntN(1<<20)) << []int{10, 20}[random.IntN(2)], random.Uint64N(1 << 40), random.Uint64N(math.MaxInt64)}[kind]
+				instance.Set(to, protoreflect.ValueOfUint64(value))
+			}
+		}
+	}
+	return sample
 }
 
 // LabelText is "label of " and the label's name, or the like where its text must have a form.
