@@ -84,7 +84,7 @@ func (p *copyPlan) copy(ctx context.Context, db *database, done *atomic.Int64, s
 		}
 		connections[i] = connection
 	}
-	statement := "COPY " + catalogue.Host().Table + " (" + strings.Join(catalogue.Host().Columns(), ", ") + ") FROM STDIN BINARY"
+	statement := "COPY " + catalogue.Host().StoredTable() + " (" + strings.Join(catalogue.Host().PackedColumns(), ", ") + ") FROM STDIN BINARY"
 	start()
 	group, ctx := errgroup.WithContext(ctx)
 	for i, connection := range connections {

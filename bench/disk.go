@@ -78,11 +78,16 @@ func (k kept) row(name string) []string {
 
 // compressFamily multiplies the samples of a family, and compresses them.
 func compressFamily(ctx context.Context, connection *pgx.Conn, family *catalogue.Family, machines int) (k kept, err error) {
-	columns := slices.DeleteFunc(family.Columns(), func(column string) bool { return column == "host_id" })
+	var columns []string
+	for _, column := range append(family.Columns(), family.PackedColumns()...) {
+		if column != "host_id" && !slices.Contains(columns, column) {
+			columns = append(columns, column)
+		}
+	}
 	list := strings.Join(columns, ", ")
 	// Ids that no registered host has.
 	_, err = connection.Exec(ctx, fmt.Sprintf("INSERT INTO %s (host_id, %s) SELECT host_id + 1000000 * copy, %s FROM %s, generate_series(1, %d) AS copy",
-		family.Table, list, list, family.Table, machines-1))
+		family.StoredTable(), list, list, family.StoredTable(), machines-1))
 	if err != nil {
 		return k, err
 	}
@@ -94,10 +99,10 @@ func compressFamily(ctx context.Context, connection *pgx.Conn, family *catalogue
 	if err != nil || k.rows == 0 {
 		return k, err
 	}
-	if _, err := connection.Exec(ctx, "SELECT compress_chunk(chunk) FROM show_chunks($1::text::regclass) AS chunk", family.Table); err != nil {
+	if _, err := connection.Exec(ctx, "SELECT compress_chunk(chunk) FROM show_chunks($1::text::regclass) AS chunk", family.StoredTable()); err != nil {
 		return k, fmt.Errorf("compress: %w", err)
 	}
 	err = connection.QueryRow(ctx, "SELECT before_compression_total_bytes, after_compression_total_bytes FROM hypertable_compression_stats($1::text::regclass)",
-		family.Table).Scan(&k.before, &k.after)
+		family.StoredTable()).Scan(&k.before, &k.after)
 	return k, err
 }

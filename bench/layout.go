@@ -25,10 +25,10 @@ const dropIndex = "DROP INDEX host_samples_host_time"
 // layouts are those that docs/decisions/0009-indexes-and-chunks.md compares. The first is the migrations'.
 var layouts = []layout{
 	{"(host_id, time DESC)", "6 h", nil},
-	{"(host_id, time DESC)", "1 h", []string{"SELECT set_chunk_time_interval('host_samples', interval '1 hour')"}},
-	{"(host_id, time DESC)", "24 h", []string{"SELECT set_chunk_time_interval('host_samples', interval '24 hours')"}},
-	{"(time, host_id)", "6 h", []string{dropIndex, "CREATE INDEX ON host_samples (time, host_id)"}},
-	{"BRIN (time)", "6 h", []string{dropIndex, "CREATE INDEX ON host_samples USING brin (time) WITH (pages_per_range = 32, autosummarize = on)"}},
+	{"(host_id, time DESC)", "1 h", []string{"SELECT set_chunk_time_interval('host_samples_packed', interval '1 hour')"}},
+	{"(host_id, time DESC)", "24 h", []string{"SELECT set_chunk_time_interval('host_samples_packed', interval '24 hours')"}},
+	{"(time, host_id)", "6 h", []string{dropIndex, "CREATE INDEX ON host_samples_packed (time, host_id)"}},
+	{"BRIN (time)", "6 h", []string{dropIndex, "CREATE INDEX ON host_samples_packed USING brin (time) WITH (pages_per_range = 32, autosummarize = on)"}},
 	{"none", "6 h", []string{dropIndex}},
 }
 
@@ -101,11 +101,11 @@ func (o *Options) measureLayout(ctx context.Context, l layout) (row []string, er
 		return nil, err
 	}
 	rate := float64(rows) / time.Since(since).Seconds()
-	if _, err := connection.Exec(ctx, "ANALYZE host_samples"); err != nil {
+	if _, err := connection.Exec(ctx, "ANALYZE host_samples_packed"); err != nil {
 		return nil, err
 	}
 	var all, indexes int64
-	err = connection.QueryRow(ctx, "SELECT total_bytes, index_bytes FROM hypertable_detailed_size('host_samples')").Scan(&all, &indexes)
+	err = connection.QueryRow(ctx, "SELECT total_bytes, index_bytes FROM hypertable_detailed_size('host_samples_packed')").Scan(&all, &indexes)
 	if err != nil {
 		return nil, err
 	}

@@ -128,7 +128,7 @@ func (o *Options) copySamples(ctx context.Context, db *database, ids []storage.H
 			if _, err := connection.Exec(ctx, "SET synchronous_commit = off"); err != nil {
 				return err
 			}
-			statement := "COPY " + catalogue.Host().Table + " (" + strings.Join(catalogue.Host().Columns(), ", ") + ") FROM STDIN BINARY"
+			statement := "COPY " + catalogue.Host().StoredTable() + " (" + strings.Join(catalogue.Host().PackedColumns(), ", ") + ") FROM STDIN BINARY"
 			payload, rows := []byte(copyHeader), 0
 			send := func() error {
 				if rows == 0 {

@@ -44,10 +44,10 @@ func seesSabotage(t *testing.T, options Options) {
 			return stored == agents
 		}, time.Minute, 20*time.Millisecond)
 		for _, statement := range []string{
-			"DELETE FROM host_samples WHERE memory_total_bytes = 1",
-			"INSERT INTO host_samples SELECT * FROM host_samples WHERE memory_total_bytes = 2",
-			"UPDATE host_samples SET memory_used_bytes = coalesce(memory_used_bytes, 0) + 1 WHERE memory_total_bytes = 3",
-			"INSERT INTO host_samples (time, host_id, received_at) SELECT now(), -1, now()",
+			"DELETE FROM host_samples_packed WHERE memory_total_bytes = 1",
+			"INSERT INTO host_samples_packed SELECT * FROM host_samples_packed WHERE memory_total_bytes = 2",
+			"UPDATE host_samples_packed SET memory_used_bytes = coalesce(memory_used_bytes, 0) + 1, memory_used_bytes_mib = NULL WHERE memory_total_bytes = 3",
+			"INSERT INTO host_samples_packed (time, host_id, received_at) SELECT now(), -1, now()",
 		} {
 			_, err := db.ExecContext(ctx, statement)
 			require.NoError(t, err, statement)

@@ -135,6 +135,9 @@ func TestTupleIsTheSameRow(t *testing.T) {
 		value, null := field()
 		require.Equal(t, i >= 10, null, metric.Name)
 		if !null {
+			if metric.Packing != catalogue.Unpacked {
+				value = metric.Packing.Unpack(int32(value))
+			}
 			require.Equal(t, twin.instances[0].bits[i], value, metric.Name)
 		}
 	}

@@ -170,7 +170,8 @@ func (n *instance) appendMessage(dst []byte) []byte {
 	return setLength(dst, start)
 }
 
-// AppendTuple makes the host's next tick and appends its host row as a tuple of PostgreSQL's binary COPY format.
+// AppendTuple makes the host's next tick and appends its host row as a tuple of PostgreSQL's binary COPY format, with the columns of
+// Family.PackedColumns: all values are whole numbers as they are packed.
 func (h *Host) AppendTuple(dst []byte, hostID int32, timeMillis, receivedMicros int64) []byte {
 	h.Next(timeMillis)
 	one := h.instances[0]
@@ -185,6 +186,13 @@ func (h *Host) AppendTuple(dst []byte, hostID int32, timeMillis, receivedMicros 
 		switch {
 		case i >= len(one.columns):
 			dst = binary.BigEndian.AppendUint32(dst, math.MaxUint32) // NULL
+		case metric.Packing != catalogue.Unpacked:
+			whole, ok := metric.Packing.Pack(one.bits[i])
+			if !ok {
+				panic(metric.Name + " is no whole number")
+			}
+			dst = binary.BigEndian.AppendUint32(dst, 4)
+			dst = binary.BigEndian.AppendUint32(dst, uint32(whole))
 		case metric.Type == catalogue.Uint64:
 			dst = binary.BigEndian.AppendUint32(dst, 8)
 			dst = binary.BigEndian.AppendUint64(dst, one.bits[i])

@@ -114,7 +114,7 @@ func (n *instance) next(r *random, hour float32, seconds uint64) {
 			n.bits[i] = n.bits[c.of] - n.bits[c.by]
 			continue
 		case percentOf:
-			n.bits[i] = uint64(math.Float32bits(100 * float32(n.bits[c.by]) / float32(n.bits[c.of])))
+			n.bits[i] = uint64(math.Float32bits(float32(int32(1600*float32(n.bits[c.by])/float32(n.bits[c.of]))) / 16)) // as agents tell shares
 			continue
 		case uptime:
 			n.bits[i] += seconds
@@ -134,7 +134,7 @@ func (n *instance) next(r *random, hour float32, seconds uint64) {
 		case counter:
 			n.bits[i] += uint64(value) * seconds
 		case shareOf:
-			n.bits[i] = uint64(float32(n.bits[c.of])*value) &^ 4095
+			n.bits[i] = uint64(float32(n.bits[c.of])*value) &^ (1<<20 - 1) // as agents tell sizes
 		default:
 			if c.quantum > 0 {
 				value = float32(int32(value*c.perQuantum)) * c.quantum

@@ -58,7 +58,7 @@ var specs = map[string]spec{
 	"swap_total_bytes":                   {kind: fixed, low: gib, high: 8 * gib},
 	"swap_used_bytes":                    {kind: shareOf, low: 0, high: 0.3, step: 0.0005, of: "swap_total_bytes"},
 	"swap_used_percent":                  {kind: percentOf, of: "swap_total_bytes", by: "swap_used_bytes"},
-	"filesystem_fullest_percent":         {kind: walk, low: 20, high: 95, step: 0.0003, quantum: 1. / 64},
+	"filesystem_fullest_percent":         {kind: walk, low: 20, high: 95, step: 0.0003, quantum: 1. / 16},
 	"disks_read_bytes_per_second":        {kind: walk, low: 0, high: 80e6, step: 0.1, daily: 0.3, quantum: 409.6},
 	"disks_written_bytes_per_second":     {kind: walk, low: 0, high: 40e6, step: 0.1, daily: 0.3, quantum: 409.6},
 	"networks_receive_bytes_per_second":  {kind: walk, low: 2e3, high: 60e6, step: 0.1, daily: 0.6, quantum: 0.125},

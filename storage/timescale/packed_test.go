@@ -136,7 +136,7 @@ func asBefore(t *testing.T, url string, options storage.Options) *Store {
 			require.NoError(t, err)
 			require.NoError(t, store.makeAggregates(t.Context(), tx, &plain, []generation{{number: unnumbered}}))
 		}
-		_, err := tx.Exec(t.Context(), "UPDATE rollup_generations SET packed = false")
+		_, err := tx.Exec(t.Context(), "UPDATE rollup_generations SET packed = false; UPDATE rollup_progress SET generations = (SELECT count(*) FROM rollup_generations)")
 		return err
 	}))
 	return store

@@ -249,7 +249,7 @@ func chunksAreMadeAheadAndLeaveNoRows(t *testing.T, url string) {
 	for _, family := range catalogue.Families() {
 		var chunks, rows int
 		require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = $1 AND range_end > $2",
-			family.Table, later).Scan(&chunks))
+			family.StoredTable(), later).Scan(&chunks))
 		require.Equal(t, 2, chunks, family.Table)
 		require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT count(*) FROM "+family.Table).Scan(&rows))
 		require.Zero(t, rows, family.Table)
