@@ -197,6 +197,8 @@ type shape struct {
 	wide     []bool
 	bytes    int
 	packings []catalogue.Packing
+	// parts are those of a float's packing.
+	parts []float32
 	// steps and packedSteps are for AddEncoded, the latter nil where the family does not pack. most is how many rows of the family
 	// a sample may have.
 	steps, packedSteps []step
@@ -218,6 +220,7 @@ var shapes = func() (shapes [maxFamilies]shape) {
 		for _, metric := range family.Metrics {
 			s.wide = append(s.wide, metric.Type == catalogue.Uint64 || metric.Type == catalogue.Double)
 			s.packings = append(s.packings, metric.Packing)
+			s.parts = append(s.parts, float32(metric.Packing.Parts()))
 			s.bytes += 12
 		}
 		shapes[i] = s
@@ -235,7 +238,7 @@ func (s *shape) appendRow(dst []byte, row catalogue.Row, packed bool) ([]byte, b
 	dst = slices.Grow(dst, s.bytes)
 	n := len(dst)
 	dst = dst[:n+s.bytes]
-	var present uint64
+	var present, lost uint64
 	for i, value := range row.Values() {
 		if i%64 == 0 {
 			present = row.Present(i / 64)
@@ -245,12 +248,15 @@ func (s *shape) appendRow(dst []byte, row catalogue.Row, packed bool) ([]byte, b
 			binary.BigEndian.PutUint32(dst[n:], nullLength)
 			n += 4
 		case packed && s.packings[i] != catalogue.Unpacked:
-			whole, ok := s.packings[i].Pack(value)
-			if !ok {
-				return dst, false
+			var whole int32
+			var rest uint64
+			if s.wide[i] {
+				whole, rest = catalogue.PackSize(value)
+			} else {
+				whole, rest = catalogue.PackParts(uint32(value), s.parts[i])
 			}
 			binary.BigEndian.PutUint64(dst[n:], 4<<32|uint64(uint32(whole)))
-			n += 8
+			n, lost = n+8, lost|rest
 		case s.wide[i]:
 			binary.BigEndian.PutUint32(dst[n:], 8)
 			binary.BigEndian.PutUint64(dst[n+4:], value)
@@ -261,7 +267,7 @@ func (s *shape) appendRow(dst []byte, row catalogue.Row, packed bool) ([]byte, b
 		}
 		present >>= 1
 	}
-	return dst[:n], true
+	return dst[:n], lost == 0
 }
 
 // Unpacked returns the same rows, all of them plain.

@@ -139,10 +139,10 @@ type step struct {
 	length uint64
 	// absent is the length of the column's field where the message has no such field.
 	absent uint32
+	// parts is how many parts a packed float has of one. Beside absent, a step is one cache line.
+	parts float32
 	// unfit has the bits that a number must not have.
 	unfit uint64
-	// parts is how many parts a packed float has of one.
-	parts float32
 	// check is that of the label.
 	check func(string) error
 }
@@ -236,6 +236,7 @@ func (s *shape) appendStraight(steps []step, dst []byte, start *rowStart, messag
 	binary.BigEndian.PutUint16(octetsAt[[2]byte](row, 0)[:], s.fields)
 	wire := unsafe.Pointer(unsafe.SliceData(message))
 	at, near := 0, len(message)-longestTag-8
+	var lost uint64 // what would be, by packing
 	for i := range steps {
 		step := &steps[i]
 		var ahead uint64
@@ -259,11 +260,8 @@ func (s *shape) appendStraight(steps []step, dst []byte, start *rowStart, messag
 				return dst, false
 			}
 			if step.kind == stepParts {
-				whole, ok := catalogue.PackParts(uint32(value), step.parts)
-				if !ok {
-					return dst, false
-				}
-				value = uint64(uint32(whole))
+				whole, rest := catalogue.PackParts(uint32(value), step.parts)
+				value, lost = uint64(uint32(whole)), lost|rest
 			}
 			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|value)
 			n += 8
@@ -299,10 +297,8 @@ func (s *shape) appendStraight(steps []step, dst []byte, start *rowStart, messag
 		at += bytes
 		switch step.kind {
 		case stepSize:
-			whole, ok := catalogue.PackSize(value)
-			if !ok {
-				return dst, false
-			}
+			whole, rest := catalogue.PackSize(value)
+			lost |= rest
 			binary.BigEndian.PutUint64(octetsAt[[8]byte](row, n)[:], step.length|uint64(uint32(whole)))
 			n += 8
 		case stepUint32:
@@ -325,7 +321,7 @@ func (s *shape) appendStraight(steps []step, dst []byte, start *rowStart, messag
 			n += 4 + copy(unsafe.Slice((*byte)(unsafe.Add(row, n+4)), len(label)), label)
 		}
 	}
-	if at != len(message) {
+	if at != len(message) || lost != 0 {
 		return dst, false
 	}
 	return dst[:len(dst)+n], true

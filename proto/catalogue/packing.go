@@ -47,10 +47,13 @@ func (p Packing) Suffix() string {
 // Pack returns the whole number for the bits of a value, as Row.Bits has them. It is false if the value is none, or has more than
 // 32 bits as one.
 func (p Packing) Pack(bits uint64) (whole int32, ok bool) {
+	var lost uint64
 	if p == MiB {
-		return PackSize(bits)
+		whole, lost = PackSize(bits)
+	} else {
+		whole, lost = PackParts(uint32(bits), float32(p.Parts()))
 	}
-	return PackParts(uint32(bits), float32(p.Parts()))
+	return whole, lost == 0
 }
 
 // Unpack returns the bits of the value that Pack made the whole number of.
@@ -65,22 +68,22 @@ func (p Packing) Unpack(whole int32) (bits uint64) {
 	}
 }
 
-// PackParts is Pack for the bits of a single, to parts of a power of two: then no step of it rounds.
-func PackParts(bits uint32, parts float32) (whole int32, ok bool) {
+// PackParts is Pack for the bits of a single, to parts of a power of two: then no step of it rounds. lost is not 0 if the value can
+// not be packed: of many values it is told together whether one can not.
+func PackParts(bits uint32, parts float32) (whole int32, lost uint64) {
 	value := math.Float32frombits(bits) * parts
-	long := int64(value)
-	whole = int32(long)
-	// A negative zero, which has a bit, is not 0.
-	return whole, float32(long) == value && int64(whole) == long && (long != 0 || bits == 0)
+	// By way of 64 bits, which cut what is too large to another number on every machine. A negative zero has a bit that 0 has not.
+	whole = int32(int64(value))
+	return whole, uint64(math.Float32bits(float32(whole)) ^ math.Float32bits(value))
 }
 
-// PackSize is Pack for bytes.
-func PackSize(bytes uint64) (whole int32, ok bool) {
-	const kib, mib = 1 << 10, 1 << 20
-	if bytes%mib == 0 {
-		return int32(bytes / mib), bytes/mib <= math.MaxInt32
+// PackSize is PackParts for bytes.
+func PackSize(bytes uint64) (whole int32, lost uint64) {
+	const kib, mib = 10, 20
+	if bytes&(1<<mib-1) == 0 {
+		return int32(bytes >> mib), bytes >> (mib + 31)
 	}
-	return -int32(bytes / kib), bytes%kib == 0 && bytes/kib <= math.MaxInt32
+	return -int32(bytes >> kib), bytes&(1<<kib-1) | bytes>>(kib+31)
 }
 
 // Packs says whether some of the family's metrics have a Packing.
