@@ -66,12 +66,9 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY['host_samples', 'core_samples', 'filesystem_samples', 'disk_samples', 'process_samples'] LOOP
         EXECUTE format('DROP VIEW IF EXISTS %I', relation);
     END LOOP;
-    UPDATE rollup_progress SET until = CASE
-        WHEN (SELECT min(from_time) FROM rollup_generations WHERE packed) = '-infinity' THEN '-infinity'
-        ELSE least(until, (SELECT min(from_time) FROM rollup_generations WHERE packed)) END
-    WHERE EXISTS (SELECT FROM rollup_generations WHERE packed);
+    UPDATE rollup_progress SET until = least(until, (SELECT min(from_time) FROM rollup_generations WHERE packed)); -- NULL is no bound
     FOREACH step IN ARRAY ARRAY['1d', '1h', '1m'] LOOP
-        FOR item IN SELECT family, bool_and(packed) AS whole FROM rollup_generations GROUP BY family HAVING bool_or(packed) LOOP
+        FOR item IN SELECT DISTINCT family FROM rollup_generations WHERE packed LOOP
             relation := item.family || '_samples_' || step;
             SELECT string_agg(format('SELECT %s FROM %I WHERE time >= %L AND time < %L', (
                 SELECT string_agg(format(CASE
@@ -85,6 +82,9 @@ BEGIN
                 FROM rollup_generations WHERE family = item.family AND NOT packed
             ) AS g;
             EXECUTE format('DROP VIEW %I', relation);
+            IF EXISTS (SELECT FROM rollup_generations WHERE family = item.family AND generation = 0) THEN
+                EXECUTE format('DELETE FROM %I WHERE time >= (SELECT min(from_time) FROM rollup_generations WHERE family = %L AND packed)', relation || '_g0', item.family);
+            END IF;
             IF parts IS NOT NULL THEN
                 EXECUTE format('CREATE VIEW %I AS ', relation) || parts;
             END IF;

@@ -1,8 +1,8 @@
 BEGIN;
 
 -- Whole numbers for what is one: shares as 16ths, load averages as 128ths, sizes as MiB (negative: KiB), of which compression leaves
--- a part of what it leaves of floats and bytes. A row that has a value which is none has all of them in the columns of before: nothing is rounded. The
--- server makes views of both, under the tables' old names.
+-- a part of what it leaves of floats and bytes. A row with a value that is no such number has all of its values in the
+-- columns of before: nothing is rounded. The server makes views of both, under the tables' old names.
 ALTER TABLE host_samples RENAME TO host_samples_packed;
 ALTER TABLE host_samples_packed
     ADD COLUMN cpu_usage_percent_x16 integer,

@@ -63,8 +63,16 @@ func (s *Store) makeViews(ctx context.Context) error {
 	})
 }
 
-// remakeViews drops the views of which there are marks, and makes all that should be.
+// remakeViews makes the views that should be, where there are those of marks: in place if it can, so that what people have made on
+// them stays, and where not, it drops them before.
 func remakeViews(ctx context.Context, tx pgxv5.Tx, marks map[string]string) error {
+	views := viewDialect.Views()
+	if len(marks) == len(views) {
+		err := pgxv5.BeginFunc(ctx, tx, func(tx pgxv5.Tx) error { return replaceViews(ctx, tx, views) })
+		if err == nil || tx.Conn().IsClosed() {
+			return err
+		}
+	}
 	// All are made anew, as most stand on the one of hosts, and in place a view can get columns at its end only. Default
 	// privileges, which sql-user sets, let analysts read the new ones.
 	if len(marks) > 0 {
@@ -80,9 +88,13 @@ func remakeViews(ctx context.Context, tx pgxv5.Tx, marks map[string]string) erro
 			return fmt.Errorf("drop the views of schema analysis, to make them anew: %w", err)
 		}
 	}
-	for _, view := range viewDialect.Views() {
+	return replaceViews(ctx, tx, views)
+}
+
+func replaceViews(ctx context.Context, tx pgxv5.Tx, views []storage.View) error {
+	for _, view := range views {
 		name := "analysis." + view.Name
-		if _, err := tx.Exec(ctx, "CREATE VIEW "+name+" AS "+view.Query); err != nil {
+		if _, err := tx.Exec(ctx, "CREATE OR REPLACE VIEW "+name+" AS "+view.Query); err != nil {
 			return fmt.Errorf("make the view %s: %w", name, err)
 		}
 		if _, err := tx.Exec(ctx, "COMMENT ON VIEW "+name+" IS '"+mark(view)+"'"); err != nil {

@@ -169,8 +169,18 @@ func TestViewsOfAnEarlierServerAreMadeAnew(t *testing.T) {
 		require.Equal(t, answers, err == nil, "%s: %v", query, err)
 	}
 
-	// Somebody's view stands on one: the views stay, and the server starts.
+	// Somebody's view stands on one: it stays where the columns are as they were.
 	exec("CREATE VIEW public.theirs AS SELECT hostname FROM analysis.hosts")
+	exec("COMMENT ON VIEW analysis.hosts IS 'made by gohub-server, before'")
+	store.Close()
+	store = openAt(t, database)
+	var comment string
+	require.NoError(t, store.reads.QueryRow(t.Context(), "SELECT obj_description('analysis.hosts'::regclass, 'pg_class')").Scan(&comment))
+	require.NotContains(t, comment, "before")
+	exec("TABLE public.theirs")
+
+	// Where they are not, the views stay, and the server starts.
+	exec("ALTER VIEW analysis.hosts RENAME COLUMN kernel_version TO kernel")
 	exec("COMMENT ON VIEW analysis.hosts IS 'made by gohub-server, before'")
 	store.Close()
 	var said strings.Builder
