@@ -17,7 +17,7 @@ type generation struct {
 	number int
 	// from and to bound the time for which it counts, to excluded; a zero time bounds nothing.
 	from, to time.Time
-	// packed: it is made of both columns of what is packed.
+	// packed: it is made of both columns of what is packed. A migration that adds such columns takes it back for their family.
 	packed bool
 }
 
