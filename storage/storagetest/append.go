@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,12 +143,21 @@ func appendQuarantines(t *testing.T, s storage.Store) {
 	all, err := s.Quarantine(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Equal(t, []storage.Quarantined{
-		{Rejected: later.Rejected[0], Host: host.ID, Epoch: 7, Seq: 2, ReceivedAt: later.ReceivedAt},
-		{Rejected: b.Rejected[0], Host: host.ID, Epoch: 7, Seq: 1, ReceivedAt: b.ReceivedAt},
+		{Rejected: later.Rejected[0], Host: host.ID, Epoch: 7, Seq: 2, ReceivedAt: later.ReceivedAt, Bytes: 2},
+		{Rejected: b.Rejected[0], Host: host.ID, Epoch: 7, Seq: 1, ReceivedAt: b.ReceivedAt, Bytes: 2},
 	}, all)
 	newest, err := s.Quarantine(t.Context(), host.ID, 1)
 	require.NoError(t, err)
 	require.Equal(t, all[:1], newest)
+
+	long := batch(host.ID, 2, 3, 10)
+	long.Rejected = []storage.Rejected{{Wire: strings.Repeat("x", storage.MaxListed+1), Reason: "in the future"}}
+	appendAll(t, s, long)
+	newest, err = s.Quarantine(t.Context(), host.ID, 1)
+	require.NoError(t, err)
+	require.Equal(t, []storage.Quarantined{
+		{Rejected: storage.Rejected{Reason: "in the future"}, Host: host.ID, Epoch: 7, Seq: 3, ReceivedAt: long.ReceivedAt, Bytes: storage.MaxListed + 1},
+	}, newest, "told, but not read")
 	none, err := s.Quarantine(t.Context(), host.ID+1, 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
