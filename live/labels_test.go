@@ -48,5 +48,4 @@ func TestIdentitiesAreHostsWithoutValues(t *testing.T) {
 	require.True(t, proto.Equal(identities[0], one))
 	_, known = s.Identity(99)
 	require.False(t, known)
-
 }

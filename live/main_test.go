@@ -109,7 +109,8 @@ func fullSample(at time.Time) *gohubv1.Sample {
 		Sensors: []*gohubv1.SensorMetrics{{Sensor: "coretemp_package_id_0", TemperatureCelsius: proto.Float32(54.5)}},
 		Customs: []*gohubv1.CustomMetrics{
 			{Name: "backup_age_seconds", Value: proto.Float64(86400.125)},
-			{Name: "queue_length", Labels: `{queue="a\"\\\n"}`, Value: proto.Float64(-1e-7)}, {Name: "queue_length", Labels: `{host="x",queue="b"}`, Value: proto.Float64(12345678901)},
+			{Name: "queue_length", Labels: `{queue="a\"\\\n"}`, Value: proto.Float64(-1e-7)},
+			{Name: "queue_length", Labels: `{host="x",queue="b"}`, Value: proto.Float64(12345678901)},
 			{Name: "queue_length", Labels: `{queue="none"}`},
 		},
 		Processes: []*gohubv1.ProcessMetrics{

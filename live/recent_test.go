@@ -79,7 +79,7 @@ func (r *recentRig) points(hosts ...storage.HostID) (int, time.Time) {
 		count += len(one.Times)
 	}
 	require.Equal(r.t, rows, count)
-	if border == to {
+	if border.Equal(to) {
 		require.Zero(r.t, count)
 		return 0, time.Time{}
 	}

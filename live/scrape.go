@@ -89,7 +89,7 @@ func negotiateFormat(header http.Header) expfmt.Format {
 			}
 		}
 	}
-	return expfmt.NegotiateIncludingOpenMetrics(http.Header{"Accept": {strings.Join(offers, ",")}})
+	return expfmt.NegotiateAccept(http.Header{"Accept": {strings.Join(offers, ",")}}, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 }
 
 var (

@@ -173,7 +173,7 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 	q.plan = makePlan(q.window, coverage)
 	if q.chosen && q.calendar == nil && q.offset == 0 {
 		var thinned bool
-		if q.plan, thinned = q.plan.thin(len(q.hosts.hosts), q.interval, s.options.Now(), coverage); thinned {
+		if q.plan, thinned = q.thin(len(q.hosts.hosts), q.interval, s.options.Now(), coverage); thinned {
 			q.notes = append(q.notes, fmt.Sprintf("for so many hosts the step is %s, which takes less reading; ask for a step to have it finer", q.step))
 		}
 	}

@@ -64,11 +64,12 @@ func requireSame(t *testing.T, want *gohubv1.Sample, got *catalogue.Sample) {
 					continue
 				}
 				readings++
-				if metric.Type == catalogue.Float {
+				switch metric.Type {
+				case catalogue.Float:
 					require.Equal(t, uint64(math.Float32bits(float32(message.Get(descriptor).Float()))), bits, metric.Name)
-				} else if metric.Type == catalogue.Double {
+				case catalogue.Double:
 					require.Equal(t, math.Float64bits(message.Get(descriptor).Float()), bits, metric.Name)
-				} else {
+				default:
 					require.Equal(t, message.Get(descriptor).Uint(), bits, metric.Name)
 				}
 			}
