@@ -329,7 +329,7 @@ func (w *world) checkParts(t *testing.T, q *rangeQuery) {
 // TestAnswersAreTheAggregatesOfRawRows holds the planner, whatever it reads from where, against the raw readings.
 // GOHUB_TEST_CASES sets the number of random queries on each database.
 func TestAnswersAreTheAggregatesOfRawRows(t *testing.T) {
-	cases := 100
+	cases := 60
 	if text := os.Getenv("GOHUB_TEST_CASES"); text != "" {
 		var err error
 		cases, err = strconv.Atoi(text)
