@@ -163,10 +163,22 @@ func (p *parcel) encode(c codec) (mem.BufferSlice, error) {
 		cut()
 		of.release()
 	})
-	// A connection that ends forgets what it has not sent, and tells no one.
-	runtime.AddCleanup(p, (*share).release, of)
+	// A connection that ends forgets what it has not sent, and tells no one. So does one that goes on with what it has not sent of a
+	// stream that is gone, and that must not be cut for it.
+	runtime.AddCleanup(p, forgotten.end, forgotten{share: of, timer: p.timer})
 	bytes := p.buffer.ReadOnlyData()
 	return mem.BufferSlice{mem.NewBuffer(&bytes, p)}, nil
+}
+
+// forgotten is what is left of a parcel that nobody has any more.
+type forgotten struct {
+	share *share
+	timer *time.Timer
+}
+
+func (f forgotten) end() {
+	f.timer.Stop()
+	f.share.release()
 }
 
 // Get implements mem.BufferPool, of which only Put is called.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,26 @@ func TestConnectionsThatDoNotReadTheirAnswersAreCut(t *testing.T) {
 			requireFree(t, service)
 		})
 	}
+}
+
+func TestAnswerThatIsForgottenCutsNoConnection(t *testing.T) {
+	service := NewService(Options{Store: slowStore{}, Fleet: fleet{}, Logger: slog.New(slog.DiscardHandler)})
+	ctx, of := service.withShare(t.Context())
+	require.NoError(t, reserve(ctx, 1<<20))
+	timer := func() *time.Timer {
+		one := &parcel{
+			message: &gohubv1.HostFacts{Hostname: strings.Repeat("h", 1<<20)}, share: of, timeout: time.Hour,
+			cut: func() { t.Error("it is cut") },
+		}
+		_, err := one.encode(codec{encoding.GetCodecV2(encodingproto.Name)})
+		require.NoError(t, err)
+		return one.timer
+	}()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return of.empty()
+	}, 10*time.Second, time.Millisecond)
+	require.False(t, timer.Stop(), "it is stopped already")
 }
 
 func TestAnswersOverRESTKeepTheirRoomUntilTheyAreWritten(t *testing.T) {
