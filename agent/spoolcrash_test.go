@@ -52,6 +52,44 @@ func TestBrokenDiskKeepsABoundedTailAndTellsOnce(t *testing.T) {
 	}
 }
 
+func TestBatchThatIsToldLostWhileItIsReadIsNotSent(t *testing.T) {
+	o := diskOptions(t.TempDir())
+	o.MemoryBytes = 400
+	broken := false
+	o.writeAt = func(f *os.File, b []byte, at int64) (int, error) {
+		if broken {
+			return 0, syscall.EIO
+		}
+		return f.WriteAt(b, at)
+	}
+	s := openDisk(t, o)
+	broken = true
+	first := mustAppend(t, s, 0)
+	dropped, err := s.locate(0)
+	if err != nil || dropped.tail == nil || dropped.tail.seq != first {
+		t.Fatalf("located %+v, %v", dropped, err)
+	}
+	last := first
+	for i := 1; s.tail[0].seq == first; i++ {
+		last = mustAppend(t, s, i)
+	}
+	if batch, err := s.decode(&dropped, first, dropped.tail.bytes[recordHeader:]); batch != nil || err != nil {
+		t.Errorf("sent %v, %v", batch, err)
+	}
+	written, err := s.locate(last - 1)
+	if err != nil || written.tail == nil {
+		t.Fatalf("located %+v, %v", written, err)
+	}
+	broken = false
+	s.keep()
+	if batch, err := s.decode(&written, last, written.tail.bytes[recordHeader:]); batch != nil || err != nil {
+		t.Errorf("sent %v, %v: it is to be read where it is now", batch, err)
+	}
+	if batch, err := s.Next(last - 1); batch.GetSeq() != last || err != nil {
+		t.Errorf("sent %v, %v", batch, err)
+	}
+}
+
 const crashDirectory = "GOHUB_TEST_SPOOL"
 
 // TestKillLosesNothingThatWasAppended kills a process that appends, several times over one directory.

@@ -82,7 +82,11 @@ func (s *DiskSpool) Next(after uint64) (*gohubv1.Batch, error) {
 			return nil, err
 		}
 		if l.tail != nil {
-			return s.decode(l.tail.seq, l.epoch, l.tail.bytes[recordHeader:])
+			batch, err := s.decode(&l, l.tail.seq, l.tail.bytes[recordHeader:])
+			if batch == nil && err == nil { // written or dropped meanwhile
+				continue
+			}
+			return batch, err
 		}
 		r, err := s.read(&l, after)
 		switch {
@@ -102,7 +106,7 @@ func (s *DiskSpool) Next(after uint64) (*gohubv1.Batch, error) {
 			s.salvageSegment(l.segment.id)
 			continue
 		}
-		batch, err := s.decode(r.seq, l.epoch, r.payload)
+		batch, err := s.decode(&l, r.seq, r.payload)
 		if err != nil { // its CRC is right: it was written so, and will never be another
 			s.log.Error("a batch of the spool makes no sense and is given up", "error", err)
 			if err := s.discard(r.seq, lost{Damaged: r.span()}); err != nil {
@@ -140,15 +144,18 @@ func (s *DiskSpool) givenUp(id uint64) bool {
 	return s.failures.times >= unreadableTries
 }
 
-// decode gives a batch to the stream, nil if it is not held any more.
-func (s *DiskSpool) decode(seq, epoch uint64, payload []byte) (*gohubv1.Batch, error) {
-	batch := &gohubv1.Batch{}
+// decode gives a batch to the stream, nil if it is not held any more where it was located.
+func (s *DiskSpool) decode(l *located, seq uint64, payload []byte) (*gohubv1.Batch, error) {
+	epoch, batch := l.epoch, &gohubv1.Batch{}
 	if err := proto.Unmarshal(payload, batch); err != nil {
 		return nil, fmt.Errorf("decode batch %d: %w", seq, err)
 	}
 	batch.AgentId, batch.Epoch, batch.Seq, batch.Checksum = s.options.AgentID, epoch, seq, batchChecksum(payload)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l.tail != nil && !slices.ContainsFunc(s.tail, func(one tailRecord) bool { return one.seq == seq }) {
+		return nil, nil // it may have been told lost
+	}
 	if epoch == s.sending && seq > s.st.Acked {
 		if len(s.segments) > 0 && seq < s.segments[0].first {
 			return nil, nil
