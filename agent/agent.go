@@ -130,6 +130,7 @@ func New(o Options) (*Agent, error) {
 			return &gohubv1.Hello{AgentId: o.AgentID, Epoch: epoch, Facts: f}
 		},
 		agentID:     o.AgentID,
+		now:         o.clock.Now,
 		fresh:       make(chan struct{}, 1),
 		spool:       spool,
 		log:         o.Logger,

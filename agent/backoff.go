@@ -16,9 +16,15 @@ type backoff struct {
 
 func (b *backoff) reset() { b.attempt = 0 }
 
+// mostDoublings of the base are above every ceiling.
+const mostDoublings = 32
+
+// grow has the ceiling be that of the next wait.
+func (b *backoff) grow() { b.attempt = max(b.attempt, mostDoublings) }
+
 func (b *backoff) next() time.Duration {
 	limit := b.ceiling
-	if b.attempt < 32 && b.base<<b.attempt < b.ceiling && b.base<<b.attempt > 0 {
+	if b.attempt < mostDoublings && b.base<<b.attempt < b.ceiling && b.base<<b.attempt > 0 {
 		limit = b.base << b.attempt
 	}
 	b.attempt++

@@ -97,6 +97,7 @@ type client struct {
 	log         *slog.Logger
 	dialOptions []grpc.DialOption // more of them, for tests
 
+	now       func() time.Time // what samples are taken by
 	window    int
 	backoff   backoff
 	slowRetry time.Duration
@@ -150,9 +151,12 @@ func (c *client) run(ctx context.Context) {
 			c.backoff.reset()
 			c.complaints.healthy()
 		}
+		if status.Code(end.err) == codes.OutOfRange { // so it is with the whole fleet, until somebody sets a clock
+			c.backoff.grow()
+		}
 		wait := c.backoff.next()
 		switch status.Code(end.err) {
-		case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
+		case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented, codes.OutOfRange:
 			wait = c.slowRetry/2 + wait%(c.slowRetry/2+1)
 		case codes.InvalidArgument, codes.ResourceExhausted:
 			if end.welcomed.IsZero() {
@@ -339,8 +343,11 @@ func (c *client) open(ctx context.Context, conn *grpc.ClientConn, epoch uint64) 
 	if err != nil {
 		return nil, nil, err
 	}
-	hello := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: c.hello(ctx, epoch)}}
-	if err := stream.Send(hello); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv tells why
+	hello := c.hello(ctx, epoch)
+	// Last, as the facts take a while.
+	hello.TimeUnixMillis = c.now().UnixMilli()
+	request := &gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Hello{Hello: hello}}
+	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv tells why
 		return nil, nil, err
 	}
 	response, err := stream.Recv()

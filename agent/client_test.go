@@ -74,6 +74,7 @@ func newTestClient(server string, spool Spool, log *slog.Logger) *client {
 		backoff:    backoff{base: time.Millisecond, ceiling: 20 * time.Millisecond},
 		slowRetry:  20 * time.Millisecond,
 		healthy:    time.Hour,
+		now:        time.Now,
 		complaints: complaints{log: log, server: server, now: time.Now},
 	}
 }
@@ -303,6 +304,46 @@ func TestPassingRefusalDropsNothing(t *testing.T) {
 	c.drain(t)
 	if !slices.Equal(server.stored, sequence(1, 8)) {
 		t.Errorf("stored %v", server.stored)
+	}
+}
+
+func TestHelloTellsTheTime(t *testing.T) {
+	server := newFakeServer()
+	address, _ := serve(t, server, "127.0.0.1:0")
+	before := time.Now().UnixMilli()
+	c := startClient(t, address, "")
+	server.until(t, "a hello", func() bool { return len(server.hellos) > 0 })
+	c.kill()
+	<-c.finished
+	if said := server.hellos[0].GetTimeUnixMillis(); said < before || said > time.Now().UnixMilli() {
+		t.Errorf("it said %d, at %d or after", said, before)
+	}
+}
+
+func TestAgentIsLongInComingBackToAServerWhoseClockIsSlow(t *testing.T) {
+	server := newFakeServer()
+	server.onBatch = func(uint64) error { return status.Error(codes.OutOfRange, "ahead") }
+	address, _ := serve(t, server, "127.0.0.1:0")
+	log, logger := newTestLog()
+	spool := newTestSpool(t, 1<<20)
+	c := newTestClient(address, spool, logger)
+	c.slowRetry, c.healthy, c.stopping = 2*time.Hour, 0, make(chan struct{})
+	c.backoff.ceiling = time.Minute
+	if _, err := spool.Append(&gohubv1.Sample{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, kill := context.WithCancel(t.Context())
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		c.run(ctx)
+	}()
+	log.until(t, "retry_in=1h0")
+	log.until(t, "this machine's clock is ahead of the server's")
+	kill()
+	<-finished
+	if c.backoff.attempt <= mostDoublings || len(server.hellos) != 1 || spool.Stats().Batches != 1 {
+		t.Errorf("after %d hellos it holds %d batches, and has waited %d times", len(server.hellos), spool.Stats().Batches, c.backoff.attempt)
 	}
 }
 

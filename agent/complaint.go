@@ -50,6 +50,8 @@ func diagnose(err error) trouble {
 		return trouble{"invalid argument", "the server refuses a message as malformed: are the agent's and the server's versions compatible?"}
 	case code == codes.ResourceExhausted:
 		return trouble{"resource exhausted", "the server's limit is reached: see the server's log for which"}
+	case code == codes.OutOfRange:
+		return trouble{"clock", "this machine's clock is ahead of the server's, which the server takes to be slow: check both"}
 	case code == codes.Aborted:
 		return trouble{"aborted", "if this repeats, another agent uses this agent's identity: was this machine cloned?"}
 	case contains("first record does not look like a TLS handshake"):

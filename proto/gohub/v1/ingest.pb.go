@@ -278,10 +278,12 @@ type Hello struct {
 	// UUID that the agent made on its first start.
 	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	// Random number of the agent's spool; batches are numbered within it. A new spool has a new epoch.
-	Epoch         uint64     `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Facts         *HostFacts `protobuf:"bytes,3,opt,name=facts,proto3" json:"facts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Epoch uint64     `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Facts *HostFacts `protobuf:"bytes,3,opt,name=facts,proto3" json:"facts,omitempty"`
+	// The agent's clock when it sends this, Unix time in milliseconds; 0 if it does not tell, as agents of before.
+	TimeUnixMillis int64 `protobuf:"varint,4,opt,name=time_unix_millis,json=timeUnixMillis,proto3" json:"time_unix_millis,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -333,6 +335,13 @@ func (x *Hello) GetFacts() *HostFacts {
 		return x.Facts
 	}
 	return nil
+}
+
+func (x *Hello) GetTimeUnixMillis() int64 {
+	if x != nil {
+		return x.TimeUnixMillis
+	}
+	return 0
 }
 
 // Welcome answers a Hello.
@@ -1128,11 +1137,12 @@ const file_gohub_v1_ingest_proto_rawDesc = "" +
 	"\awelcome\x18\x01 \x01(\v2\x11.gohub.v1.WelcomeH\x00R\awelcome\x12!\n" +
 	"\x03ack\x18\x02 \x01(\v2\r.gohub.v1.AckH\x00R\x03ack\x12-\n" +
 	"\agoodbye\x18\x03 \x01(\v2\x11.gohub.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
-	"\amessage\"c\n" +
+	"\amessage\"\x8d\x01\n" +
 	"\x05Hello\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12)\n" +
-	"\x05facts\x18\x03 \x01(\v2\x13.gohub.v1.HostFactsR\x05facts\"\x9d\x01\n" +
+	"\x05facts\x18\x03 \x01(\v2\x13.gohub.v1.HostFactsR\x05facts\x12(\n" +
+	"\x10time_unix_millis\x18\x04 \x01(\x03R\x0etimeUnixMillis\"\x9d\x01\n" +
 	"\aWelcome\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\rR\x06hostId\x12#\n" +
 	"\rcommitted_seq\x18\x02 \x01(\x04R\fcommittedSeq\x12%\n" +

@@ -35,7 +35,9 @@ type IngestServiceClient interface {
 	//
 	// Statuses: UNAUTHENTICATED (bad credential), INVALID_ARGUMENT (malformed message; the agent must not send it again),
 	// RESOURCE_EXHAUSTED (message over the limit), ABORTED (another stream of this agent took over, or the batch does not
-	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry).
+	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry),
+	// OUT_OF_RANGE (the samples are ahead of the server's clock, and it may be the one that is wrong: keep them, and retry
+	// about every minute).
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 	// Shows the newest sample of an agent whose older ones are not stored yet, so that a dashboard is not behind for as long as
 	// the database is away or a backlog drains. It is a call of its own because it must pass a stream that is held back. The
@@ -86,7 +88,9 @@ type IngestServiceServer interface {
 	//
 	// Statuses: UNAUTHENTICATED (bad credential), INVALID_ARGUMENT (malformed message; the agent must not send it again),
 	// RESOURCE_EXHAUSTED (message over the limit), ABORTED (another stream of this agent took over, or the batch does not
-	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry).
+	// follow the stored cursor: reconnect and start from the Welcome), UNAVAILABLE (server stopping or storage away: retry),
+	// OUT_OF_RANGE (the samples are ahead of the server's clock, and it may be the one that is wrong: keep them, and retry
+	// about every minute).
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	// Shows the newest sample of an agent whose older ones are not stored yet, so that a dashboard is not behind for as long as
 	// the database is away or a backlog drains. It is a call of its own because it must pass a stream that is held back. The
