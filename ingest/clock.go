@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,32 +12,49 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// errClock ends a stream whose samples are ahead of a clock that is not trusted. Its agent keeps them.
-var errClock = status.Error(codes.Unavailable, "the samples are ahead of the server's clock, which seems to be slow; keep them and send them again later")
+// How a stream ends whose samples are ahead of the server's clock, if they are not refused. Its agent keeps them.
+var (
+	// errClock has a code of its own, so that agents wait longer: a whole fleet may come back again and again.
+	errClock = status.Error(codes.OutOfRange, "the samples are ahead of the server's clock, which seems to be slow; keep them and send them again later")
+	errTime  = status.Error(codes.Unavailable, "the samples are ahead of the server's clock, and of what this agent's clock said; reconnect and say what time it is")
+)
 
 // clock tells whether the server's clock may be the one that is wrong where a sample is from the future. Then the sample must not be
 // acknowledged into quarantine: all agents would trim what they have.
 //
-// The clock is the suspect while more than half of the agents that were heard lately, of at least three, are ahead of it by more
-// than a sample may be. As long as fewer were heard, it is also the suspect
-//   - if it went back since the start, by more than half of what a sample may be ahead;
-//   - if stored samples, which it once let pass, would be too far ahead now;
-//   - in the server's first minute, in which the others may not have come yet: then more than half of those that have.
+// It goes by what agents' clocks say now, never by when a sample was taken: samples wait in spools, and a clock that was wrong when
+// one was taken may have been set since. An agent tells its time when it says hello. While it streams, samples that it has just taken
+// show that its clock goes on as it did; one that does not fit has the agent reconnect, and so tell its time again.
 //
-// A lone agent, or one of two, that is ahead otherwise is taken for the one that is wrong, and so is each that most others
-// contradict. By how much agents are ahead is kept against a clock that nobody sets, so that a step of the server's shows at once,
-// not when every agent has been heard again. Of a backlog's samples nothing is learnt.
+// A sample from the future whose agent's clock is not ahead now was taken by a clock that was wrong then. If the agent's clock is
+// ahead, the server's is the suspect while more than half of the agents that were heard lately are ahead of it, of at least three; of
+// fewer only while all is unsettled:
+//   - after the start, when the others may not have come yet, and the clock may not have been set;
+//   - after the clock went back;
+//   - after the machine stood still, as a virtual one does. Its clock says nothing of it, so that an agent which comes back seems to have
+//     jumped ahead. What was heard before is forgotten then.
+//
+// It is also the suspect, with fewer than three agents, if stored samples, which it once let pass, would be too far ahead now.
+//
+// By how much agents are ahead is kept against a clock that nobody sets, so that a step of the server's shows at once, not when every
+// agent has been heard again.
 type clock struct {
 	maxFuture time.Duration
+	now       func() time.Time
 	// start is when the server started, with the reading of the clock that nobody sets; begun is the same by the server's clock.
 	start, begun time.Time
 	// stored is when the samples of most hosts ended at the start, zero if there were none.
 	stored time.Time
+	// forgot is when agents' leads were last forgotten, in nanoseconds since the start: they are to be told again.
+	forgot atomic.Int64
 
 	mu    sync.Mutex
 	leads map[storage.HostID]lead
-	// held is when a batch was last not taken, since the start; never before the first.
-	held time.Duration
+	// step is by how much the clock had been set since the start when it was last looked at.
+	step time.Duration
+	// unsettled is until when a majority of few agents is enough, and held when a batch was last not taken, both since the start. There
+	// is no held before the first.
+	unsettled, held time.Duration
 }
 
 // lead is by how much an agent's clock was ahead of the server's start, less the time that had passed.
@@ -47,41 +65,86 @@ type lead struct {
 }
 
 const (
-	// lately is how long an agent's word counts, and often how often the agent is listened to while all is well.
+	// lately is how long an agent's word counts, and often how often the agent is listened to.
 	lately, often = 5 * time.Minute, time.Minute
-	// fewAgents are too few to decide what time it is.
+	// fewAgents are too few to decide what time it is, but while all is unsettled.
 	fewAgents = 3
-	// firstMinute is how long after the start agents come.
-	firstMinute = time.Minute
-	// holding is how long after a batch was not taken the server is said to be unready: agents try again every 20 seconds.
-	holding = time.Minute
+	// settling is how long it takes for clocks to be set and agents to come.
+	settling = 5 * time.Minute
+	// holding is how long after a batch was not taken it is known that others are not: agents try again every minute or less.
+	holding = 2 * time.Minute
+	// lastWord is how long after its hello an agent need not say again what time it is.
+	lastWord = 30 * time.Second
+	// mostAhead bounds a lead, so that differences of them are no overflows.
+	mostAhead = 1 << 61
 )
 
 func newClock(options *Options) *clock {
 	return &clock{
-		maxFuture: options.MaxFuture, start: time.Now(), begun: options.Now(), stored: options.Newest,
-		leads: map[storage.HostID]lead{}, held: -2 * holding,
+		maxFuture: options.MaxFuture, now: options.Now, start: time.Now(), begun: options.Now().Round(0), stored: options.Newest,
+		leads: map[storage.HostID]lead{}, unsettled: settling, held: -2 * holding,
 	}
 }
 
-// hear remembers when an agent took its newest sample.
-func (c *clock) hear(host storage.HostID, taken time.Time) {
-	since := time.Since(c.start)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leads[host] = lead{ahead: taken.Sub(c.begun) - since, at: since}
+// slack is by how much what an agent's clock says may be off: what it says is on the way for a while.
+func (c *clock) slack() time.Duration { return c.maxFuture / 10 }
+
+// since is the time since the start.
+func (c *clock) since() time.Duration { return time.Since(c.start) }
+
+// lead is that of an agent whose clock says, in Unix milliseconds, that it is now.
+func (c *clock) lead(now int64) lead {
+	since := c.since()
+	ahead := time.UnixMilli(now).Sub(c.begun)
+	return lead{ahead: min(max(ahead, -mostAhead), mostAhead) - since, at: since}
 }
 
-// suspect says why the clock, which says it is now, is not trusted, or nothing. It is called for samples from the future only.
-func (c *clock) suspect(now time.Time) string {
+// hear remembers an agent's lead.
+func (c *clock) hear(host storage.HostID, one lead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.suspectLocked(now, time.Since(c.start))
+	since := c.since()
+	c.look(since)
+	before, known := c.leads[host]
+	c.leads[host] = one
+	if known && since-before.at <= lately && one.ahead-before.ahead > c.maxFuture && c.ahead(one) {
+		c.unsettled = since + settling
+		for other, theirs := range c.leads {
+			if !c.ahead(theirs) {
+				delete(c.leads, other)
+			}
+		}
+		c.forgot.Store(int64(since))
+	}
 }
 
-func (c *clock) suspectLocked(now time.Time, since time.Duration) string {
-	now = now.Round(0) // what the clock says, not how long ago
-	step := now.Sub(c.begun.Round(0)) - since
+// look notices when the clock was set back. It is called with mu held.
+func (c *clock) look(since time.Duration) {
+	step := c.now().Round(0).Sub(c.begun) - since
+	if step < c.step-c.maxFuture/2 {
+		c.unsettled = since + settling
+	}
+	c.step = step
+}
+
+// ahead reports whether an agent is ahead of the clock by as much as makes its samples be ahead of it. It is called after look.
+func (c *clock) ahead(one lead) bool { return one.ahead-c.step > c.maxFuture-c.slack() }
+
+// judge is called for a sample from the future. It tells whether its agent's clock is ahead now, as far as that is known, and why the
+// server's is the suspect, if it is.
+func (c *clock) judge(host storage.HostID) (ahead bool, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.since()
+	c.look(since)
+	if one, known := c.leads[host]; !known || since-one.at > lately || !c.ahead(one) {
+		return false, ""
+	}
+	return true, c.reason(since)
+}
+
+// reason is why the clock is the suspect while an agent is ahead of it. It is called after look.
+func (c *clock) reason(since time.Duration) string {
 	heard, ahead := 0, 0
 	for host, one := range c.leads {
 		if since-one.at > lately {
@@ -89,19 +152,14 @@ func (c *clock) suspectLocked(now time.Time, since time.Duration) string {
 			continue
 		}
 		heard++
-		if one.ahead > step+c.maxFuture {
+		if c.ahead(one) {
 			ahead++
 		}
 	}
-	most := 2*ahead > heard
 	switch {
-	case most && (heard >= fewAgents || since < firstMinute):
-		return fmt.Sprintf("%d of %d agents are ahead of it by more than %s", ahead, heard, c.maxFuture)
-	case heard >= fewAgents:
-		return ""
-	case step < -c.maxFuture/2:
-		return fmt.Sprintf("it went back by %s since the start", -step.Round(time.Second))
-	case !c.stored.IsZero() && c.stored.Add(since).Sub(now) > c.maxFuture:
+	case 2*ahead > heard && (heard >= fewAgents || since < c.unsettled):
+		return fmt.Sprintf("the clocks of %d of %d agents are ahead of it by %s or more", ahead, heard, c.maxFuture-c.slack())
+	case ahead > 0 && heard < fewAgents && !c.stored.IsZero() && c.stored.Sub(c.begun)-c.step > c.maxFuture: // who stored them has gone on since
 		return fmt.Sprintf("there were samples of %s when the server started", c.stored.UTC().Format(time.RFC3339))
 	default:
 		return ""
@@ -110,24 +168,78 @@ func (c *clock) suspectLocked(now time.Time, since time.Duration) string {
 
 // hold remembers that a batch was not taken. It returns whether that is news.
 func (c *clock) hold() (news bool) {
-	since := time.Since(c.start)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	since := c.since()
 	news = since-c.held > holding
 	c.held = since
 	return news
 }
 
-// ready returns why agents have to hold their samples back, nil if they need not.
-func (c *clock) ready(now time.Time) error {
+// suspect is whether batches are not taken as the clock is the suspect, 1 or 0.
+func (c *clock) suspect() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	since := time.Since(c.start)
-	if since-c.held > holding {
+	since := c.since()
+	c.look(since)
+	if since-c.held > holding || c.reason(since) == "" {
+		return 0
+	}
+	return 1
+}
+
+// word is what a session knows of its agent's clock. What comes is known to be of the agent's present only by it.
+type word struct {
+	// newest is the newest time that the agent has told, in Unix milliseconds, 0 if it does not tell any.
+	newest int64
+	lead   lead
+}
+
+// greet is called with the time that an agent's hello tells.
+func (c *clock) greet(now int64) word {
+	if now <= 0 || now >= endOfTime {
+		return word{}
+	}
+	return word{newest: now, lead: c.lead(now)}
+}
+
+// tellClock has the server's clock hear now and then that the agent's goes on as it did. A sample that was not taken just now, by the
+// clock that said hello, tells nothing.
+func (s *session) tellClock(taken int64) {
+	clock, before := s.server.clock, s.word.lead
+	if s.word.newest == 0 || taken <= s.word.newest {
+		return
+	}
+	one := clock.lead(taken)
+	if off := one.ahead - before.ahead; off < -clock.slack() || off > clock.slack() {
+		return
+	}
+	s.word.newest = taken
+	if one.at-before.at >= often || before.at <= time.Duration(clock.forgot.Load()) {
+		s.word.lead = one
+		clock.hear(s.host, one)
+	}
+}
+
+// doubt is called for a sample that is ahead of the server's clock. It returns how the stream is to end, nil if the sample is to be
+// refused.
+func (s *session) doubt(backlog bool) error {
+	if s.word.newest == 0 {
 		return nil
 	}
-	if reason := c.suspectLocked(now, since); reason != "" {
-		return fmt.Errorf("the server's clock, at %s, seems to be slow: %s; agents keep samples that are ahead of it until it is set", now.UTC().Format(time.RFC3339), reason)
+	clock := s.server.clock
+	ahead, reason := clock.judge(s.host)
+	switch {
+	case reason != "":
+		s.server.metrics.held.Inc()
+		if clock.hold() {
+			s.log().Error("the server's clock seems to be slow; agents keep samples that are ahead of it until it is set", "clock", clock.now().UTC(), "reason", reason)
+		}
+		return errClock
+	case !ahead && !backlog && clock.since()-time.Duration(s.greeted)*time.Second > lastWord:
+		s.log().Info("a sample is ahead of what its agent's clock said; the agent is to reconnect and tell its time")
+		return errTime
+	default:
+		return nil
 	}
-	return nil
 }

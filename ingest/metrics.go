@@ -26,7 +26,7 @@ type metrics struct {
 	lag          prometheus.Histogram
 }
 
-func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budget) *metrics {
+func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budget, clock *clock) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -63,6 +63,8 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			func() float64 { return float64(budget.used.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffer_limit_bytes", Help: "Memory that samples that wait to be stored may take."},
 			func() float64 { return float64(budget.limit) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_clock_suspect", Help: "Whether the server's clock seems to be slow (1): agents keep samples that are ahead of it."},
+			clock.suspect),
 	)
 	for i, s := range shards {
 		labels := prometheus.Labels{"shard": strconv.Itoa(i)}

@@ -69,6 +69,8 @@ func (o *opening) read() error {
 		o.server.metrics.refused.Inc()
 		return refusal(err)
 	}
+	o.session.word = o.server.clock.greet(hello.GetTimeUnixMillis())
+	o.session.greeted = uint32(o.session.word.lead.at / time.Second)
 	return nil
 }
 
@@ -134,6 +136,9 @@ func (o *opening) welcome() error {
 	}
 	one.host, one.agent, one.agentID, one.hostname = host.ID, host.AgentID, host.AgentID.String(), host.Facts.GetHostname()
 	one.epoch = o.registration.Epoch
+	if one.word.newest != 0 {
+		s.clock.hear(host.ID, one.word.lead)
+	}
 	one.last, one.lastChecksum, one.growth = cursor.Seq, cursor.Checksum, firstGrowth
 	one.welcomed, one.welcomedChecksum, one.acked = cursor.Seq, cursor.Checksum, cursor.Seq
 	one.budget.limit = s.options.BufferBytes / 16

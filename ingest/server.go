@@ -121,7 +121,7 @@ func NewServer(options Options) *Server {
 	for range options.Shards {
 		s.shards = append(s.shards, newShard(options.RingSlots))
 	}
-	s.metrics = newMetrics(options.Registerer, s.shards, &s.budget)
+	s.metrics = newMetrics(options.Registerer, s.shards, &s.budget, s.clock)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	give, giveUp := context.WithCancel(context.Background())
 	s.giveUp = giveUp
@@ -170,7 +170,7 @@ func (s *Server) Ready(context.Context) error {
 			return fmt.Errorf("shard %d: %w", i, *err)
 		}
 	}
-	return s.clock.ready(s.options.Now())
+	return nil
 }
 
 // Wait returns when no goroutine of the server is left. Call it once, after Close and after the gRPC server has stopped.

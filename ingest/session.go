@@ -56,6 +56,8 @@ type session struct {
 	// growth is how much longer rows are than the message that they came in. Owned by the handler's goroutine, as are those
 	// below.
 	growth float32
+	// greeted is when the agent said hello, in whole seconds since the server's start, as that has room beside growth.
+	greeted uint32
 	// last is the sequence number of the newest batch that was taken, warned whether a sample was quarantined, told whether a
 	// number was left out.
 	// welcomed and welcomedChecksum are those of the welcome.
@@ -65,8 +67,8 @@ type session struct {
 	last         uint64
 	lastChecksum uint32
 	warned, told bool
-	// punctual is when the server's clock last heard that the agent is not ahead of it, zero if it is, or has not said.
-	punctual time.Time
+	// word is what the agent's clock said.
+	word word
 	// heard is when the newest message came.
 	heard time.Time
 }
@@ -181,7 +183,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	e.begin(&work.rows, room)
 	if err := s.read(work, e, now); err != nil {
 		s.giveBack(e)
-		if errors.Is(err, errClock) {
+		if errors.Is(err, errClock) || errors.Is(err, errTime) {
 			return err
 		}
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
@@ -282,7 +284,7 @@ func (s *session) check(batch *parts) error {
 func (s *session) read(work *workspace, e *entry, now time.Time) error {
 	accept := s.server.acceptance(now)
 	rows, newest, decoded := 0, "", false // newest is the last sample that is stored
-	ahead := false
+	doubted := false
 	samples := work.parts.samples
 	for i, wire := range samples {
 		last := i == len(samples)-1
@@ -299,9 +301,14 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 		if err := work.sample.Decode(wire); err != nil {
 			return err
 		}
-		ahead = ahead || work.sample.TimeUnixMillis > accept.latest
-		if last {
-			s.tellClock(&accept, work.sample.TimeUnixMillis, now)
+		if last && !work.backlog {
+			s.tellClock(work.sample.TimeUnixMillis)
+		}
+		if work.sample.TimeUnixMillis > accept.latest && !doubted {
+			doubted = true
+			if err := s.doubt(work.backlog); err != nil {
+				return err
+			}
 		}
 		if rows += work.sample.Rows(); rows > maxRowsPerBatch {
 			return fmt.Errorf("over %d rows", maxRowsPerBatch)
@@ -314,11 +321,6 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 		work.rows.Add(s.host, now, &work.sample)
 		newest, decoded = wire, last
 		e.samples++
-	}
-	if ahead {
-		if reason := s.server.clock.suspect(now); reason != "" {
-			return s.hold(now, reason)
-		}
 	}
 	if err := s.readGaps(work, e); err != nil {
 		return err
@@ -335,30 +337,6 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 	s.server.options.Observer.Observe(s.host, &work.sample, now)
 	s.server.metrics.lag.Observe(float64(accept.now-work.sample.TimeUnixMillis) / 1000)
 	return nil
-}
-
-// tellClock has the server's clock hear when the agent took its newest sample: now and then, or if it is ahead.
-func (s *session) tellClock(accept *acceptance, taken int64, now time.Time) {
-	switch {
-	case taken > accept.latest:
-		s.punctual = time.Time{}
-	case taken < 2*accept.now-accept.latest: // it is no sample of now
-		return
-	case now.Sub(s.punctual) < often:
-		return
-	default:
-		s.punctual = now
-	}
-	s.server.clock.hear(s.host, time.UnixMilli(taken))
-}
-
-// hold leaves a batch with its agent, as the server's clock may be the one that is wrong.
-func (s *session) hold(now time.Time, reason string) error {
-	s.server.metrics.held.Inc()
-	if s.server.clock.hold() {
-		s.log().Error("the server's clock seems to be slow; agents keep samples that are ahead of it until it is set", "clock", now, "reason", reason)
-	}
-	return errClock
 }
 
 func (s *session) readGaps(work *workspace, e *entry) error {
@@ -474,6 +452,7 @@ func (s *session) takeBacklog(work *workspace, wire string) error {
 	if err != nil {
 		return refusal(err)
 	}
+	work.backlog = true
 	var failure error // of a batch, a status already
 	err = each(content, func(field catalogue.Field) error {
 		if field.Number == batchesBatches && field.Type == protowire.BytesType {

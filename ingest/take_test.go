@@ -25,9 +25,10 @@ func takeMessages(tb testing.TB, samples int) func() {
 	}
 	wire, err := proto.Marshal(&gohubv1.StreamRequest{Message: &gohubv1.StreamRequest_Batch{Batch: batch}})
 	require.NoError(tb, err)
+	s.word = f.server.clock.greet(now.UnixMilli())
 	message, released := memory(wire), make([]*entry, 1)
 	return func() {
-		s.last = 0
+		s.last, s.word.newest = 0, now.UnixMilli()-1
 		if err := s.take(message); err != nil {
 			tb.Fatal(err)
 		}

@@ -18,6 +18,8 @@ type workspace struct {
 	parts  parts
 	sample catalogue.Sample
 	rows   storage.RowEncoder
+	// backlog tells that batches come from one, and so waited in a spool.
+	backlog bool
 }
 
 var workspaces = sync.Pool{New: func() any { return &workspace{} }}
@@ -29,6 +31,7 @@ func (s *Server) giveBack(work *workspace) {
 	work.parts.forget()
 	work.sample.Forget()
 	work.rows.Begin(nil)
+	work.backlog = false
 	workspaces.Put(work)
 }
 
