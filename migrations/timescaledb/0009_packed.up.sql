@@ -1,5 +1,8 @@
 BEGIN;
 
+-- What rolls up reads the same tables in another order, and holds this for as long as it does: that of a server of before ends first.
+SELECT pg_advisory_xact_lock(7148601, 2);
+
 -- Whole numbers for what is one: shares as 16ths, load averages as 128ths, sizes as MiB (negative: KiB), of which compression leaves
 -- a part of what it leaves of floats and bytes. A row with a value that is no such number has all of its values in the
 -- columns of before: nothing is rounded. The server makes views of both, under the tables' old names.
