@@ -49,9 +49,9 @@ func catalogued(family *catalogue.Family) []column {
 }
 
 // makeAggregates makes sure that a family's newest generation has all of its metrics, and both columns of what is packed, and makes a
-// new one where not. A new one
-// counts from the start of the day on, and what was rolled up since then is rolled up again: until it is, answers are read
-// from samples.
+// new one where not. A new one counts from the start of the day on, and what was rolled up since then is rolled up again: until it is,
+// answers are read from samples. The day is that of the last rollup where the clock is before it: of what was rolled up earlier,
+// samples may be gone.
 func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, some []generation) error {
 	newest := some[len(some)-1]
 	next, from := 1, time.Time{}
@@ -66,7 +66,15 @@ func (s *Store) makeAggregates(ctx context.Context, tx pgxv5.Tx, family *catalog
 		if !newest.isTable() && newest.packed == family.Packs() && !slices.ContainsFunc(catalogued(family), missing) {
 			return nil
 		}
-		next, from = newest.number+1, storage.Day.Floor(s.options.Now())
+		now := s.options.Now()
+		var until time.Time
+		if err := tx.QueryRow(ctx, "SELECT greatest(until, '0001-01-01Z') FROM rollup_progress WHERE resolution = 1").Scan(&until); err != nil {
+			return err
+		}
+		if until.After(now) {
+			now = until
+		}
+		next, from = newest.number+1, storage.Day.Floor(now)
 		if from.Before(newest.from) { // a clock that was ahead
 			from = newest.from
 		}
