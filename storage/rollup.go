@@ -88,6 +88,12 @@ func (d RollupDialect) SelectFrom(family *catalogue.Family, r Resolution, from s
 		d.Bucket(r), labels.String(), values.String(), from, labels.String())
 }
 
+// Remade is the condition for the rows of a rollup's relation that Select makes again, with the same bounds. Others stay, as those
+// that were imported without what they were made of.
+func (d RollupDialect) Remade(family *catalogue.Family, r Resolution, where string) string {
+	return "(host_id, time) IN (SELECT host_id, " + d.Bucket(r) + " FROM " + r.Finer().Relation(family) + " WHERE " + where + ")"
+}
+
 // Span is a stretch of time, its start included, its end not.
 type Span struct{ From, To time.Time }
 

@@ -20,81 +20,88 @@ func (s *Store) judgeClock(ctx context.Context) (time.Time, error) {
 	if until.UnixMilli() == 0 {
 		until = time.Time{}
 	}
-	if storage.AheadOf(clock, until) {
-		if err := s.inTx(ctx, func(tx *sql.Tx) error { return s.takeBack(ctx, tx, clock.UTC()) }); err != nil {
+	if s.clock.TakesBack(clock, clock, until) {
+		var taken []storage.TakenBack
+		err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
+			taken, err = takeBack(ctx, tx, clock.UTC(), s.options.Retention.Raw)
+			return err
+		})
+		if err != nil {
 			return clock, fmt.Errorf("take back rollups that are ahead of it: %w", err)
 		}
+		s.clock.TookBack(taken)
 	}
-	return s.clock.Judge(clock, until, func() (time.Time, error) {
-		_, newest, err := ends(ctx, s.read, catalogue.Host().Table)
-		return newest, classify(err)
+	return s.clock.Judge(clock, until, func(from, to time.Time) ([]time.Time, error) {
+		rows, err := s.read.QueryContext(ctx, "SELECT newest FROM (SELECT (SELECT max(time) FROM "+catalogue.Host().Table+
+			" AS s WHERE s.host_id = hosts.host_id AND time >= $1 AND time <= $2) AS newest FROM hosts) WHERE newest IS NOT NULL", from.UnixMilli(), to.UnixMilli())
+		if err != nil {
+			return nil, classify(err)
+		}
+		defer rows.Close()
+		var newest []time.Time
+		for rows.Next() {
+			var one time.Time
+			if err := rows.Scan(scanMillis{&one}); err != nil {
+				return nil, err
+			}
+			newest = append(newest, one)
+		}
+		return newest, classify(rows.Err())
 	})
 }
 
-// takeBack has nothing count as rolled up or gone that is after the clock, and every sample that is there as late: notes of late
-// ones may have been deleted.
-func (s *Store) takeBack(ctx context.Context, tx *sql.Tx, clock time.Time) error {
+// takeBack has nothing count as rolled up or gone that is after the clock, and those samples as late whose notes may have been deleted.
+// Rows stay until they are made again.
+func takeBack(ctx context.Context, tx *sql.Tx, clock time.Time, keep time.Duration) (taken []storage.TakenBack, err error) {
 	target := clock.Add(-storage.RollupLag)
 	for _, r := range storage.Resolutions[1:] {
-		var level storage.Level
+		one := storage.TakenBack{Resolution: r}
+		level := &one.Level
 		err := tx.QueryRowContext(ctx, "SELECT until, gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&level.Until}, scanMillis{&level.Gone})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if level.OldestFiner, _, err = ends(ctx, tx, r.Finer().Relation(catalogue.Host())); err != nil {
-			return err
+		if level.OldestFiner, err = end(ctx, tx, "min", r.Finer().Relation(catalogue.Host())); err != nil {
+			return nil, err
 		}
-		if _, level.NewestBucket, err = ends(ctx, tx, r.Relation(catalogue.Host())); err != nil {
-			return err
-		}
-		until, gone := level.TakeBack(r, target)
-		target = until
-		if until.Equal(level.Until) {
-			continue
-		}
-		s.options.Logger.Warn("rollups were made up to a time that is ahead of the clock; they are taken back", "resolution", r, "until", level.Until, "now_until", until, "gone", level.Gone, "now_gone", gone)
-		if _, err := tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2, gone = $3 WHERE resolution = $1", r, until.UnixMilli(), gone.UnixMilli()); err != nil {
-			return err
-		}
-		for _, family := range catalogue.Families() {
-			if !storage.RolledUp(family) {
-				continue
-			}
-			_, err := tx.ExecContext(ctx, "DELETE FROM "+r.Relation(family)+" WHERE host_id IN (SELECT host_id FROM hosts) AND time >= $1", until.UnixMilli())
-			if err != nil {
-				return fmt.Errorf("from %s: %w", r.Relation(family), err)
+		if level.OldestFiner.IsZero() {
+			if level.NewestBucket, err = end(ctx, tx, "max", r.Relation(catalogue.Host())); err != nil {
+				return nil, err
 			}
 		}
-		if r != storage.Minute {
+		one.Until, one.Gone = level.TakeBack(r, target)
+		target = one.Until
+		if one.Until.Equal(level.Until) {
 			continue
 		}
-		// A day a note, so that a transaction that deals with a number of them does not take long.
-		for day := storage.Day.Floor(level.OldestFiner); !level.OldestFiner.IsZero() && day.Before(until); day = day.Add(storage.Day.Step()) {
+		if _, err := tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2, gone = $3 WHERE resolution = $1", r, one.Until.UnixMilli(), one.Gone.UnixMilli()); err != nil {
+			return nil, err
+		}
+		if r == storage.Minute {
+			one.Late = level.Late(clock, one.Until, keep)
+		}
+		// A day a note, so that a transaction that deals with some of them does not take long.
+		for from := one.Late.From; from.Before(one.Late.To); from = from.Add(storage.Day.Step()) {
 			_, err := tx.ExecContext(ctx, `
 				INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-				SELECT 1, host_id, max(oldest, $1), min($2, $3) FROM (SELECT host_id, (SELECT min(time) FROM `+catalogue.Host().Table+` AS s
-					WHERE s.host_id = hosts.host_id) AS oldest FROM hosts) WHERE oldest < min($2, $3)`,
-				day.UnixMilli(), day.Add(storage.Day.Step()).UnixMilli(), until.UnixMilli())
+				SELECT 1, host_id, oldest, $2 FROM (SELECT host_id, (SELECT min(time) FROM `+catalogue.Host().Table+` AS s
+					WHERE s.host_id = hosts.host_id AND time >= $1 AND time < $2) AS oldest FROM hosts) WHERE oldest IS NOT NULL`,
+				from.UnixMilli(), min(from.Add(storage.Day.Step()).UnixMilli(), one.Late.To.UnixMilli()))
 			if err != nil {
-				return fmt.Errorf("note samples as late: %w", err)
+				return nil, fmt.Errorf("note samples as late: %w", err)
 			}
 		}
+		taken = append(taken, one)
 	}
-	return nil
+	return taken, nil
 }
 
-// querier is the database or a transaction.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, arguments ...any) *sql.Row
-}
-
-// ends are the oldest and the newest time of a relation, by the index of each host; zero if it is empty.
-func ends(ctx context.Context, from querier, relation string) (oldest, newest time.Time, err error) {
-	var first, last sql.NullInt64
-	const end = "(SELECT %s(time) FROM %s AS s WHERE s.host_id = hosts.host_id)"
-	err = from.QueryRowContext(ctx, "SELECT min("+fmt.Sprintf(end, "min", relation)+"), max("+fmt.Sprintf(end, "max", relation)+") FROM hosts").Scan(&first, &last)
-	if err == nil && first.Valid {
-		oldest, newest = time.UnixMilli(first.Int64).UTC(), time.UnixMilli(last.Int64).UTC()
+// end is the oldest (min) or the newest (max) time of a relation, by the index of each host; zero if it is empty.
+func end(ctx context.Context, tx *sql.Tx, which, relation string) (time.Time, error) {
+	var found sql.NullInt64
+	err := tx.QueryRowContext(ctx, "SELECT "+which+"((SELECT "+which+"(time) FROM "+relation+" AS s WHERE s.host_id = hosts.host_id)) FROM hosts").Scan(&found)
+	if err != nil || !found.Valid {
+		return time.Time{}, err
 	}
-	return oldest, newest, err
+	return time.UnixMilli(found.Int64).UTC(), nil
 }

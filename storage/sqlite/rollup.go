@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -179,6 +180,10 @@ func (s *Store) advance(ctx context.Context, r storage.Resolution, target time.T
 		until = time.UnixMilli(millis).UTC()
 		return nil
 	})
+	var again bool
+	if err == nil && until.Before(target) {
+		again, err = s.madeFrom(ctx, r, until)
+	}
 	span := storage.RollupStep(r)
 	for err == nil && until.Before(target) {
 		next := storage.Span{From: until, To: r.Floor(until.Add(span))}
@@ -199,6 +204,11 @@ func (s *Store) advance(ctx context.Context, r storage.Resolution, target time.T
 			if moved == 0 {
 				return tx.QueryRowContext(ctx, "SELECT until FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&next.To})
 			}
+			if again {
+				if err := unmake(ctx, tx, r, next); err != nil {
+					return err
+				}
+			}
 			if rows, err = rollUp(ctx, tx, r, next, nil); err != nil || rows > 0 {
 				return err
 			}
@@ -211,6 +221,30 @@ func (s *Store) advance(ctx context.Context, r storage.Resolution, target time.T
 		until, span = next.To, storage.NextRollupStep(r, span, rows)
 	}
 	return until, err
+}
+
+// madeFrom tells whether a resolution has buckets from a time on, up to which it counts as rolled up: what was ahead of the clock was
+// taken back. Every sample has a row of the host's, so that family's are asked for.
+func (s *Store) madeFrom(ctx context.Context, r storage.Resolution, from time.Time) (made bool, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM hosts WHERE EXISTS (SELECT 1 FROM "+r.Relation(catalogue.Host())+
+		" AS s WHERE s.host_id = hosts.host_id AND time >= $1))", from.UnixMilli()).Scan(&made)
+	return made, classify(err)
+}
+
+// unmake deletes those buckets of a span that are about to be made again.
+func unmake(ctx context.Context, tx *sql.Tx, r storage.Resolution, span storage.Span) error {
+	for _, family := range catalogue.Families() {
+		if !storage.RolledUp(family) {
+			continue
+		}
+		relation := r.Relation(family)
+		_, err := tx.ExecContext(ctx, "DELETE FROM "+relation+" WHERE "+
+			dialect.Remade(family, r, "host_id IN (SELECT host_id FROM hosts) AND time >= $1 AND time < $2"), span.From.UnixMilli(), span.To.UnixMilli())
+		if err != nil {
+			return fmt.Errorf("from %s: %w", relation, err)
+		}
+	}
+	return nil
 }
 
 // scanMillis reads Unix milliseconds into a time.
@@ -286,13 +320,14 @@ func (s *Store) kept(ctx context.Context, r storage.Resolution, now time.Time) (
 	return storage.Ceil(r, gone), classify(err)
 }
 
-// lateAtOnce is how many notes of late rows one transaction deals with.
+// lateAtOnce is about how many stretches of hosts one transaction makes anew: each note of late rows is one, or, of a spool that was
+// full for days, hundreds.
 const lateAtOnce = 1000
 
 // late makes those buckets anew whose rows came after they had been made. What is before kept stays: of that, the finer rows are
 // gone or about to be.
 func (s *Store) late(ctx context.Context, r storage.Resolution, kept, until time.Time) error {
-	for done := lateAtOnce; done == lateAtOnce; {
+	for done := 1; done > 0; {
 		err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
 			done, err = someLate(ctx, tx, r, kept, until)
 			return err
@@ -313,7 +348,8 @@ func someLate(ctx context.Context, tx *sql.Tx, r storage.Resolution, kept, until
 	defer rows.Close()
 	var late []storage.Late
 	var ids []int64
-	for rows.Next() {
+	var stretches time.Duration
+	for stretches <= lateAtOnce && rows.Next() {
 		var one storage.Late
 		var id, from, to int64
 		if err := rows.Scan(&id, &one.Host, &from, &to); err != nil {
@@ -321,8 +357,9 @@ func someLate(ctx context.Context, tx *sql.Tx, r storage.Resolution, kept, until
 		}
 		one.Span = storage.Span{From: time.UnixMilli(from).UTC(), To: time.UnixMilli(to).UTC()}
 		late, ids = append(late, one), append(ids, id)
+		stretches += 1 + one.Span.To.Sub(one.Span.From)/storage.RollupStep(r)
 	}
-	if err := rows.Err(); err != nil || len(late) == 0 {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(late) == 0 {
 		return 0, err
 	}
 	for _, work := range storage.Gather(late, storage.RollupStep(r), kept, until) {

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -46,7 +47,10 @@ func RunRollups(t *testing.T, open func(t *testing.T) Database) {
 		{"LongerRetentionRemakesNothingThatIsGone", retainsLonger},
 		{"AClockThatIsAheadAtAStartNeitherClaimsNorDrops", startsAhead},
 		{"AClockThatNoSampleSpeaksAgainstIsBelievedInAWeek", startsAfterSilence},
+		{"OneWrongHostOfFiveDoesNotConfirmTheClock", oneConfirms},
 		{"WhatAWrongClockClaimedIsTakenBack", takesBack},
+		{"AClockThatIsBehindForMinutesTakesNothingBack", startsBehind},
+		{"TwoHoursThatAreTakenBackNoteTwoHours", notesTwoHours},
 		{"EphemeralFamiliesAreNotRolledUp", ephemeral},
 		{"CustomMetricsAreRolledUp", rollsUpCustom},
 		{"RandomSamplesRandomlyLate", rollsUpRandom},
@@ -98,6 +102,7 @@ type rollups struct {
 	Database
 	store storage.Store
 	clock time.Time
+	log   *slog.Logger
 	hosts []*rollupHost
 }
 
@@ -108,7 +113,7 @@ type rollupHost struct {
 }
 
 func (r *rollups) options() storage.Options {
-	return storage.Options{Idle: true, Now: func() time.Time { return r.clock }}
+	return storage.Options{Idle: true, Now: func() time.Time { return r.clock }, Logger: r.log}
 }
 
 func (r *rollups) addHost(t *testing.T) *rollupHost {

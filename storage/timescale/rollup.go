@@ -152,12 +152,8 @@ func (s *Store) rollUp(ctx context.Context, settle bool) error {
 	if !alone {
 		return nil
 	}
-	roller := &roller{connection: connection.Conn(), retention: *s.options.Retention}
-	if roller.now, err = s.judgeClock(ctx, connection.Conn()); err != nil {
-		err = fmt.Errorf("judge the clock: %w", err)
-	} else {
-		err = roller.all(ctx)
-	}
+	roller := &roller{connection: connection.Conn(), judge: s.judgeClock, retention: *s.options.Retention}
+	err = roller.all(ctx)
 	switch {
 	case errors.Is(err, errGenerations):
 		err = nil // the next one has the new
@@ -177,8 +173,10 @@ func (s *Store) rollUp(ctx context.Context, settle bool) error {
 // roller is one RollUp.
 type roller struct {
 	connection *pgxv5.Conn
-	retention  storage.Retention
-	now        time.Time
+	// judge tells the time to go by.
+	judge     func(context.Context, *pgxv5.Conn) (time.Time, error)
+	retention storage.Retention
+	now       time.Time
 	// until is how far each resolution is.
 	until [len(storage.Resolutions)]time.Time
 	generations
@@ -196,6 +194,9 @@ func (r *roller) all(ctx context.Context) error {
 	}
 	defer r.connection.Exec(context.WithoutCancel(ctx), "RESET enable_seqscan; RESET statement_timeout") //nolint:errcheck // the session is broken then, and ends
 	var err error
+	if r.now, err = r.judge(ctx, r.connection); err != nil {
+		return fmt.Errorf("judge the clock: %w", err)
+	}
 	if r.generations, err = readGenerations(ctx, r.connection); err != nil {
 		return err
 	}
@@ -244,6 +245,12 @@ func (r *roller) advance(ctx context.Context, resolution storage.Resolution) err
 	if err != nil {
 		return err
 	}
+	var again bool
+	if until.Before(target) && r.of[catalogue.Host()][0].isTable() {
+		if again, err = r.madeFrom(ctx, resolution, until); err != nil {
+			return err
+		}
+	}
 	span := storage.RollupStep(resolution)
 	for until.Before(target) {
 		next := storage.Span{From: until, To: resolution.Floor(until.Add(span))}
@@ -255,7 +262,7 @@ func (r *roller) advance(ctx context.Context, resolution storage.Resolution) err
 		}
 		var rows int64
 		err := pgxv5.BeginFunc(ctx, r.connection, func(tx pgxv5.Tx) (err error) {
-			if rows, err = r.rollUp(ctx, tx, resolution, next); err != nil {
+			if rows, err = r.rollUp(ctx, tx, resolution, next, again); err != nil {
 				return err
 			}
 			if rows == 0 {
@@ -335,8 +342,18 @@ func (r *roller) nextChunk(ctx context.Context, resolution storage.Resolution, f
 	return resolution.Floor(*oldest), nil
 }
 
-// rollUp makes the buckets of a span, of all hosts, where they are in tables, and returns how many rows the span has.
-func (r *roller) rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span) (rows int64, err error) {
+// madeFrom tells whether a resolution has buckets from a time on, up to which it counts as rolled up: what was ahead of the clock was
+// taken back. Every sample has a row of the host's, so that family's are asked for.
+func (r *roller) madeFrom(ctx context.Context, resolution storage.Resolution, from time.Time) (made bool, err error) {
+	err = r.connection.QueryRow(ctx, "SELECT EXISTS (SELECT FROM hosts CROSS JOIN LATERAL (SELECT FROM "+resolution.Relation(catalogue.Host())+
+		" AS s WHERE s.host_id = hosts.host_id AND time >= $1 LIMIT 1) AS made)", from).Scan(&made)
+	return made, err
+}
+
+// rollUp makes the buckets of a span, of all hosts, where they are in tables, and returns how many rows the span has. again: some may
+// be there already.
+func (r *roller) rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Resolution, span storage.Span, again bool) (rows int64, err error) {
+	const where = "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"
 	for family, some := range r.of {
 		for _, g := range some {
 			part, counts := g.clip(span)
@@ -352,8 +369,14 @@ func (r *roller) rollUp(ctx context.Context, tx pgxv5.Tx, resolution storage.Res
 				rows += count
 				continue
 			}
+			if again {
+				_, err := tx.Exec(ctx, "DELETE FROM "+relation+" WHERE time >= $1 AND time < $2 AND "+dialect.Remade(family, resolution, where), part.From, part.To)
+				if err != nil {
+					return rows, fmt.Errorf("from %s: %w", relation, err)
+				}
+			}
 			tag, err := tx.Exec(ctx, "INSERT INTO "+relation+" ("+strings.Join(names(catalogued(family)), ", ")+") "+
-				dialect.Select(family, resolution, "time >= $1 AND time < $2 AND host_id = ANY(ARRAY(SELECT host_id FROM hosts))"), part.From, part.To)
+				dialect.Select(family, resolution, where), part.From, part.To)
 			if err != nil {
 				return rows, fmt.Errorf("into %s: %w", relation, err)
 			}
