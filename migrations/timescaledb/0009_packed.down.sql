@@ -1,5 +1,36 @@
 BEGIN;
 
+-- What rolls up reads the same tables in another order, and holds this for as long as it does.
+SELECT pg_advisory_xact_lock(7148601, 2);
+
+-- Generations that are made of whole numbers go, with what they hold. What of it can not be made again, for its samples are not all
+-- there, goes only where that is asked for: buckets before the oldest sample's, and its own if it may have had more.
+DO $$
+DECLARE
+    item   record;
+    step   record;
+    oldest timestamptz;
+    dropped timestamptz;
+    lost   boolean;
+BEGIN
+    IF current_setting('gohub.discard_rollups', true) = 'on' THEN
+        RETURN;
+    END IF;
+    SELECT gone INTO dropped FROM rollup_progress WHERE resolution = 1;
+    FOR item IN SELECT family, generation FROM rollup_generations WHERE packed LOOP
+        EXECUTE format('SELECT coalesce(min(time), ''infinity'') FROM %I', item.family || '_samples_packed') INTO oldest;
+        FOR step IN SELECT * FROM (VALUES ('1m', interval '1 minute'), ('1h', interval '1 hour'), ('1d', interval '1 day')) AS s (name, width) LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE time + $1 <= $2 OR time < $2 AND time < $3)', item.family || '_samples_' || step.name || '_g' || item.generation)
+                INTO lost USING step.width, oldest, dropped;
+            IF lost THEN
+                RAISE EXCEPTION 'rollups of the family % at % are older than its samples, and would be lost on the way down', item.family, step.name
+                    USING HINT = 'Export them first, then set gohub.discard_rollups to on for the session; docs/storage.md tells how.';
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
 -- The values go back to the columns of before, in compressed chunks too.
 DO $$
 BEGIN

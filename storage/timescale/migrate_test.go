@@ -18,22 +18,27 @@ import (
 // migrateTo takes the schema of a database that no server uses to a version; 0 is before the first.
 func migrateTo(t *testing.T, url string, version uint) {
 	t.Helper()
-	config, err := pgxv5.ParseConfig(url)
-	require.NoError(t, err)
-	db := stdlib.OpenDB(*config)
-	defer db.Close()
-	target, err := pgx.WithInstance(db, &pgx.Config{})
-	require.NoError(t, err)
-	source, err := iofs.New(migrations.TimescaleDB, "timescaledb")
-	require.NoError(t, err)
-	steps, err := migrate.NewWithInstance("embedded", source, "timescaledb", target)
-	require.NoError(t, err)
+	steps := migrator(t, url)
 	defer steps.Close()
 	if version == 0 {
 		require.NoError(t, steps.Down())
 		return
 	}
 	require.NoError(t, steps.Migrate(version))
+}
+
+// migrator is of a database that no server uses. Closing it closes its connections.
+func migrator(t *testing.T, url string) *migrate.Migrate {
+	t.Helper()
+	config, err := pgxv5.ParseConfig(url)
+	require.NoError(t, err)
+	target, err := pgx.WithInstance(stdlib.OpenDB(*config), &pgx.Config{})
+	require.NoError(t, err)
+	source, err := iofs.New(migrations.TimescaleDB, "timescaledb")
+	require.NoError(t, err)
+	steps, err := migrate.NewWithInstance("embedded", source, "timescaledb", target)
+	require.NoError(t, err)
+	return steps
 }
 
 // TestSchemaGoesDownAndUp: whatever a server made of the catalogue is gone in the end, and a server starts.

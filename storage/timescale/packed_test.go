@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	pgxv5 "github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
@@ -194,6 +195,53 @@ func TestPackedDatabaseGoesBack(t *testing.T) {
 			return database.Open(t, options)
 		})
 	})
+}
+
+// TestClockThatIsBehindAtTheUpgradeHidesNoRollups upgrades a database two days before its last rollup, by the clock.
+func TestClockThatIsBehindAtTheUpgradeHidesNoRollups(t *testing.T) {
+	url := storagetest.CommunityURL(t)
+	database := databaseAt(url)
+	database.Ahead = true
+	database.Open = func(t *testing.T, options storage.Options) storage.Store { return asBefore(t, url, options) }
+	storagetest.RunChangedRollups(t, database, func(t *testing.T, store storage.Store, options storage.Options) storage.Store {
+		require.NoError(t, store.Close())
+		behind := options
+		behind.Now = func() time.Time { return options.Now().Add(-48 * time.Hour) }
+		opened, err := Open(t.Context(), url, behind)
+		require.NoError(t, err)
+		require.Equal(t, storage.Day.Floor(options.Now()).UnixMilli(), opened.plainBefore)
+		require.NoError(t, opened.Close())
+		return databaseAt(url).Open(t, options)
+	})
+}
+
+// TestWayDownKeepsRollupsThatOutlivedTheirSamples has retention drop samples.
+func TestWayDownKeepsRollupsThatOutlivedTheirSamples(t *testing.T) {
+	address := storagetest.CommunityURL(t)
+	database := databaseAt(address)
+	begin := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	now := begin
+	store := database.Open(t, storage.Options{Idle: true, Now: func() time.Time { return now }})
+	host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 7, Facts: &gohubv1.HostFacts{}, At: begin})
+	for n := range uint64(2) {
+		at := begin.Add(-time.Hour + time.Duration(n)*10*24*time.Hour)
+		sample := &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(3)}}
+		_, err := store.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 7, Prev: n, Seq: n + 1, ReceivedAt: at, Rows: storagetest.Rows(host.ID, at, sample)}})
+		require.NoError(t, err)
+		require.NoError(t, store.RollUp(t.Context()))
+		now = now.Add(10 * 24 * time.Hour)
+		require.NoError(t, store.RollUp(t.Context()))
+	}
+	require.NoError(t, store.Close())
+	require.EqualValues(t, 2, database.Select(t, "SELECT count(*) FROM host_samples_1m")[0][0])
+	steps := migrator(t, address)
+	require.ErrorContains(t, steps.Migrate(8), "would be lost on the way down")
+	steps.Close() // its session is in the transaction that failed
+	steps = migrator(t, address)
+	require.NoError(t, steps.Force(9), "nothing was done")
+	steps.Close()
+	require.EqualValues(t, 2, database.Select(t, "SELECT count(*) FROM host_samples_1m")[0][0])
+	migrateTo(t, address+"&gohub.discard_rollups=on", 8)
 }
 
 // requireSame compares numbers of which some are NULL.
