@@ -83,7 +83,7 @@ func (s *Service) ListHosts(ctx context.Context, request *gohubv1.ListHostsReque
 		return nil, s.statusOf(picks.err)
 	}
 	s.noteList(len(encoded))
-	if of, sent := ctx.Value(shareKey{}).(*share); sent {
+	if of, sent := shareOf(ctx); sent {
 		of.shrink(len(encoded))
 	}
 	response := new(gohubv1.ListHostsResponse)

@@ -45,9 +45,15 @@ func (s *Service) withShare(ctx context.Context) (context.Context, *share) {
 	return context.WithValue(ctx, shareKey{}, of), of
 }
 
+// shareOf is the share that withShare gave to the context, if it did.
+func shareOf(ctx context.Context) (of *share, sent bool) {
+	of, sent = ctx.Value(shareKey{}).(*share)
+	return of, sent
+}
+
 // reserve waits for room for the answer of a call, and returns errBusy (wrapped) if there is none in time.
 func reserve(ctx context.Context, bytes int) error {
-	of, sent := ctx.Value(shareKey{}).(*share)
+	of, sent := shareOf(ctx)
 	if !sent {
 		return nil
 	}
