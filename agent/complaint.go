@@ -51,7 +51,7 @@ func diagnose(err error) trouble {
 	case code == codes.ResourceExhausted:
 		return trouble{"resource exhausted", "the server's limit is reached: see the server's log for which"}
 	case code == codes.OutOfRange:
-		return trouble{"clock", "this machine's clock is ahead of the server's, which the server takes to be slow: check both"}
+		return trouble{"clock", "this machine's clock is not the server's, which the server takes to be the wrong one: check both"}
 	case code == codes.Aborted:
 		return trouble{"aborted", "if this repeats, another agent uses this agent's identity: was this machine cloned?"}
 	case contains("first record does not look like a TLS handshake"):

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,15 +13,21 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
-// How a stream ends whose samples are ahead of the server's clock, if they are not refused. Its agent keeps them.
+// How a stream ends whose samples the server's clock has for too new or too old, if they are not refused. Its agent keeps them.
 var (
-	// errClock has a code of its own, so that agents wait longer: a whole fleet may come back again and again.
-	errClock = status.Error(codes.OutOfRange, "the samples are ahead of the server's clock, which seems to be slow; keep them and send them again later")
-	errTime  = status.Error(codes.Unavailable, "the samples are ahead of the server's clock, and of what this agent's clock said; reconnect and say what time it is")
+	// errSlow and errFast have a code of their own, so that agents wait longer: a whole fleet may come back again and again.
+	errSlow = status.Error(codes.OutOfRange, "the samples are ahead of the server's clock, which seems to be slow; keep them and send them again later")
+	errFast = status.Error(codes.OutOfRange, "the samples are too old by the server's clock, which seems to be fast; keep them and send them again later")
+	errTime = status.Error(codes.Unavailable, "the samples are ahead of the server's clock, and of what this agent's clock said; reconnect and say what time it is")
 )
 
-// clock tells whether the server's clock may be the one that is wrong where a sample is from the future. Then the sample must not be
-// acknowledged into quarantine: all agents would trim what they have.
+// holds tells whether an error keeps a batch with its agent, so that nothing of it is malformed.
+func holds(err error) bool {
+	return errors.Is(err, errSlow) || errors.Is(err, errFast) || errors.Is(err, errTime)
+}
+
+// clock tells whether the server's clock may be the one that is wrong where a sample is from the future, or too old. Then the sample
+// must not be acknowledged into quarantine: all agents would trim what they have.
 //
 // It goes by what agents' clocks say now, never by when a sample was taken: samples wait in spools, and a clock that was wrong when
 // one was taken may have been set since. An agent tells its time when it says hello. While it streams, samples that it has just taken
@@ -36,11 +43,15 @@ var (
 //
 // It is also the suspect, with fewer than three agents, if stored samples, which it once let pass, would be too far ahead now.
 //
+// A sample that is too old by the server's clock is not so by its agent's, if that is behind and the sample is younger by it. Then the
+// server's is the suspect, as one that is fast, by the same majorities: of few agents after the start, and after the clock went forward.
+//
 // By how much agents are ahead is kept against a clock that nobody sets, so that a step of the server's shows at once, not when every
 // agent has been heard again.
 type clock struct {
-	maxFuture time.Duration
-	now       func() time.Time
+	maxFuture, maxAge time.Duration
+
+	now func() time.Time
 	// start is when the server started, with the reading of the clock that nobody sets; begun is the same by the server's clock.
 	start, begun time.Time
 	// stored is when the samples of most hosts ended at the start, zero if there were none.
@@ -52,6 +63,16 @@ type clock struct {
 	leads map[storage.HostID]lead
 	// step is by how much the clock had been set since the start when it was last looked at.
 	step time.Duration
+	// slow and fast are what is known against the clock, one for each way in which it may be wrong.
+	slow, fast suspicion
+}
+
+// suspicion is one way in which the clock may be wrong.
+type suspicion struct {
+	// off is whether an agent's clock is off in this way. It is called after look.
+	off func(lead) bool
+	// said is how the clocks of agents are then, as said in a log.
+	said string
 	// unsettled is until when a majority of few agents is enough, and held when a batch was last not taken, both since the start. There
 	// is no held before the first.
 	unsettled, held time.Duration
@@ -80,10 +101,13 @@ const (
 )
 
 func newClock(options *Options) *clock {
-	return &clock{
-		maxFuture: options.MaxFuture, now: options.Now, start: time.Now(), begun: options.Now().Round(0), stored: options.Newest,
-		leads: map[storage.HostID]lead{}, unsettled: settling, held: -2 * holding,
+	c := &clock{
+		maxFuture: options.MaxFuture, maxAge: options.MaxAge, now: options.Now, start: time.Now(), begun: options.Now().Round(0), stored: options.Newest,
+		leads: map[storage.HostID]lead{},
 	}
+	c.slow = suspicion{off: c.ahead, said: "ahead of it", unsettled: settling, held: -2 * holding}
+	c.fast = suspicion{off: c.behind, said: "behind it", unsettled: settling, held: -2 * holding}
+	return c
 }
 
 // slack is by how much what an agent's clock says may be off: what it says is on the way for a while.
@@ -108,7 +132,7 @@ func (c *clock) hear(host storage.HostID, one lead) {
 	before, known := c.leads[host]
 	c.leads[host] = one
 	if known && since-before.at <= lately && one.ahead-before.ahead > c.maxFuture && c.ahead(one) {
-		c.unsettled = since + settling
+		c.slow.unsettled = since + settling
 		for other, theirs := range c.leads {
 			if !c.ahead(theirs) {
 				delete(c.leads, other)
@@ -118,11 +142,14 @@ func (c *clock) hear(host storage.HostID, one lead) {
 	}
 }
 
-// look notices when the clock was set back. It is called with mu held.
+// look notices when the clock was set. It is called with mu held.
 func (c *clock) look(since time.Duration) {
 	step := c.now().Round(0).Sub(c.begun) - since
-	if step < c.step-c.maxFuture/2 {
-		c.unsettled = since + settling
+	switch {
+	case step < c.step-c.maxFuture/2:
+		c.slow.unsettled = since + settling
+	case step > c.step+c.maxFuture/2:
+		c.fast.unsettled = since + settling
 	}
 	c.step = step
 }
@@ -130,9 +157,12 @@ func (c *clock) look(since time.Duration) {
 // ahead reports whether an agent is ahead of the clock by as much as makes its samples be ahead of it. It is called after look.
 func (c *clock) ahead(one lead) bool { return one.ahead-c.step > c.maxFuture-c.slack() }
 
-// judge is called for a sample from the future. It tells whether its agent's clock is ahead now, as far as that is known, and why the
+// behind reports whether an agent is behind the clock by as much as one that is not ahead of it may be ahead. It is called after look.
+func (c *clock) behind(one lead) bool { return c.step-one.ahead > c.maxFuture-c.slack() }
+
+// judgeNew is called for a sample from the future. It tells whether its agent's clock is ahead now, as far as that is known, and why the
 // server's is the suspect, if it is.
-func (c *clock) judge(host storage.HostID) (ahead bool, reason string) {
+func (c *clock) judgeNew(host storage.HostID) (ahead bool, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := c.since()
@@ -140,26 +170,40 @@ func (c *clock) judge(host storage.HostID) (ahead bool, reason string) {
 	if one, known := c.leads[host]; !known || since-one.at > lately || !c.ahead(one) {
 		return false, ""
 	}
-	return true, c.reason(since)
+	return true, c.reason(&c.slow, since)
 }
 
-// reason is why the clock is the suspect while an agent is ahead of it. It is called after look.
-func (c *clock) reason(since time.Duration) string {
-	heard, ahead := 0, 0
+// judgeOld is called for a sample that is too old, with its age by the server's clock. It tells whether the sample is not so by its
+// agent's clock, as far as that is known, and why the server's is the suspect, if it is.
+func (c *clock) judgeOld(host storage.HostID, age time.Duration) (young bool, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.since()
+	c.look(since)
+	one, known := c.leads[host]
+	if !known || since-one.at > lately || !c.behind(one) || age-(c.step-one.ahead) > c.maxAge {
+		return false, ""
+	}
+	return true, c.reason(&c.fast, since)
+}
+
+// reason is why the clock is the suspect while an agent is off. It is called after look.
+func (c *clock) reason(of *suspicion, since time.Duration) string {
+	heard, off := 0, 0
 	for host, one := range c.leads {
 		if since-one.at > lately {
 			delete(c.leads, host)
 			continue
 		}
 		heard++
-		if c.ahead(one) {
-			ahead++
+		if of.off(one) {
+			off++
 		}
 	}
 	switch {
-	case 2*ahead > heard && (heard >= fewAgents || since < c.unsettled):
-		return fmt.Sprintf("the clocks of %d of %d agents are ahead of it by %s or more", ahead, heard, c.maxFuture-c.slack())
-	case ahead > 0 && heard < fewAgents && !c.stored.IsZero() && c.stored.Sub(c.begun)-c.step > c.maxFuture: // who stored them has gone on since
+	case 2*off > heard && (heard >= fewAgents || since < of.unsettled):
+		return fmt.Sprintf("the clocks of %d of %d agents are %s by %s or more", off, heard, of.said, c.maxFuture-c.slack())
+	case of == &c.slow && off > 0 && heard < fewAgents && !c.stored.IsZero() && c.stored.Sub(c.begun)-c.step > c.maxFuture: // who stored them has gone on since
 		return fmt.Sprintf("there were samples of %s when the server started", c.stored.UTC().Format(time.RFC3339))
 	default:
 		return ""
@@ -167,12 +211,12 @@ func (c *clock) reason(since time.Duration) string {
 }
 
 // hold remembers that a batch was not taken. It returns whether that is news.
-func (c *clock) hold() (news bool) {
+func (c *clock) hold(of *suspicion) (news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := c.since()
-	news = since-c.held > holding
-	c.held = since
+	news = since-of.held > holding
+	of.held = since
 	return news
 }
 
@@ -182,10 +226,12 @@ func (c *clock) suspect() float64 {
 	defer c.mu.Unlock()
 	since := c.since()
 	c.look(since)
-	if since-c.held > holding || c.reason(since) == "" {
-		return 0
+	for _, of := range []*suspicion{&c.slow, &c.fast} {
+		if since-of.held <= holding && c.reason(of, since) != "" {
+			return 1
+		}
 	}
-	return 1
+	return 0
 }
 
 // word is what a session knows of its agent's clock. What comes is known to be of the agent's present only by it.
@@ -228,18 +274,35 @@ func (s *session) doubt(backlog bool) error {
 		return nil
 	}
 	clock := s.server.clock
-	ahead, reason := clock.judge(s.host)
+	ahead, reason := clock.judgeNew(s.host)
 	switch {
 	case reason != "":
 		s.server.metrics.held.Inc()
-		if clock.hold() {
+		if clock.hold(&clock.slow) {
 			s.log().Error("the server's clock seems to be slow; agents keep samples that are ahead of it until it is set", "clock", clock.now().UTC(), "reason", reason)
 		}
-		return errClock
+		return errSlow
 	case !ahead && !backlog && clock.since()-time.Duration(s.greeted)*time.Second > lastWord:
 		s.log().Info("a sample is ahead of what its agent's clock said; the agent is to reconnect and tell its time")
 		return errTime
 	default:
 		return nil
 	}
+}
+
+// doubtOld is doubt for a sample that is too old by the server's clock. It also returns whether others in the batch need no doubt.
+func (s *session) doubtOld(age time.Duration) (enough bool, err error) {
+	if s.word.newest == 0 {
+		return true, nil
+	}
+	clock := s.server.clock
+	young, reason := clock.judgeOld(s.host, age)
+	if reason == "" {
+		return young, nil
+	}
+	s.server.metrics.held.Inc()
+	if clock.hold(&clock.fast) {
+		s.log().Error("the server's clock seems to be fast; agents keep samples that are too old by it until it is set", "clock", clock.now().UTC(), "reason", reason)
+	}
+	return true, errFast
 }

@@ -23,7 +23,7 @@ import (
 func agedClock(age, slow, step time.Duration, stored bool) *clock {
 	now := time.Now()
 	reading := now.Add(-age - slow)
-	options := &Options{MaxFuture: 10 * time.Minute, Now: func() time.Time { return reading }}
+	options := &Options{MaxFuture: 10 * time.Minute, MaxAge: 7 * 24 * time.Hour, Now: func() time.Time { return reading }}
 	if stored {
 		options.Newest = now.Add(-age)
 	}
@@ -70,8 +70,48 @@ func TestClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
 			for i, lead := range test.agents {
 				c.hearAt(storage.HostID(i+1), time.Now().Add(lead))
 			}
-			ahead, reason := c.judge(1)
+			ahead, reason := c.judgeNew(1)
 			require.Equal(t, test.ahead, ahead)
+			require.Equal(t, test.suspect, reason != "", reason)
+		})
+	}
+}
+
+func TestFastClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
+	const day, onTime, behind = 24 * time.Hour, 0, -10 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		age     time.Duration // of the server
+		fast    time.Duration // the server's clock at the start
+		step    time.Duration // of the server's clock since
+		agents  []time.Duration
+		sample  time.Duration // its age by the first agent's clock
+		young   bool
+		suspect bool
+	}{
+		"one of many is behind":                {age: time.Hour, agents: []time.Duration{behind, onTime, onTime, onTime}, young: true},
+		"half are behind":                      {age: time.Hour, agents: []time.Duration{behind, behind, onTime, onTime}, young: true},
+		"most are behind":                      {age: time.Hour, agents: []time.Duration{behind, behind, onTime}, young: true, suspect: true},
+		"the sample is too old all the same":   {age: time.Hour, agents: []time.Duration{behind, behind, onTime}, sample: 8 * day},
+		"the sample waited, and is not":        {age: time.Hour, agents: []time.Duration{behind, behind, onTime}, sample: 6 * day, young: true, suspect: true},
+		"fast by less than samples are kept":   {age: time.Hour, fast: day, agents: []time.Duration{onTime, onTime, onTime}, sample: 13 * day / 2, young: true, suspect: true},
+		"it is right, the sample is too old":   {age: time.Hour, agents: []time.Duration{onTime, onTime, onTime}, sample: 8 * day},
+		"most are behind, but not this one":    {age: time.Hour, agents: []time.Duration{onTime, behind, behind}, sample: 8 * day},
+		"fast from the start":                  {age: time.Hour, fast: 10 * day, agents: []time.Duration{onTime, onTime, onTime}, young: true, suspect: true},
+		"it went forward":                      {age: time.Hour, step: 10 * day, agents: []time.Duration{onTime, onTime, onTime}, young: true, suspect: true},
+		"it was fast, and was set":             {age: time.Hour, fast: 10 * day, step: -10 * day, agents: []time.Duration{onTime, onTime, onTime}, sample: 8 * day},
+		"a lone agent is behind":               {age: time.Hour, agents: []time.Duration{behind}, young: true},
+		"a lone agent is behind, at the start": {age: time.Second, agents: []time.Duration{behind}, young: true, suspect: true},
+		"a lone agent, it went forward":        {age: time.Hour, step: 10 * day, agents: []time.Duration{onTime}, young: true, suspect: true},
+		"a lone agent, fast from the start":    {age: time.Hour, fast: 10 * day, agents: []time.Duration{onTime}, young: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := agedClock(test.age, -test.fast, test.step, false)
+			for i, lead := range test.agents {
+				c.hearAt(storage.HostID(i+1), time.Now().Add(lead))
+			}
+			taken := time.Now().Add(test.agents[0] - test.sample)
+			young, reason := c.judgeOld(1, c.now().Sub(taken))
+			require.Equal(t, test.young, young)
 			require.Equal(t, test.suspect, reason != "", reason)
 		})
 	}
@@ -80,11 +120,11 @@ func TestClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
 func TestStepOfTheClockIsForgottenInTime(t *testing.T) {
 	c := agedClock(time.Hour, 0, -time.Hour, false)
 	c.hearAt(1, time.Now())
-	_, reason := c.judge(1)
+	_, reason := c.judgeNew(1)
 	require.NotEmpty(t, reason)
 	c.start, c.begun = c.start.Add(-settling), c.begun.Add(-settling)
 	c.hearAt(1, time.Now())
-	ahead, reason := c.judge(1)
+	ahead, reason := c.judgeNew(1)
 	require.True(t, ahead)
 	require.Empty(t, reason, "a lone agent is not right for ever")
 }
@@ -95,10 +135,10 @@ func TestWordsOfAgentsThatAreGoneDoNotCount(t *testing.T) {
 		c.hearAt(host+1, time.Now().Add(time.Hour))
 	}
 	c.start, c.begun = c.start.Add(-2*lately), c.begun.Add(-2*lately)
-	ahead, reason := c.judge(1)
+	ahead, reason := c.judgeNew(1)
 	require.False(t, ahead)
 	require.Empty(t, reason)
-	require.Empty(t, c.reason(c.since()))
+	require.Empty(t, c.reason(&c.slow, c.since()))
 	require.Empty(t, c.leads, "nor take memory")
 }
 
@@ -109,7 +149,7 @@ func TestClockOfAMachineThatStoodStillIsTheSuspect(t *testing.T) {
 	}
 	for host := range storage.HostID(5) { // they come back one after the other
 		c.hearAt(host+1, time.Now().Add(2*time.Hour))
-		ahead, reason := c.judge(host + 1)
+		ahead, reason := c.judgeNew(host + 1)
 		require.True(t, ahead)
 		require.NotEmpty(t, reason, "host %d", host+1)
 	}
@@ -121,13 +161,13 @@ func TestOneAgentThatJumpedAheadIsSoonAlone(t *testing.T) {
 		c.hearAt(host+1, time.Now())
 	}
 	c.hearAt(1, time.Now().Add(time.Hour))
-	_, reason := c.judge(1)
+	_, reason := c.judgeNew(1)
 	require.NotEmpty(t, reason)
 	require.Positive(t, c.forgot.Load(), "the others are to tell their time again")
 	for host := storage.HostID(2); host <= 5; host++ {
 		c.hearAt(host, time.Now())
 	}
-	ahead, reason := c.judge(1)
+	ahead, reason := c.judgeNew(1)
 	require.True(t, ahead)
 	require.Empty(t, reason)
 }
@@ -141,7 +181,7 @@ func TestTimesThatCanNotBeAreNotHeard(t *testing.T) {
 		word := c.greet(now)
 		require.Equal(t, now, word.newest)
 		c.hear(1, word.lead)
-		ahead, _ := c.judge(1)
+		ahead, _ := c.judgeNew(1)
 		require.Equal(t, now > 1, ahead)
 	}
 }
@@ -254,7 +294,7 @@ func TestAgentThatIsAheadOfItsWordIsAskedForTheTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := startBare(t)
 			s := f.streaming(test.ahead, test.hello)
-			f.server.clock.unsettled = 0
+			f.server.clock.slow.unsettled = 0
 			if test.silent {
 				s.word = word{}
 			}
@@ -287,10 +327,10 @@ func TestHeldSamplesAreSaidOnceAndNotToBeQuarantined(t *testing.T) {
 	var log bytes.Buffer
 	f.server.log = slog.New(slog.NewTextHandler(&log, nil))
 	s := f.streaming(time.Hour, 0)
-	f.server.clock.unsettled = 2 * time.Hour
+	f.server.clock.slow.unsettled = 2 * time.Hour
 	for range 2 {
 		err := s.take(memory(alone(t, sampled(s, 1, time.Now(), time.Now().Add(time.Hour)))))
-		require.ErrorIs(t, err, errClock)
+		require.ErrorIs(t, err, errSlow)
 		require.Equal(t, codes.OutOfRange, statusOf(err))
 	}
 	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("the server's clock seems to be slow")))
@@ -339,7 +379,7 @@ func (p *peer) requireHeld(seq uint64, ahead time.Duration) {
 func (h *harness) settle() {
 	h.server.clock.mu.Lock()
 	defer h.server.clock.mu.Unlock()
-	h.server.clock.unsettled = 0
+	h.server.clock.slow.unsettled, h.server.clock.fast.unsettled = 0, 0
 }
 
 func (h *harness) requireClock(t *testing.T, held, quarantined, samples int) {
@@ -390,6 +430,60 @@ func TestSamplesAreKeptByTheirAgentsWhileTheServersClockIsSlow(t *testing.T) {
 			require.Eventually(t, func() bool { return h.server.budget.used.Load() == 0 }, 10*time.Second, time.Millisecond, "what was not taken is in no budget")
 		})
 	}
+}
+
+func TestSamplesAreKeptByTheirAgentsWhileTheServersClockIsFast(t *testing.T) {
+	const tooOld, fast = 8 * 24 * time.Hour, 8 * 24 * time.Hour
+	for _, agents := range []int{1, 5} {
+		t.Run(fmt.Sprint(agents, " agents"), func(t *testing.T) {
+			var off atomic.Int64
+			h := start(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) } })
+			ids := newIDs(agents)
+			peers := make([]*peer, agents)
+			for i, id := range ids {
+				peers[i] = h.greet(t, id, 0)
+				peers[i].store(1, 0)
+			}
+			h.settle()
+
+			off.Store(int64(fast))
+			for _, p := range peers {
+				p.requireHeld(2, 0)
+			}
+			waited := h.greet(t, ids[0], 0) // what is too old by any clock is refused, and what comes with it is held all the same
+			batch := waited.sample(2, -tooOld)
+			batch.Samples = append(batch.Samples, waited.sample(2, -time.Hour).GetSamples()...)
+			require.NoError(t, waited.send(batch))
+			require.Equal(t, codes.OutOfRange, waited.waitEnd().Code())
+			require.InDelta(t, 1, h.server.clock.suspect(), 0)
+			h.requireClock(t, agents+1, 0, agents)
+
+			off.Store(0)
+			require.Zero(t, h.server.clock.suspect())
+			for i, id := range ids {
+				p := h.greet(t, id, 0)
+				p.store(2, 0)
+				if i == 0 {
+					p.store(3, -tooOld)
+				}
+			}
+			h.requireClock(t, agents+1, 1, 2*agents)
+		})
+	}
+}
+
+func TestOneAgentThatIsBehindIsNotWaitedFor(t *testing.T) {
+	const behind = -8 * 24 * time.Hour
+	h := start(t)
+	for range 4 {
+		h.greet(t, uuid.New(), 0).store(1, 0)
+	}
+	outlier := h.greet(t, uuid.New(), behind)
+	for seq := uint64(1); seq <= 3; seq++ {
+		outlier.store(seq, behind)
+	}
+	require.Zero(t, h.server.clock.suspect())
+	h.requireClock(t, 0, 3, 4)
 }
 
 // TestSamplesOfAWrongClockAreQuarantinedOnceItIsSet: and nothing else is, and nobody waits.

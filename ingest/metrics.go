@@ -41,7 +41,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 		refused:      counter("gohub_ingest_refused_messages_total", "Messages that ended their stream because they were malformed."),
 		refusedHosts: counter("gohub_ingest_refused_hosts_total", "Times that a new agent was refused because there are as many hosts as there may be."),
 		dropped:      counter("gohub_ingest_dropped_samples_total", "Samples that could not even be put into quarantine."),
-		held:         counter("gohub_ingest_held_batches_total", "Batches that were not taken because their samples are ahead of the server's clock, and it is the suspect."),
+		held:         counter("gohub_ingest_held_batches_total", "Batches that were not taken because their samples are ahead of the server's clock or too old by it, and it is the suspect."),
 		clones:       counter("gohub_ingest_replaced_epochs_total", "Streams that ended another one of the same agent with another epoch: a copied machine, or an agent that was restarted at once."),
 		isolated:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "gohub_ingest_isolated_agents", Help: "Agents that wait because the database can not take their next batch, not for its values; it is tried again."}),
 		flushErrors:  counter("gohub_ingest_flush_errors_total", "Tries of a flush that failed."),
@@ -63,7 +63,7 @@ func newMetrics(registerer prometheus.Registerer, shards []*shard, budget *budge
 			func() float64 { return float64(budget.used.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_buffer_limit_bytes", Help: "Memory that samples that wait to be stored may take."},
 			func() float64 { return float64(budget.limit) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_clock_suspect", Help: "Whether the server's clock seems to be slow (1): agents keep samples that are ahead of it."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gohub_ingest_clock_suspect", Help: "Whether the server's clock seems to be wrong (1): agents keep samples that are ahead of it, or too old by it."},
 			clock.suspect),
 	)
 	for i, s := range shards {

@@ -183,7 +183,7 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 	e.begin(&work.rows, room)
 	if err := s.read(work, e, now); err != nil {
 		s.giveBack(e)
-		if errors.Is(err, errClock) || errors.Is(err, errTime) {
+		if holds(err) {
 			return err
 		}
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
@@ -284,7 +284,7 @@ func (s *session) check(batch *parts) error {
 func (s *session) read(work *workspace, e *entry, now time.Time) error {
 	accept := s.server.acceptance(now)
 	rows, newest, decoded := 0, "", false // newest is the last sample that is stored
-	doubted := false
+	doubted, doubtedOld := false, false
 	samples := work.parts.samples
 	for i, wire := range samples {
 		last := i == len(samples)-1
@@ -304,9 +304,15 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 		if last && !work.backlog {
 			s.tellClock(work.sample.TimeUnixMillis)
 		}
-		if work.sample.TimeUnixMillis > accept.latest && !doubted {
+		switch taken := work.sample.TimeUnixMillis; {
+		case taken > accept.latest && !doubted:
 			doubted = true
 			if err := s.doubt(work.backlog); err != nil {
+				return err
+			}
+		case taken < accept.earliest && !doubtedOld:
+			var err error
+			if doubtedOld, err = s.doubtOld(time.Duration(accept.now-max(taken, 0)) * time.Millisecond); err != nil {
 				return err
 			}
 		}
