@@ -21,6 +21,17 @@ func fixture(t testing.TB, path string) []byte {
 	return data
 }
 
+func TestWorkerOfTheKernelIsNamedWithoutItsWork(t *testing.T) {
+	for name, want := range map[string]string{
+		"kworker/0:1-events": "kworker/0:1", "kworker/u8:2+flush-254:0": "kworker/u8:2", "kworker/1:0H-kblockd": "kworker/1:0H", "kworker/3:1": "kworker/3:1",
+		"kworker/R-rcu_gp": "kworker/R-rcu_gp", "kworker/": "kworker/", "kworker/-": "kworker/-", "kworkers/0:1-a": "kworkers/0:1-a", "my-program": "my-program", "": "",
+	} {
+		if got := string(workerName([]byte(name))); got != want {
+			t.Errorf("workerName(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestParseProcessStat(t *testing.T) {
 	tail := " S 1 2 3 0 -1 4194304 1 0 0 0 150 50 0 0 20 0 1 0 777 1000 42 0"
 	for _, c := range []struct {

@@ -136,11 +136,15 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 	return metrics
 }
 
-// chooseProcesses returns the top processes by CPU, of those that used any, and then those of the top by memory that are
+// leastShare is the CPU that a process has to use to be among the busiest, in percent: with less it would be shown as 0.0 %. On a machine
+// that is idle the places would go to whatever woke up.
+const leastShare = 0.1
+
+// chooseProcesses returns the top processes by CPU, of those that used leastShare, and then those of the top by memory that are
 // not among them.
 func chooseProcesses(usages []usage, top int) []usage {
 	chosen := make([]usage, 0, 2*top)
-	byCPU := slices.DeleteFunc(slices.Clone(usages), func(u usage) bool { return u.share <= 0 })
+	byCPU := slices.DeleteFunc(slices.Clone(usages), func(u usage) bool { return u.share < leastShare })
 	slices.SortFunc(byCPU, func(a, b usage) int {
 		return cmp.Or(cmp.Compare(b.share, a.share), cmp.Compare(a.key.pid, b.key.pid))
 	})

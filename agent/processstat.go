@@ -32,7 +32,7 @@ func parseProcessStat(data []byte) (processStat, error) {
 		return s, fmt.Errorf("process stat %.80q has no pid", data)
 	}
 	s.pid = uint32(pid)
-	s.name = data[open+1 : end]
+	s.name = workerName(data[open+1 : end])
 	// Fields by their number in the manual page; the third is the first after the name.
 	const userTime, systemTime, startTime, rss, first = 14, 15, 22, 24, 3
 	var field [rss - first + 1][]byte
@@ -51,6 +51,19 @@ func parseProcessStat(data []byte) (processStat, error) {
 	s.start = started
 	s.residentPages = resident
 	return s, nil
+}
+
+// workerName is the name of a worker thread of the kernel without the work that it is at, which is another one each time: the kernel
+// tells it as kworker/0:1-events or kworker/u8:2+flush-254:0 (wq_worker_comm). Other names, as kworker/R-rcu_gp, are not changed.
+func workerName(name []byte) []byte {
+	worker, found := bytes.CutPrefix(name, []byte("kworker/"))
+	if !found || len(worker) == 0 || worker[0] != 'u' && (worker[0] < '0' || worker[0] > '9') {
+		return name
+	}
+	if work := bytes.IndexAny(worker, "-+"); work > 0 {
+		return name[:len(name)-len(worker)+work]
+	}
+	return name
 }
 
 // parseDecimal reads an unsigned number without an allocation.
