@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -148,6 +149,47 @@ type TakenBack struct {
 	Until, Gone time.Time
 	// Late is of when samples are noted as late.
 	Late Span
+}
+
+// Progress is how far rollups are, in a transaction of a driver.
+type Progress interface {
+	// Level reads how a resolution stands.
+	Level(Resolution) (Level, error)
+	// SetBack has a resolution count as rolled up until a time, and finer rows as gone up to another. Rows stay until they are made again.
+	SetBack(r Resolution, until, gone time.Time) error
+	// NoteLate notes that hosts' samples of a span may have come late, in notes of a day at most, so that a transaction that deals with some
+	// of them does not take long.
+	NoteLate(Span) error
+}
+
+// TakeBack has nothing count as rolled up or gone that is after the clock, and those samples as late whose notes may have been deleted,
+// where samples are kept for so long, or for ever (0). It returns what it took back.
+func TakeBack(p Progress, clock time.Time, keep time.Duration) (taken []TakenBack, err error) {
+	target := clock.Add(-RollupLag)
+	for _, r := range Resolutions[1:] {
+		one := TakenBack{Resolution: r}
+		if one.Level, err = p.Level(r); err != nil {
+			return nil, err
+		}
+		one.Until, one.Gone = one.Level.TakeBack(r, target)
+		target = one.Until
+		if one.Until.Equal(one.Level.Until) {
+			continue
+		}
+		if err := p.SetBack(r, one.Until, one.Gone); err != nil {
+			return nil, err
+		}
+		if r == Minute {
+			one.Late = one.Level.Late(clock, one.Until, keep)
+		}
+		if one.Late.From.Before(one.Late.To) {
+			if err := p.NoteLate(one.Late); err != nil {
+				return nil, fmt.Errorf("note samples as late: %w", err)
+			}
+		}
+		taken = append(taken, one)
+	}
+	return taken, nil
 }
 
 // Level is how a resolution stands that is ahead of the clock.

@@ -23,7 +23,7 @@ func (s *Store) judgeClock(ctx context.Context) (time.Time, error) {
 	if s.clock.TakesBack(clock, clock, until) {
 		var taken []storage.TakenBack
 		err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
-			taken, err = takeBack(ctx, tx, clock.UTC(), s.options.Retention.Raw)
+			taken, err = storage.TakeBack(progress{ctx, tx}, clock.UTC(), s.options.Retention.Raw)
 			return err
 		})
 		if err != nil {
@@ -50,56 +50,46 @@ func (s *Store) judgeClock(ctx context.Context) (time.Time, error) {
 	})
 }
 
-// takeBack has nothing count as rolled up or gone that is after the clock, and those samples as late whose notes may have been deleted.
-// Rows stay until they are made again.
-func takeBack(ctx context.Context, tx *sql.Tx, clock time.Time, keep time.Duration) (taken []storage.TakenBack, err error) {
-	target := clock.Add(-storage.RollupLag)
-	for _, r := range storage.Resolutions[1:] {
-		one := storage.TakenBack{Resolution: r}
-		level := &one.Level
-		err := tx.QueryRowContext(ctx, "SELECT until, gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&level.Until}, scanMillis{&level.Gone})
-		if err != nil {
-			return nil, err
-		}
-		if level.OldestFiner, err = end(ctx, tx, "min", r.Finer().Relation(catalogue.Host())); err != nil {
-			return nil, err
-		}
-		if level.OldestFiner.IsZero() {
-			if level.NewestBucket, err = end(ctx, tx, "max", r.Relation(catalogue.Host())); err != nil {
-				return nil, err
-			}
-		}
-		one.Until, one.Gone = level.TakeBack(r, target)
-		target = one.Until
-		if one.Until.Equal(level.Until) {
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE rollup_progress SET until = $2, gone = $3 WHERE resolution = $1", r, one.Until.UnixMilli(), one.Gone.UnixMilli()); err != nil {
-			return nil, err
-		}
-		if r == storage.Minute {
-			one.Late = level.Late(clock, one.Until, keep)
-		}
-		// A day a note, so that a transaction that deals with some of them does not take long.
-		for from := one.Late.From; from.Before(one.Late.To); from = from.Add(storage.Day.Step()) {
-			_, err := tx.ExecContext(ctx, `
-				INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-				SELECT 1, host_id, oldest, $2 FROM (SELECT host_id, (SELECT min(time) FROM `+catalogue.Host().Table+` AS s
-					WHERE s.host_id = hosts.host_id AND time >= $1 AND time < $2) AS oldest FROM hosts) WHERE oldest IS NOT NULL`,
-				from.UnixMilli(), min(from.Add(storage.Day.Step()).UnixMilli(), one.Late.To.UnixMilli()))
-			if err != nil {
-				return nil, fmt.Errorf("note samples as late: %w", err)
-			}
-		}
-		taken = append(taken, one)
+// progress is how far rollups are.
+type progress struct {
+	ctx context.Context // of one transaction
+	tx  *sql.Tx
+}
+
+func (p progress) Level(r storage.Resolution) (level storage.Level, err error) {
+	err = p.tx.QueryRowContext(p.ctx, "SELECT until, gone FROM rollup_progress WHERE resolution = $1", r).Scan(scanMillis{&level.Until}, scanMillis{&level.Gone})
+	if err != nil {
+		return level, err
 	}
-	return taken, nil
+	if level.OldestFiner, err = p.end("min", r.Finer().Relation(catalogue.Host())); err == nil && level.OldestFiner.IsZero() {
+		level.NewestBucket, err = p.end("max", r.Relation(catalogue.Host()))
+	}
+	return level, err
+}
+
+func (p progress) SetBack(r storage.Resolution, until, gone time.Time) error {
+	_, err := p.tx.ExecContext(p.ctx, "UPDATE rollup_progress SET until = $2, gone = $3 WHERE resolution = $1", r, until.UnixMilli(), gone.UnixMilli())
+	return err
+}
+
+func (p progress) NoteLate(late storage.Span) error {
+	for from := late.From; from.Before(late.To); from = from.Add(storage.Day.Step()) {
+		_, err := p.tx.ExecContext(p.ctx, `
+			INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
+			SELECT 1, host_id, oldest, $2 FROM (SELECT host_id, (SELECT min(time) FROM `+catalogue.Host().Table+` AS s
+				WHERE s.host_id = hosts.host_id AND time >= $1 AND time < $2) AS oldest FROM hosts) WHERE oldest IS NOT NULL`,
+			from.UnixMilli(), min(from.Add(storage.Day.Step()).UnixMilli(), late.To.UnixMilli()))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end is the oldest (min) or the newest (max) time of a relation, by the index of each host; zero if it is empty.
-func end(ctx context.Context, tx *sql.Tx, which, relation string) (time.Time, error) {
+func (p progress) end(which, relation string) (time.Time, error) {
 	var found sql.NullInt64
-	err := tx.QueryRowContext(ctx, "SELECT "+which+"((SELECT "+which+"(time) FROM "+relation+" AS s WHERE s.host_id = hosts.host_id)) FROM hosts").Scan(&found)
+	err := p.tx.QueryRowContext(p.ctx, "SELECT "+which+"((SELECT "+which+"(time) FROM "+relation+" AS s WHERE s.host_id = hosts.host_id)) FROM hosts").Scan(&found)
 	if err != nil || !found.Valid {
 		return time.Time{}, err
 	}

@@ -34,7 +34,7 @@ func (s *Store) judgeClock(ctx context.Context, connection *pgxv5.Conn) (time.Ti
 	if s.clock.TakesBack(clock, latest, claimed) {
 		var taken []storage.TakenBack
 		err := pgxv5.BeginFunc(ctx, connection, func(tx pgxv5.Tx) (err error) {
-			taken, err = takeBack(ctx, tx, latest.UTC(), s.options.Retention.Raw)
+			taken, err = storage.TakeBack(progress{ctx, tx}, latest.UTC(), s.options.Retention.Raw)
 			return err
 		})
 		if err != nil {
@@ -58,65 +58,50 @@ func (s *Store) judgeClock(ctx context.Context, connection *pgxv5.Conn) (time.Ti
 	return now, err
 }
 
-// takeBack has nothing count as claimed, rolled up or gone that is after the clock, and those samples as late whose notes may have
-// been deleted. Rows in tables stay until they are made again; what continuous aggregates have is refreshed when it is its turn.
-func takeBack(ctx context.Context, tx pgxv5.Tx, clock time.Time, keep time.Duration) (taken []storage.TakenBack, err error) {
-	target := clock.Add(-storage.RollupLag)
-	for _, r := range storage.Resolutions[1:] {
-		one := storage.TakenBack{Resolution: r}
-		level := &one.Level
-		var claimed time.Time
-		err := tx.QueryRow(ctx, `
-			SELECT greatest(until, '0001-01-01Z'), greatest(until, claimed, '0001-01-01Z'), greatest(gone, '0001-01-01Z') FROM rollup_progress WHERE resolution = $1`, r).
-			Scan(&level.Until, &claimed, &level.Gone)
-		if err != nil {
-			return nil, err
-		}
-		if r == storage.Minute { // of a round that came no further than to claim
-			level.Until = claimed
-		}
-		if level.OldestFiner, err = end(ctx, tx, "ASC", r.Finer().Relation(catalogue.Host())); err != nil {
-			return nil, err
-		}
-		if level.OldestFiner.IsZero() {
-			if level.NewestBucket, err = end(ctx, tx, "DESC", r.Relation(catalogue.Host())); err != nil {
-				return nil, err
-			}
-		}
-		one.Until, one.Gone = level.TakeBack(r, target)
-		target = one.Until
-		if one.Until.Equal(level.Until) {
-			continue
-		}
-		_, err = tx.Exec(ctx, "UPDATE rollup_progress SET until = least(until, $2), claimed = least(claimed, $2), gone = least(gone, $3) WHERE resolution = $1", r, one.Until, one.Gone)
-		if err != nil {
-			return nil, err
-		}
-		if r == storage.Minute {
-			one.Late = level.Late(clock, one.Until, keep)
-		}
-		if one.Late.From.Before(one.Late.To) {
-			// A day a note, so that a transaction that deals with some of them does not take long.
-			_, err = tx.Exec(ctx, `
-				INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
-				SELECT 1, host_id, oldest, least(day + interval '1 day', $2)
-				FROM generate_series($1::timestamptz, $2::timestamptz, interval '1 day') AS day, hosts
-				CROSS JOIN LATERAL (SELECT time AS oldest FROM `+catalogue.Host().Table+` AS s
-					WHERE s.host_id = hosts.host_id AND time >= day AND time < least(day + interval '1 day', $2) ORDER BY time LIMIT 1) AS first
-				ORDER BY day`, one.Late.From, one.Late.To)
-			if err != nil {
-				return nil, fmt.Errorf("note samples as late: %w", err)
-			}
-		}
-		taken = append(taken, one)
+// progress is how far rollups are.
+type progress struct {
+	ctx context.Context // of one transaction
+	tx  pgxv5.Tx
+}
+
+func (p progress) Level(r storage.Resolution) (level storage.Level, err error) {
+	var claimed time.Time
+	err = p.tx.QueryRow(p.ctx, `
+		SELECT greatest(until, '0001-01-01Z'), greatest(until, claimed, '0001-01-01Z'), greatest(gone, '0001-01-01Z') FROM rollup_progress WHERE resolution = $1`, r).
+		Scan(&level.Until, &claimed, &level.Gone)
+	if err != nil {
+		return level, err
 	}
-	return taken, nil
+	if r == storage.Minute { // of a round that came no further than to claim
+		level.Until = claimed
+	}
+	if level.OldestFiner, err = p.end("ASC", r.Finer().Relation(catalogue.Host())); err == nil && level.OldestFiner.IsZero() {
+		level.NewestBucket, err = p.end("DESC", r.Relation(catalogue.Host()))
+	}
+	return level, err
+}
+
+// SetBack leaves what continuous aggregates have: it is refreshed when it is its turn.
+func (p progress) SetBack(r storage.Resolution, until, gone time.Time) error {
+	_, err := p.tx.Exec(p.ctx, "UPDATE rollup_progress SET until = least(until, $2), claimed = least(claimed, $2), gone = least(gone, $3) WHERE resolution = $1", r, until, gone)
+	return err
+}
+
+func (p progress) NoteLate(late storage.Span) error {
+	_, err := p.tx.Exec(p.ctx, `
+		INSERT INTO rollup_late (resolution, host_id, from_time, to_time)
+		SELECT 1, host_id, oldest, least(day + interval '1 day', $2)
+		FROM generate_series($1::timestamptz, $2::timestamptz, interval '1 day') AS day, hosts
+		CROSS JOIN LATERAL (SELECT time AS oldest FROM `+catalogue.Host().Table+` AS s
+			WHERE s.host_id = hosts.host_id AND time >= day AND time < least(day + interval '1 day', $2) ORDER BY time LIMIT 1) AS first
+		ORDER BY day`, late.From, late.To)
+	return err
 }
 
 // end is the oldest (ASC) or the newest (DESC) time of a relation, by the index of each host; zero if it is empty.
-func end(ctx context.Context, tx pgxv5.Tx, order, relation string) (time.Time, error) {
+func (p progress) end(order, relation string) (time.Time, error) {
 	var found time.Time
-	err := tx.QueryRow(ctx, "SELECT first.time FROM hosts CROSS JOIN LATERAL (SELECT time FROM "+relation+
+	err := p.tx.QueryRow(p.ctx, "SELECT first.time FROM hosts CROSS JOIN LATERAL (SELECT time FROM "+relation+
 		" AS s WHERE s.host_id = hosts.host_id ORDER BY time "+order+" LIMIT 1) AS first ORDER BY first.time "+order+" LIMIT 1").Scan(&found)
 	if errors.Is(err, pgxv5.ErrNoRows) {
 		return time.Time{}, nil
