@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,13 +46,21 @@ func runDisk(ctx context.Context, o *Options, report *measure.Report) (err error
 	if _, err := archive.Import(ctx, store, o.From, func(archive.Progress) {}); err != nil {
 		return err
 	}
+	// Chunks of before the recording are of no use, and its first one would be cut short.
+	var shift time.Duration
+	err = connection.QueryRow(ctx, `
+		SELECT coalesce((SELECT min(time) FROM `+catalogue.Host().StoredTable()+`) - min(range_start), '0') FROM timescaledb_information.chunks
+		WHERE hypertable_schema = current_schema() AND hypertable_name = $1`, catalogue.Host().StoredTable()).Scan(&shift)
+	if err != nil {
+		return fmt.Errorf("find where the recording begins: %w", err)
+	}
 	table := measure.Table{
 		Title: "Samples on disk", Columns: []string{"samples of", "rows", "values", "bytes a value as rows", "compressed"},
-		Notes: []string{fmt.Sprintf("%s, as of %d machines; compressed by series, with indexes; no value is a reading that there was not", o.From, o.Hosts)},
+		Notes: []string{fmt.Sprintf("%s, as of %d machines, from the beginning of a chunk; compressed by series, with indexes; no value is a reading that there was not", o.From, o.Hosts)},
 	}
 	var all kept
 	for _, family := range catalogue.Families() {
-		one, err := compressFamily(ctx, connection, family, o.Hosts)
+		one, err := compressFamily(ctx, connection, family, shift, o.Hosts)
 		if err != nil {
 			return fmt.Errorf("samples of %s: %w", family.Name, err)
 		}
@@ -76,18 +85,33 @@ func (k kept) row(name string) []string {
 	return []string{name, fmt.Sprint(k.rows), fmt.Sprint(k.values), each(k.before), each(k.after)}
 }
 
-// compressFamily multiplies the samples of a family, and compresses them.
-func compressFamily(ctx context.Context, connection *pgx.Conn, family *catalogue.Family, machines int) (k kept, err error) {
-	var columns []string
-	for _, column := range append(family.Columns(), family.PackedColumns()...) {
-		if column != "host_id" && !slices.Contains(columns, column) {
-			columns = append(columns, column)
-		}
+// compressFamily multiplies the samples of a family, moves them back in time, and compresses them.
+func compressFamily(ctx context.Context, connection *pgx.Conn, family *catalogue.Family, back time.Duration, machines int) (k kept, err error) {
+	times := []string{"time"}
+	if family == catalogue.Host() {
+		times = append(times, "received_at")
 	}
-	list := strings.Join(columns, ", ")
+	var columns, values []string
+	for _, column := range append(family.Columns(), family.PackedColumns()...) {
+		if column == "host_id" || slices.Contains(columns, column) {
+			continue
+		}
+		columns = append(columns, column)
+		if slices.Contains(times, column) {
+			column += " - $1::interval"
+		}
+		values = append(values, column)
+	}
+	stored := family.StoredTable()
+	if _, err := connection.Exec(ctx, fmt.Sprintf("CREATE TEMPORARY TABLE recorded AS SELECT * FROM %s; TRUNCATE %s", stored, stored)); err != nil {
+		return k, err
+	}
 	// Ids that no registered host has.
-	_, err = connection.Exec(ctx, fmt.Sprintf("INSERT INTO %s (host_id, %s) SELECT host_id + 1000000 * copy, %s FROM %s, generate_series(1, %d) AS copy",
-		family.StoredTable(), list, list, family.StoredTable(), machines-1))
+	_, err = connection.Exec(ctx, fmt.Sprintf("INSERT INTO %s (host_id, %s) SELECT host_id + 10000 * copy, %s FROM recorded, generate_series(1, %d) AS copy",
+		stored, strings.Join(columns, ", "), strings.Join(values, ", "), machines), back)
+	if err == nil {
+		_, err = connection.Exec(ctx, "DROP TABLE recorded")
+	}
 	if err != nil {
 		return k, err
 	}
@@ -99,10 +123,10 @@ func compressFamily(ctx context.Context, connection *pgx.Conn, family *catalogue
 	if err != nil || k.rows == 0 {
 		return k, err
 	}
-	if _, err := connection.Exec(ctx, "SELECT compress_chunk(chunk) FROM show_chunks($1::text::regclass) AS chunk", family.StoredTable()); err != nil {
+	if _, err := connection.Exec(ctx, "SELECT compress_chunk(chunk) FROM show_chunks($1::text::regclass) AS chunk", stored); err != nil {
 		return k, fmt.Errorf("compress: %w", err)
 	}
-	err = connection.QueryRow(ctx, "SELECT before_compression_total_bytes, after_compression_total_bytes FROM hypertable_compression_stats($1::text::regclass)",
-		family.StoredTable()).Scan(&k.before, &k.after)
+	err = connection.QueryRow(ctx, "SELECT before_compression_total_bytes, after_compression_total_bytes FROM hypertable_compression_stats($1::text::regclass)", stored).
+		Scan(&k.before, &k.after)
 	return k, err
 }

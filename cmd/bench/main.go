@@ -85,7 +85,7 @@ func newFlags(s *settings, output io.Writer) *pflag.FlagSet {
 	flags.IntVar(&o.ClusterPort, "cluster-port", 55481, "chaos, outage: port on 127.0.0.1 of the TimescaleDB that it starts, kills and deletes")
 	flags.BoolVar(&s.sqlite, "sqlite", false, "measure a server that stores into SQLite")
 	flags.StringVar(&s.jsonFile, "json", "", "write everything measured to this file")
-	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest, layout and outage 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, disk 50, latency 200, broadcast 20)")
+	flags.IntVar(&o.Hosts, "hosts", 0, "simulated agents (ingest, layout, outage and disk 1000, idle, storm and soak 5000, live 2000, scrape 5000, recent and query 4000, latency 200, broadcast 20)")
 	flags.IntVar(&o.Ticks, "ticks", 600, "ingest: samples of each agent")
 	flags.IntVar(&o.Samples, "samples", 10, "ingest: samples a message of the batched workload")
 	flags.IntVar(&o.Columns, "columns", 0, "values a host row, 0 for all of the family (query and layout 10, socket and scrape 20)")
@@ -207,7 +207,7 @@ func (s *settings) execute(ctx context.Context, modes []string, stdout, stderr i
 // optionsOf fills in the defaults that differ between modes.
 func (s *settings) optionsOf(mode string) bench.Options {
 	o := s.options
-	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "cluster": 1000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 50}
+	hosts := map[string]int{"ingest": 1000, "socket": 1000, "idle": 5000, "storm": 5000, "latency": 200, "outage": 1000, "soak": 5000, "live": 2000, "cluster": 1000, "broadcast": 20, "scrape": 5000, "recent": 4000, "query": 4000, "layout": 1000, "disk": 1000}
 	intervals := map[string]time.Duration{"latency": time.Second, "outage": time.Second, "live": time.Second, "cluster": time.Second, "query": time.Minute}
 	durations := map[string]time.Duration{"outage": 10 * time.Minute, "soak": 15 * time.Minute}
 	o.Hosts = cmp.Or(o.Hosts, hosts[mode])

@@ -126,5 +126,5 @@ func TestProcessesAreCompressedByName(t *testing.T) {
 		SELECT string_agg(concat_ws(' ', attname, CASE WHEN segmentby_column_index > 0 THEN 'segment' WHEN orderby_asc THEN 'up' ELSE 'down' END),
 			', ' ORDER BY segmentby_column_index NULLS LAST, orderby_column_index)
 		FROM timescaledb_information.compression_settings WHERE hypertable_name = 'process_samples_packed'`).Scan(&order))
-	require.Equal(t, "host_id segment, username up, name up, pid up, time down", order)
+	require.Equal(t, "host_id segment, name up, pid up, time down", order)
 }

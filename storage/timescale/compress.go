@@ -71,9 +71,10 @@ func compress(ctx context.Context, tx pgxv5.Tx, family *catalogue.Family, kind, 
 		labels = append(labels, label.Name)
 	}
 	if family.Ephemeral {
-		// Its instances come and go: a segment each would be of few rows. Names repeat more than ids do, and the contract has ids first.
-		slices.Reverse(labels)
-		order = append(labels, order...)
+		// Its instances come and go: a segment each would be of few rows. Names repeat more than ids do, and the contract has ids first. What it
+		// has after these, as the user of a process, comes with them: in the order it would cost bounds and index entries only.
+		order = append(order, labels[:min(len(labels), 2)]...)
+		slices.Reverse(order)
 	} else {
 		segment = append(segment, labels...)
 	}
