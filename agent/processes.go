@@ -136,9 +136,10 @@ func (c *processCollector) report(now time.Time, scan processScan) []*gohubv1.Pr
 	return metrics
 }
 
-// leastShare is the CPU that a process has to use to be among the busiest, in percent: with less it would be shown as 0.0 %. On a machine
-// that is idle the places would go to whatever woke up.
-const leastShare = 0.1
+// leastShare is the CPU that a process has to use to be among the busiest, in percent: a tenth, which is what is shown last. It is somewhat
+// less because the kernel counts in ticks: three of them in 30 seconds, or one in ten, are a tenth but for how long it was exactly. On a
+// machine that is idle the places would go to whatever woke up.
+const leastShare = 0.09
 
 // chooseProcesses returns the top processes by CPU, of those that used leastShare, and then those of the top by memory that are
 // not among them.

@@ -18,7 +18,7 @@ var (
 	// errSlow and errFast have a code of their own, so that agents wait longer: a whole fleet may come back again and again.
 	errSlow = status.Error(codes.OutOfRange, "the samples are ahead of the server's clock, which seems to be slow; keep them and send them again later")
 	errFast = status.Error(codes.OutOfRange, "the samples are too old by the server's clock, which seems to be fast; keep them and send them again later")
-	errTime = status.Error(codes.Unavailable, "the samples are ahead of the server's clock, and of what this agent's clock said; reconnect and say what time it is")
+	errTime = status.Error(codes.Unavailable, "whether the samples are too new, or too old, depends on what this agent's clock says now; reconnect and say what time it is")
 )
 
 // holds tells whether an error keeps a batch with its agent, so that nothing of it is malformed.
@@ -31,11 +31,12 @@ func holds(err error) bool {
 //
 // It goes by what agents' clocks say now, never by when a sample was taken: samples wait in spools, and a clock that was wrong when
 // one was taken may have been set since. An agent tells its time when it says hello. While it streams, samples that it has just taken
-// show that its clock goes on as it did; one that does not fit has the agent reconnect, and so tell its time again.
+// show that its clock goes on as it did. Where its word is needed and does not fit, or was said too long ago, the agent has to reconnect,
+// and so tells its time again.
 //
 // A sample from the future whose agent's clock is not ahead now was taken by a clock that was wrong then. If the agent's clock is
-// ahead, the server's is the suspect while more than half of the agents that were heard lately are ahead of it, of at least three; of
-// fewer only while all is unsettled:
+// ahead, the server's is the suspect while more than half of the agents that were heard lately are ahead of it, of at least three. Of
+// fewer any one is enough, for another may be the server's own machine, but only while all is unsettled:
 //   - after the start, when the others may not have come yet, and the clock may not have been set;
 //   - after the clock went back;
 //   - after the machine stood still, as a virtual one does. Its clock says nothing of it, so that an agent which comes back seems to have
@@ -44,7 +45,7 @@ func holds(err error) bool {
 // It is also the suspect, with fewer than three agents, if stored samples, which it once let pass, would be too far ahead now.
 //
 // A sample that is too old by the server's clock is not so by its agent's, if that is behind and the sample is younger by it. Then the
-// server's is the suspect, as one that is fast, by the same majorities: of few agents after the start, and after the clock went forward.
+// server's is the suspect, as one that is fast, by the same rule: one of few agents is enough after the start, and after the clock went forward.
 //
 // By how much agents are ahead is kept against a clock that nobody sets, so that a step of the server's shows at once, not when every
 // agent has been heard again.
@@ -73,9 +74,12 @@ type suspicion struct {
 	off func(lead) bool
 	// said is how the clocks of agents are then, as said in a log.
 	said string
-	// unsettled is until when a majority of few agents is enough, and held when a batch was last not taken, both since the start. There
+	// unsettled is until when one of few agents is enough, and held when a batch was last not taken, both since the start. There
 	// is no held before the first.
 	unsettled, held time.Duration
+	// verdict is what reason found at judged, both since the start: what it goes through may be long. A hello ends it.
+	verdict string
+	judged  time.Duration
 }
 
 // lead is by how much an agent's clock was ahead of the server's start, less the time that had passed.
@@ -96,6 +100,8 @@ const (
 	holding = 2 * time.Minute
 	// lastWord is how long after its hello an agent need not say again what time it is.
 	lastWord = 30 * time.Second
+	// standing is how long a verdict stands.
+	standing = 100 * time.Millisecond
 	// mostAhead bounds a lead, so that differences of them are no overflows.
 	mostAhead = 1 << 61
 )
@@ -107,6 +113,7 @@ func newClock(options *Options) *clock {
 	}
 	c.slow = suspicion{off: c.ahead, said: "ahead of it", unsettled: settling, held: -2 * holding}
 	c.fast = suspicion{off: c.behind, said: "behind it", unsettled: settling, held: -2 * holding}
+	c.doubtVerdicts()
 	return c
 }
 
@@ -129,12 +136,13 @@ func (c *clock) hear(host storage.HostID, one lead) {
 	defer c.mu.Unlock()
 	since := c.since()
 	c.look(since)
+	c.doubtVerdicts()
 	before, known := c.leads[host]
 	c.leads[host] = one
 	if known && since-before.at <= lately && one.ahead-before.ahead > c.maxFuture && c.ahead(one) {
 		c.slow.unsettled = since + settling
 		for other, theirs := range c.leads {
-			if !c.ahead(theirs) {
+			if !c.ahead(theirs) && !c.behind(theirs) {
 				delete(c.leads, other)
 			}
 		}
@@ -148,11 +156,16 @@ func (c *clock) look(since time.Duration) {
 	switch {
 	case step < c.step-c.maxFuture/2:
 		c.slow.unsettled = since + settling
+		c.doubtVerdicts()
 	case step > c.step+c.maxFuture/2:
 		c.fast.unsettled = since + settling
+		c.doubtVerdicts()
 	}
 	c.step = step
 }
+
+// doubtVerdicts has them be found anew. It is called with mu held.
+func (c *clock) doubtVerdicts() { c.slow.judged, c.fast.judged = -standing, -standing }
 
 // ahead reports whether an agent is ahead of the clock by as much as makes its samples be ahead of it. It is called after look.
 func (c *clock) ahead(one lead) bool { return one.ahead-c.step > c.maxFuture-c.slack() }
@@ -173,22 +186,37 @@ func (c *clock) judgeNew(host storage.HostID) (ahead bool, reason string) {
 	return true, c.reason(&c.slow, since)
 }
 
-// judgeOld is called for a sample that is too old, with its age by the server's clock. It tells whether the sample is not so by its
-// agent's clock, as far as that is known, and why the server's is the suspect, if it is.
-func (c *clock) judgeOld(host storage.HostID, age time.Duration) (young bool, reason string) {
+// judgeOld is called for a sample that is too old, of an agent with that lead. It tells whether the sample is not so by the agent's clock, and
+// why the server's is the suspect, if it is. Where the lead was heard too long ago, or the clock has been set since the sample was found too old,
+// nothing is known: the agent is asked for the time.
+func (c *clock) judgeOld(host storage.HostID, one lead, taken time.Time) (young, known bool, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := c.since()
 	c.look(since)
-	one, known := c.leads[host]
-	if !known || since-one.at > lately || !c.behind(one) || age-(c.step-one.ahead) > c.maxAge {
-		return false, ""
+	age := c.begun.Add(since + c.step).Sub(taken)
+	if since-one.at > lately || age < c.maxAge-time.Millisecond { // samples have whole milliseconds
+		return false, false, ""
 	}
-	return true, c.reason(&c.fast, since)
+	if !c.behind(one) || age-(c.step-one.ahead) > c.maxAge {
+		return false, true, ""
+	}
+	if _, heard := c.leads[host]; !heard { // it was forgotten
+		c.leads[host] = one
+		c.doubtVerdicts()
+	}
+	return true, true, c.reason(&c.fast, since)
 }
 
 // reason is why the clock is the suspect while an agent is off. It is called after look.
 func (c *clock) reason(of *suspicion, since time.Duration) string {
+	if since-of.judged >= standing {
+		of.verdict, of.judged = c.find(of, since), since
+	}
+	return of.verdict
+}
+
+func (c *clock) find(of *suspicion, since time.Duration) string {
 	heard, off := 0, 0
 	for host, one := range c.leads {
 		if since-one.at > lately {
@@ -201,7 +229,7 @@ func (c *clock) reason(of *suspicion, since time.Duration) string {
 		}
 	}
 	switch {
-	case 2*off > heard && (heard >= fewAgents || since < of.unsettled):
+	case heard >= fewAgents && 2*off > heard, heard < fewAgents && off > 0 && since < of.unsettled:
 		return fmt.Sprintf("the clocks of %d of %d agents are %s by %s or more", off, heard, of.said, c.maxFuture-c.slack())
 	case of == &c.slow && off > 0 && heard < fewAgents && !c.stored.IsZero() && c.stored.Sub(c.begun)-c.step > c.maxFuture: // who stored them has gone on since
 		return fmt.Sprintf("there were samples of %s when the server started", c.stored.UTC().Format(time.RFC3339))
@@ -291,16 +319,21 @@ func (s *session) doubt(backlog bool) error {
 }
 
 // doubtOld is doubt for a sample that is too old by the server's clock. It also returns whether others in the batch need no doubt.
-func (s *session) doubtOld(age time.Duration) (enough bool, err error) {
+func (s *session) doubtOld(taken int64) (enough bool, err error) {
 	if s.word.newest == 0 {
 		return true, nil
 	}
 	clock := s.server.clock
-	young, reason := clock.judgeOld(s.host, age)
-	if reason == "" {
+	young, known, reason := clock.judgeOld(s.host, s.word.lead, time.UnixMilli(max(taken, 0)))
+	switch {
+	case !known:
+		s.log().Info("a sample is too old, unless the server's clock is fast; the agent is to reconnect and tell its time")
+		return true, errTime
+	case reason == "":
 		return young, nil
 	}
 	s.server.metrics.held.Inc()
+	s.server.options.FastClock()
 	if clock.hold(&clock.fast) {
 		s.log().Error("the server's clock seems to be fast; agents keep samples that are too old by it until it is set", "clock", clock.now().UTC(), "reason", reason)
 	}

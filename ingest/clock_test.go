@@ -58,7 +58,8 @@ func TestClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
 		"a lone agent is ahead":                  {age: time.Hour, agents: []time.Duration{ahead}, ahead: true},
 		"a lone agent is ahead, at the start":    {age: time.Second, agents: []time.Duration{ahead}, ahead: true, suspect: true},
 		"a lone agent is on time, at the start":  {age: time.Second, agents: []time.Duration{onTime}},
-		"one of two is ahead, at the start":      {age: time.Second, agents: []time.Duration{ahead, onTime}, ahead: true},
+		"one of two is ahead, at the start":      {age: time.Second, agents: []time.Duration{ahead, onTime}, ahead: true, suspect: true}, // the other may be the server's machine
+		"one of two is ahead":                    {age: time.Hour, agents: []time.Duration{ahead, onTime}, ahead: true},
 		"a lone agent, it went back":             {age: time.Hour, step: -time.Hour, agents: []time.Duration{onTime}, ahead: true, suspect: true},
 		"a lone agent, slow from the start":      {age: time.Hour, slow: time.Hour, agents: []time.Duration{onTime}, ahead: true},
 		"a lone agent, slow since a restart":     {age: time.Hour, slow: time.Hour, stored: true, agents: []time.Duration{onTime}, ahead: true, suspect: true},
@@ -102,6 +103,8 @@ func TestFastClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
 		"a lone agent is behind":               {age: time.Hour, agents: []time.Duration{behind}, young: true},
 		"a lone agent is behind, at the start": {age: time.Second, agents: []time.Duration{behind}, young: true, suspect: true},
 		"a lone agent, it went forward":        {age: time.Hour, step: 10 * day, agents: []time.Duration{onTime}, young: true, suspect: true},
+		"one of two is behind, at the start":   {age: time.Second, agents: []time.Duration{behind, onTime}, young: true, suspect: true}, // the other may be the server's machine
+		"one of two is behind":                 {age: time.Hour, agents: []time.Duration{behind, onTime}, young: true},
 		"a lone agent, fast from the start":    {age: time.Hour, fast: 10 * day, agents: []time.Duration{onTime}, young: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,11 +113,59 @@ func TestFastClockIsTheSuspectWhereItIsContradicted(t *testing.T) {
 				c.hearAt(storage.HostID(i+1), time.Now().Add(lead))
 			}
 			taken := time.Now().Add(test.agents[0] - test.sample)
-			young, reason := c.judgeOld(1, c.now().Sub(taken))
+			young, known, reason := c.judgeOld(1, c.leads[1], taken)
+			require.True(t, known)
 			require.Equal(t, test.young, young)
 			require.Equal(t, test.suspect, reason != "", reason)
 		})
 	}
+}
+
+func TestWhatIsNotKnownOfTooOldSamplesIsAskedFor(t *testing.T) {
+	c := agedClock(time.Hour, -10*24*time.Hour, 0, false)
+	for host := range storage.HostID(3) {
+		c.hearAt(host+1, time.Now())
+	}
+	one := c.leads[1]
+	_, known, _ := c.judgeOld(1, one, c.now().Add(-c.maxAge+time.Minute))
+	require.False(t, known, "the clock was set since the sample was found too old")
+	_, known, reason := c.judgeOld(1, one, time.Now())
+	require.True(t, known)
+	require.NotEmpty(t, reason)
+	one.at -= lately + time.Second
+	_, known, _ = c.judgeOld(1, one, time.Now())
+	require.False(t, known, "it said what time it is long ago")
+}
+
+func TestAgentThatJumpsAheadOfAFastClockHasNobodyForgotten(t *testing.T) {
+	c := agedClock(time.Hour, -10*24*time.Hour, 0, false)
+	for host := range storage.HostID(5) {
+		c.hearAt(host+1, time.Now())
+	}
+	one := c.leads[1]
+	c.hearAt(5, c.now().Add(time.Hour))
+	require.Positive(t, c.forgot.Load())
+	require.Len(t, c.leads, 5)
+	delete(c.leads, 1) // as one that is on time would be
+	young, _, reason := c.judgeOld(1, one, time.Now())
+	require.True(t, young)
+	require.Equal(t, "the clocks of 4 of 5 agents are behind it by 9m0s or more", reason)
+}
+
+// TestVerdictStandsUntilSomethingIsHeard: it is not found anew for each sample.
+func TestVerdictStandsUntilSomethingIsHeard(t *testing.T) {
+	c := agedClock(time.Hour, 0, 0, false)
+	c.hearAt(1, time.Now().Add(time.Hour))
+	c.slow.unsettled = 2 * time.Hour
+	_, reason := c.judgeNew(1)
+	require.NotEmpty(t, reason)
+	c.slow.verdict = "it stands"
+	_, reason = c.judgeNew(1)
+	require.Equal(t, "it stands", reason)
+	c.hearAt(2, time.Now())
+	c.hearAt(3, time.Now())
+	_, reason = c.judgeNew(1)
+	require.Empty(t, reason)
 }
 
 func TestStepOfTheClockIsForgottenInTime(t *testing.T) {
@@ -336,6 +387,68 @@ func TestHeldSamplesAreSaidOnceAndNotToBeQuarantined(t *testing.T) {
 	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("the server's clock seems to be slow")))
 	require.NotContains(t, log.String(), "quarantine")
 	require.InDelta(t, 2, testutil.ToFloat64(f.server.metrics.held), 0)
+	require.Zero(t, f.server.budget.used.Load())
+}
+
+// TestAgentOfAStaleWordIsAskedForTheTimeWhereItsSamplesAreTooOld: an agent is not taken for one on time because its clock was set after its
+// hello, or because it has been sending what waited for long.
+func TestAgentOfAStaleWordIsAskedForTheTimeWhereItsSamplesAreTooOld(t *testing.T) {
+	for name, test := range map[string]struct {
+		hello   time.Duration // ago
+		backlog bool
+		silent  bool // the agent does not tell its time
+		asked   bool
+	}{
+		"it has said nothing lately":        {hello: 2 * lately, asked: true},
+		"what waited goes on for long":      {hello: 2 * lately, backlog: true, asked: true},
+		"it has just said its time":         {hello: time.Second},
+		"it said its time lately":           {hello: lately / 2, backlog: true},
+		"it has never said what time it is": {hello: 2 * lately, silent: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startBare(t)
+			s := f.streaming(0, test.hello)
+			if test.silent {
+				s.word = word{}
+			}
+			wrap := alone
+			if test.backlog {
+				wrap = inBacklog
+			}
+			batch := sampled(s, 1, time.Now(), time.Now().Add(-8*24*time.Hour))
+			batch.Samples[1].TimeUnixMillis = min(batch.Samples[1].TimeUnixMillis, 1)
+			err := s.take(memory(wrap(t, batch)))
+			if test.asked {
+				require.ErrorIs(t, err, errTime)
+				require.Zero(t, s.last)
+				require.Zero(t, f.server.budget.used.Load())
+				return
+			}
+			require.NoError(t, err)
+			e, ok := s.shard.ring.at(0)
+			require.True(t, ok)
+			require.Len(t, e.batch.Rejected, 1)
+			s.shard.free(1)
+			f.flusher.release([]*entry{e})
+		})
+	}
+}
+
+func TestBatchThatIsHeldPutsNothingIntoQuarantineNorSaysSo(t *testing.T) {
+	const behind = 9 * 24 * time.Hour
+	f := startBare(t)
+	var log bytes.Buffer
+	f.server.log = slog.New(slog.NewTextHandler(&log, nil))
+	called := 0
+	f.server.options.FastClock = func() { called++ }
+	s := f.streaming(-behind, 0)
+	f.server.clock.fast.unsettled = 2 * time.Hour
+	now := time.Now()
+	err := s.take(memory(alone(t, sampled(s, 1, now.Add(-17*24*time.Hour), now.Add(-behind), now))))
+	require.ErrorIs(t, err, errFast)
+	require.Contains(t, log.String(), "seems to be fast")
+	require.NotContains(t, log.String(), "quarantine")
+	require.Equal(t, 1, called)
 	require.Zero(t, f.server.budget.used.Load())
 }
 

@@ -50,6 +50,8 @@ type Options struct {
 	Newest time.Time
 	// MaxAge is how old a sample may be; default 7 days.
 	MaxAge time.Duration
+	// FastClock is called where samples stay with their agents as the server's clock seems to be fast. It must not block.
+	FastClock func()
 	// HelloTimeout is how long a new stream may be silent; default 10 s.
 	HelloTimeout time.Duration
 	// Version is told to agents.
@@ -103,6 +105,9 @@ func NewServer(options Options) *Server {
 	options.FlushAge = cmp.Or(options.FlushAge, 200*time.Millisecond)
 	options.MaxFuture = cmp.Or(options.MaxFuture, 10*time.Minute)
 	options.MaxAge = cmp.Or(options.MaxAge, 7*24*time.Hour)
+	if options.FastClock == nil {
+		options.FastClock = func() {}
+	}
 	options.HelloTimeout = cmp.Or(options.HelloTimeout, 10*time.Second)
 	if options.Now == nil {
 		options.Now = time.Now

@@ -188,6 +188,10 @@ func (s *session) takeBatch(work *workspace, wire string, source mem.Buffer) err
 		}
 		return refusal(fmt.Errorf("batch %d: %w", head.seq, err))
 	}
+	if rejected := e.batch.Rejected; len(rejected) > 0 && !s.warned { // once a stream: the others are in the quarantine
+		s.warned = true
+		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", head.seq, "reason", rejected[0].Reason)
+	}
 	s.settle(e, e.fill(&work.rows))
 	s.learn(len(wire), e.batch.Rows.Bytes())
 	s.queued.Store(head.seq)
@@ -312,7 +316,7 @@ func (s *session) read(work *workspace, e *entry, now time.Time) error {
 			}
 		case taken < accept.earliest && !doubtedOld:
 			var err error
-			if doubtedOld, err = s.doubtOld(time.Duration(accept.now-max(taken, 0)) * time.Millisecond); err != nil {
+			if doubtedOld, err = s.doubtOld(taken); err != nil {
 				return err
 			}
 		}
@@ -371,10 +375,6 @@ func (s *session) readGaps(work *workspace, e *entry) error {
 
 // reject has a sample go to quarantine. Those of a batch that have the same reason share its text.
 func (s *session) reject(e *entry, wire, reason string) {
-	if !s.warned { // once a stream: the others are in the quarantine
-		s.warned = true
-		s.log().Warn("put a sample into quarantine, as will be others of this stream", "seq", e.batch.Seq, "reason", reason)
-	}
 	rejected := e.batch.Rejected
 	if last := len(rejected) - 1; last >= 0 && rejected[last].Reason == reason {
 		reason = rejected[last].Reason

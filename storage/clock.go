@@ -32,7 +32,7 @@ const (
 // the hosts' newest samples stands for the clock, or the last round's time if that is later: nothing is claimed or dropped for what
 // only the clock says. Hosts that were silent for a day before the last round do not count, nor do samples that are ahead of the clock.
 // The doubt ends when the clock is back, when most of these hosts have a sample within an hour of it, or when none that speaks against
-// it has come for a week of the server's running: then the agents are silent, and their samples old. A database that was never rolled
+// it, and no agent that does, has come for a week of the server's running: then the agents are silent, and their samples old. A database that was never rolled
 // up has nothing to lose, and believes the clock.
 //
 // Where there is one host only, and that is the server's own machine, it confirms whatever the clock says. Where such a clock was
@@ -46,6 +46,8 @@ type Clock struct {
 	believed bool
 	// doubted is since when no sample has come that speaks against a clock that is doubtful, zero if it is not, and newest the last one.
 	doubted, newest time.Time
+	// contradicted is whether agents' clocks have spoken against this one since the last round.
+	contradicted bool
 	// behind is the clock when rollups were first seen to be ahead of it, zero if they are not.
 	behind time.Time
 }
@@ -58,6 +60,8 @@ func NewClock(log *slog.Logger) *Clock { return &Clock{log: log} }
 func (c *Clock) Judge(clock, until time.Time, newest func(from, to time.Time) ([]time.Time, error)) (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	contradicted := c.contradicted
+	c.contradicted = false
 	steady := c.believed && clock.Round(0).Sub(c.at.Round(0))-clock.Sub(c.at) <= longestStep
 	c.at = clock
 	last := until.Add(RollupLag)
@@ -85,17 +89,24 @@ func (c *Clock) Judge(clock, until time.Time, newest func(from, to time.Time) ([
 			against = one
 		}
 	}
-	if c.doubted.IsZero() || against.After(c.newest) {
+	if c.doubted.IsZero() || contradicted || against.After(c.newest) {
 		c.doubted, c.newest = clock, against
 	}
 	if clock.Sub(c.doubted) >= patience {
-		c.believe("no sample has spoken against it for a week")
+		c.believe("nothing has spoken against it for a week")
 		return clock.UTC().Round(0), nil
 	}
 	if sample.After(last) {
 		return sample.UTC(), nil
 	}
 	return last.UTC(), nil
+}
+
+// Contradict tells that agents' clocks say that this one is ahead.
+func (c *Clock) Contradict() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.contradicted = true
 }
 
 // median is a time that most are not before; zero of none.

@@ -95,3 +95,25 @@ func TestMedianIsConfirmedByMost(t *testing.T) {
 		require.Equal(t, time.Unix(seconds, 0), median(all))
 	}
 }
+
+func TestClockIsNotBelievedWhileAgentsContradictIt(t *testing.T) {
+	c := NewClock(slog.New(slog.DiscardHandler))
+	last := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	none := func(time.Time, time.Time) ([]time.Time, error) { return nil, nil }
+	judge := func(clock time.Time) time.Time {
+		now, err := c.Judge(clock, last, none)
+		require.NoError(t, err)
+		return now
+	}
+	fast := last.Add(30 * 24 * time.Hour)
+	for range 10 {
+		c.Contradict()
+		require.NotEqual(t, fast, judge(fast))
+		fast = fast.Add(24 * time.Hour)
+	}
+	for range 6 {
+		require.NotEqual(t, fast, judge(fast))
+		fast = fast.Add(24 * time.Hour)
+	}
+	require.Equal(t, fast, judge(fast), "nobody has said anything for a week")
+}

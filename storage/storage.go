@@ -187,6 +187,9 @@ type Store interface {
 	// RollUp rolls samples up as far as they are complete, makes anew what came late, and drops what retention does not keep. A
 	// store does so by itself every minute; where another server is at it on the same database, it does nothing.
 	RollUp(ctx context.Context) error
+	// ContradictClock tells that agents' clocks say that the server's is fast. Then retention does not come to believe it for lack of samples
+	// that speak against it, for they stay with the agents.
+	ContradictClock()
 	// Coverage tells what each resolution has, the finest first.
 	Coverage(ctx context.Context) ([]Coverage, error)
 	// RollupWatch has the metrics of what the last RollUp left.

@@ -161,7 +161,7 @@ func NewApp(ctx context.Context, config Config, log *slog.Logger) (_ *App, err e
 	app.ingest = ingest.NewServer(ingest.Options{
 		Sink: sink, Observer: observer, Version: version,
 		RingSlots: config.RingSlots, FlushRows: config.FlushRows, FlushAge: config.FlushAge, BufferBytes: int64(config.IngestBufferBytes),
-		MaxAge: config.oldestSample(), MaxFuture: maxFuture, Newest: newest,
+		MaxAge: config.oldestSample(), MaxFuture: maxFuture, Newest: newest, FastClock: app.store.ContradictClock,
 		Logger: slog.New(limitLines(log.Handler(), agentLinesEach, agentLinesBurst)).With("part", "ingest"), Registerer: registry,
 	})
 	app.closers = append(app.closers, func() error { return app.ingest.Close(context.Background()) })

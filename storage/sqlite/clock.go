@@ -10,6 +10,9 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
+// ContradictClock implements storage.Store.
+func (s *Store) ContradictClock() { s.clock.Contradict() }
+
 // judgeClock returns the time that a round goes by, after it has taken back what is ahead of the clock.
 func (s *Store) judgeClock(ctx context.Context) (time.Time, error) {
 	clock := s.options.Now()

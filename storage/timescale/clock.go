@@ -12,6 +12,9 @@ import (
 	"github.com/gohub-io/gohub/storage"
 )
 
+// ContradictClock implements storage.Store.
+func (s *Store) ContradictClock() { s.clock.Contradict() }
+
 // judgeClock returns the time that a round goes by, after it has taken back what is ahead of the clock. The database may be on
 // another machine: nothing is claimed or dropped that its clock does not know of, and nothing taken back that it does.
 func (s *Store) judgeClock(ctx context.Context, connection *pgxv5.Conn) (time.Time, error) {
