@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"io"
@@ -331,11 +332,18 @@ func (s selection) groups(by []string) (numbers []int32, values []map[string]str
 	return numbers, values, nil
 }
 
-// Select returns those of the hosts that a selector picks, as a range query does.
+// Select returns those of the hosts that a selector picks, as a range query does. No server sees them, so that none has a status.
 func Select(text string, hosts []*gohubv1.Host) ([]*gohubv1.Host, error) {
 	wanted, err := parseSelector(text)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(hosts), func(host *gohubv1.Host) bool { return !wanted.matches(attributesOf(host, host.GetStatus())) }), nil
+	for _, m := range wanted {
+		if m.name == "status" {
+			return nil, errors.New("the selector asks for status: only a server that runs knows which hosts are up; choose them by facts or labels")
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(hosts), func(host *gohubv1.Host) bool {
+		return !wanted.matches(attributesOf(host, gohubv1.HostStatus_HOST_STATUS_UNSPECIFIED))
+	}), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,11 @@ func exportData(ctx context.Context, args, environ []string, stdout, progress io
 		}
 		options.Select = func(hosts []storage.ArchivedHost) ([]storage.ArchivedHost, error) {
 			return selectHosts(*selector, hosts)
+		}
+	}
+	if config.DatabaseURL == "" { // an empty one would be made
+		if err := sqlite.Find(config.DataDir); err != nil {
+			return fmt.Errorf("export: %w; set GOHUB_DATA_DIR to the directory of the server's database, or GOHUB_DATABASE_URL", err)
 		}
 	}
 	store, err := openDatabase(ctx, config, storage.Options{Idle: true, Logger: newLogger(config, progress)})
@@ -168,7 +174,8 @@ func parseResolutions(text string) (resolutions []storage.Resolution, err error)
 		}
 		resolutions = append(resolutions, r)
 	}
-	return resolutions, nil
+	slices.Sort(resolutions)
+	return slices.Compact(resolutions), nil
 }
 
 // selectHosts picks hosts as queries do.

@@ -21,7 +21,7 @@ func TestExportAndImport(t *testing.T) {
 	fillForExamples(t, source)
 	directory := filepath.Join(t.TempDir(), "export")
 	var output, progress strings.Builder
-	args := []string{"--dir", directory, "--selector", `site="ams", hostname="web-2"`, "--resolution", "raw,1h"}
+	args := []string{"--dir", directory, "--selector", `site="ams", hostname="web-2"`, "--resolution", "1h,raw,1h"}
 	require.NoError(t, exportData(t.Context(), args, []string{"GOHUB_DATA_DIR=" + source}, &output, &progress))
 	require.Regexp(t, `^exported \d+ rows of 1 hosts into \d+ files of `, output.String())
 	require.Contains(t, progress.String(), "100 %")
@@ -50,9 +50,11 @@ func TestTransferNamesWhatIsWrong(t *testing.T) {
 		"export --dir x --resolution 5m":                   "allowed are raw, 1m",
 		"export --dir x --selector site":                   "the selector is wrong",
 		"export --dir x --from 2026-02-01 --to 2026-01-01": "is not before",
-		"import":          "gohub-server import DIR",
-		"import /nowhere": "manifest.json",
-		"backup":          "gohub-server backup FILE",
+		"export --dir x":                                   "gohub.db: no such file or directory; set GOHUB_DATA_DIR",
+		"export --dir x --selector status=up":              "only a server that runs knows",
+		"import":                                           "gohub-server import DIR",
+		"import /nowhere":                                  "manifest.json",
+		"backup":                                           "gohub-server backup FILE",
 	} {
 		var output strings.Builder
 		require.ErrorContains(t, run(strings.Split(args, " "), environ, nil, &output), says, args)

@@ -1,10 +1,12 @@
 package openapi
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,13 +47,18 @@ type parameter struct {
 	Items  struct {
 		Type string `json:"type"`
 	} `json:"items"`
+	Schema struct {
+		Reference string `json:"$ref"`
+	} `json:"schema"`
+	// keys are those of a body, sorted.
+	keys []string
 }
 
 // Gate returns a handler that passes on to the gateway what the description allows:
 //
 //   - HEAD as the GET that it is; other methods get 405 and what is allowed.
 //   - Parameters that the route has, each once. One with several values may have them separated by commas too.
-//   - A body of at most 128 KiB where the method has one, as JSON.
+//   - A body of at most 128 KiB where the method has one, as JSON, with the keys that it has and no other.
 //   - Values of the right type. A time may also be written as RFC 3339 has it.
 //
 // What it refuses is answered as JSON, by Refuse.
@@ -64,6 +71,9 @@ func newGate(document []byte, gateway http.Handler) (*gate, error) {
 		Paths map[string]map[string]struct {
 			Parameters []parameter `json:"parameters"`
 		} `json:"paths"`
+		Definitions map[string]struct {
+			Properties map[string]json.RawMessage `json:"properties"`
+		} `json:"definitions"`
 	}
 	if err := json.Unmarshal(document, &description); err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
@@ -80,6 +90,11 @@ func newGate(document []byte, gateway http.Handler) (*gate, error) {
 				one.methods = append(one.methods, http.MethodHead)
 				one.parameters[http.MethodHead] = operations[name].Parameters
 			case http.MethodPut:
+				body := one.body(method)
+				if body == nil {
+					return nil, fmt.Errorf("the OpenAPI document has PUT %s without a body", path)
+				}
+				body.keys = slices.Sorted(maps.Keys(description.Definitions[strings.TrimPrefix(body.Schema.Reference, "#/definitions/")].Properties))
 			default:
 				return nil, fmt.Errorf("the OpenAPI document has %s %s: the gate before the gateway knows GET and PUT only", method, path)
 			}
@@ -107,12 +122,21 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
 		return
 	}
-	if err := found.checkBody(r); err != nil {
-		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
-		return
-	}
 	read := r.WithContext(r.Context()) // a copy: those who gave r may still look at it
-	read.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if described := found.body(r.Method); described != nil {
+		body, err := described.readBody(w, r)
+		switch {
+		case errors.Is(err, errTooLong):
+			Refuse(w, http.StatusRequestEntityTooLarge, codes.InvalidArgument, err.Error())
+			return
+		case err != nil:
+			Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
+			return
+		}
+		read.Body, read.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	} else {
+		read.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
 	address := *r.URL
 	address.RawQuery = query.Encode()
 	// net/http leaves the body out of the answer by the method of the request that it has read.
@@ -181,16 +205,12 @@ func (r *route) check(method string, inPath url.Values, rawQuery string) (url.Va
 	return query, nil
 }
 
-// checkBody reports what the gateway would say in Go's words.
-func (r *route) checkBody(request *http.Request) error {
-	if !slices.ContainsFunc(r.parameters[request.Method], func(p parameter) bool { return p.In == "body" }) {
-		return nil
-	}
-	if kind, _, err := mime.ParseMediaType(request.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return fmt.Errorf("the body is of type %q; send it as Content-Type: application/json", clip(request.Header.Get("Content-Type")))
-	}
-	if request.ContentLength > maxBody {
-		return fmt.Errorf("the body has %d bytes, the limit is %d", request.ContentLength, maxBody)
+// body is the parameter that stands for a method's body, nil if it has none.
+func (r *route) body(method string) *parameter {
+	for i := range r.parameters[method] {
+		if one := &r.parameters[method][i]; one.In == "body" {
+			return one
+		}
 	}
 	return nil
 }

@@ -110,9 +110,8 @@ func TestGatePassesBodiesOn(t *testing.T) {
 	gate, err := Gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		require.Equal(t, http.MethodPut, r.Method)
 		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
-			w.WriteHeader(http.StatusRequestEntityTooLarge)
-		}
+		body, err = io.ReadAll(r.Body)
+		require.NoError(t, err)
 	}))
 	require.NoError(t, err)
 	put := func(kind, body string, length int64) *httptest.ResponseRecorder {
@@ -126,7 +125,22 @@ func TestGatePassesBodiesOn(t *testing.T) {
 	require.Equal(t, 200, put("application/json; charset=utf-8", `{"labels":{}}`, -1).Code)
 	require.JSONEq(t, `{"labels":{}}`, string(body))
 	require.Contains(t, put("text/plain", `{}`, -1).Body.String(), "send it as Content-Type: application/json")
-	long := strings.Repeat("a", maxBody+1)
+	for body, says := range map[string]string{
+		`{"label": {"role": "db"}}`:     `has no \"labels\"`,
+		`{"labels": {}, "role": "db"}`:  `there is no \"role\" in a body; it takes labels`,
+		`{}`:                            `has no \"labels\"`,
+		`{"labels": null}`:              `has no \"labels\"`,
+		``:                              "no JSON object with labels",
+		`null`:                          "no JSON object",
+		`[{"labels": {}}]`:              "no JSON object",
+		`{"labels": {}} {"labels": {}}`: "no JSON object",
+		`{"labels": {"role": "db"}`:     "no JSON object",
+	} {
+		refused := put("application/json", body, -1)
+		require.Equal(t, 400, refused.Code, body)
+		require.Contains(t, refused.Body.String(), says, body)
+	}
+	long := `{"labels":{}}` + strings.Repeat(" ", maxBody)
 	require.Contains(t, put("application/json", long, int64(len(long))).Body.String(), "the limit is 131072")
 	require.Equal(t, 413, put("application/json", long, -1).Code, "a body that does not tell its length is cut off")
 }

@@ -9,11 +9,19 @@ import (
 	"path/filepath"
 )
 
+// Find returns an error if a directory has no database.
+func Find(directory string) error {
+	if _, err := os.Stat(filepath.Join(directory, FileName)); err != nil {
+		return fmt.Errorf("find the database: %w", err)
+	}
+	return nil
+}
+
 // Backup writes what is committed in the database of a directory into a new file, which is a database itself. A server may work
 // on the database meanwhile: reading does not hold it up, and what it commits after the start is not in the file.
 func Backup(ctx context.Context, directory, file string) (err error) {
 	path := filepath.Join(directory, FileName)
-	if _, err := os.Stat(path); err != nil {
+	if err := Find(directory); err != nil {
 		return fmt.Errorf("back %s up: %w", path, err)
 	}
 	switch _, err := os.Stat(file); {
