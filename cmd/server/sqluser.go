@@ -30,10 +30,15 @@ func sqlUser(ctx context.Context, args, environ []string, stdout io.Writer) erro
 		return errors.New("SQLite has no roles: sql-user needs a TimescaleDB, named by GOHUB_DATABASE_URL; of SQLite, give analysts a copy of the file")
 	}
 	if *drop {
-		if err := timescale.DropAnalyst(ctx, config.DatabaseURL, name); err != nil {
+		dropped, err := timescale.DropAnalyst(ctx, config.DatabaseURL, name)
+		switch {
+		case err != nil:
 			return err
+		case dropped:
+			fmt.Fprintf(stdout, "dropped %q\n", name)
+		default:
+			fmt.Fprintf(stdout, "%q may read nothing of this database any more; the role stays, as it may read others on the same server: drop it with their settings too\n", name)
 		}
-		fmt.Fprintf(stdout, "dropped %q\n", name)
 		return nil
 	}
 	password := rand.Text()
@@ -44,7 +49,10 @@ func sqlUser(ctx context.Context, args, environ []string, stdout io.Writer) erro
 		}
 		password = strings.TrimRight(string(content), "\r\n")
 	}
-	address, err := timescale.SetAnalyst(ctx, config.DatabaseURL, name, password)
+	address, err := timescale.SetAnalyst(ctx, config.DatabaseURL, name, password, *passwordFile != "")
+	if errors.Is(err, timescale.ErrAnalystExists) {
+		return fmt.Errorf("%w, perhaps for another database on the same server: --password-file gives it a password and this database too, --drop drops it", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -27,9 +27,13 @@ const analystSettings = `default_transaction_read_only = on|statement_timeout = 
 // analystConnections leaves the server its own.
 const analystConnections = 5
 
-// SetAnalyst makes a login role that may read the views of the schema analysis and nothing else, or gives the one that is there
-// a new password and the privileges anew. It returns the role's connection URL, without the password.
-func SetAnalyst(ctx context.Context, databaseURL, name, password string) (string, error) {
+// ErrAnalystExists: the role is there, and was not to be changed.
+var ErrAnalystExists = errors.New("there is such a role already")
+
+// SetAnalyst makes a login role that may read the views of the schema analysis and nothing else, or, if change is set, gives the one that is
+// there a new password and the privileges anew. It returns the role's connection URL, without the password, or ErrAnalystExists (wrapped).
+// A role is one for all databases of a cluster.
+func SetAnalyst(ctx context.Context, databaseURL, name, password string, change bool) (string, error) {
 	verifier, err := scramVerifier(password)
 	if err != nil {
 		return "", err
@@ -38,6 +42,9 @@ func SetAnalyst(ctx context.Context, databaseURL, name, password string) (string
 	err = asOwner(ctx, databaseURL, name, func(tx pgxv5.Tx, there bool) error {
 		role := pgxv5.Identifier{name}.Sanitize()
 		do := "CREATE"
+		if there && !change {
+			return ErrAnalystExists
+		}
 		if there {
 			do = "ALTER"
 		}
@@ -72,27 +79,33 @@ func SetAnalyst(ctx context.Context, databaseURL, name, password string) (string
 	return address, nil
 }
 
-// DropAnalyst takes away a role that SetAnalyst made.
-func DropAnalyst(ctx context.Context, databaseURL, name string) error {
-	err := asOwner(ctx, databaseURL, name, func(tx pgxv5.Tx, there bool) error {
+// DropAnalyst takes away a role that SetAnalyst made, with the large objects that it has made in the database, which everybody may. A role
+// that may read another database too stays, for that one alone: dropped is false then.
+func DropAnalyst(ctx context.Context, databaseURL, name string) (dropped bool, err error) {
+	err = asOwner(ctx, databaseURL, name, func(tx pgxv5.Tx, there bool) error {
 		if !there {
 			return errors.New("there is no such role")
 		}
 		role := pgxv5.Identifier{name}.Sanitize()
-		err := run(ctx, tx,
-			"ALTER DEFAULT PRIVILEGES IN SCHEMA analysis REVOKE SELECT ON TABLES FROM "+role,
-			"REVOKE ALL ON ALL TABLES IN SCHEMA analysis FROM "+role,
-			"REVOKE ALL ON SCHEMA analysis FROM "+role,
-			"REVOKE ALL ON DATABASE "+pgxv5.Identifier{tx.Conn().Config().Database}.Sanitize()+" FROM "+role)
-		if err != nil {
+		// What is to be dropped for somebody else takes his membership.
+		if err := run(ctx, tx, "GRANT "+role+" TO CURRENT_USER"); err != nil {
+			return mayNotMakeRoles(err, "DROP", role)
+		}
+		if err := run(ctx, tx, "DROP OWNED BY "+role); err != nil {
 			return err
 		}
-		return mayNotMakeRoles(run(ctx, tx, "DROP ROLE "+role), "DROP", role)
+		err := pgxv5.BeginFunc(ctx, tx, func(tx pgxv5.Tx) error { return run(ctx, tx, "DROP ROLE "+role) })
+		var failure *pgconn.PgError
+		if errors.As(err, &failure) && failure.Code == "2BP01" { // dependent_objects_still_exist: privileges in other databases
+			return run(ctx, tx, "REVOKE "+role+" FROM CURRENT_USER")
+		}
+		dropped = err == nil
+		return mayNotMakeRoles(err, "DROP", role)
 	})
 	if err != nil {
-		return fmt.Errorf("drop the database role %q: %w", name, err)
+		return false, fmt.Errorf("drop the database role %q: %w", name, err)
 	}
-	return nil
+	return dropped, nil
 }
 
 // asOwner runs work in a transaction of the server's role, once it is sure that the name is, or may be, that of an analyst.
@@ -122,7 +135,7 @@ func asOwner(ctx context.Context, databaseURL, name string, work func(tx pgxv5.T
 		err := tx.QueryRow(ctx, `
 			SELECT rolname = current_user OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
 			       OR EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
-			       OR EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = pg_roles.oid AND deptype = 'o')
+			       OR EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = pg_roles.oid AND deptype = 'o' AND classid <> 'pg_largeobject'::regclass)
 			FROM pg_roles WHERE rolname = $1`, name).Scan(&more)
 		if errors.Is(err, pgxv5.ErrNoRows) {
 			return work(tx, false)

@@ -23,12 +23,14 @@ import (
 func analyst(t *testing.T, database string) *pgx.Conn {
 	t.Helper()
 	name, password := `a"; DROP TABLE hosts; --'`+uuid.NewString()[:8], `it's a "pass\word`
-	_, err := SetAnalyst(t.Context(), database, name, "another password")
+	_, err := SetAnalyst(t.Context(), database, name, "another password", false)
 	if err != nil && strings.Contains(err.Error(), "may not create roles") && os.Getenv("CI") == "" {
 		t.Skip("the database was provided before its role could create roles: destroy and start it anew; ", err)
 	}
 	require.NoError(t, err)
-	address, err := SetAnalyst(t.Context(), database, name, password)
+	_, err = SetAnalyst(t.Context(), database, name, password, false)
+	require.ErrorIs(t, err, ErrAnalystExists, "nobody is locked out")
+	address, err := SetAnalyst(t.Context(), database, name, password, true)
 	require.NoError(t, err)
 	require.NotContains(t, address, "pass")
 	parsed, err := url.Parse(address)
@@ -38,7 +40,7 @@ func analyst(t *testing.T, database string) *pgx.Conn {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, connection.Close(context.Background()))
-		if err := DropAnalyst(context.Background(), database, name); err != nil { // a role is of all databases
+		if _, err := DropAnalyst(context.Background(), database, name); err != nil { // a role is of all databases
 			require.ErrorContains(t, err, "no such role")
 		}
 	})
@@ -123,23 +125,52 @@ func TestExamplesOfTheSQLPage(t *testing.T) {
 		require.ErrorContains(t, err, "permission denied", forbidden)
 	}
 	user := connection.Config().User
-	require.NoError(t, DropAnalyst(t.Context(), database, user))
-	require.ErrorContains(t, DropAnalyst(t.Context(), database, user), "no such role")
+	_, err = connection.Exec(t.Context(), "SELECT lo_from_bytea(0, 'everybody may')")
+	require.NoError(t, err)
+	dropped, err := DropAnalyst(t.Context(), database, user)
+	require.NoError(t, err)
+	require.True(t, dropped)
+	_, err = DropAnalyst(t.Context(), database, user)
+	require.ErrorContains(t, err, "no such role")
+}
+
+// TestAnalystOfTwoDatabases: a role is of all databases, and what it may read is of each.
+func TestAnalystOfTwoDatabases(t *testing.T) {
+	databases := []string{storagetest.DatabaseURL(t), storagetest.DatabaseURL(t)}
+	for _, database := range databases {
+		openAt(t, database).Close()
+	}
+	first := analyst(t, databases[0])
+	name := first.Config().User
+	_, err := SetAnalyst(t.Context(), databases[1], name, "a password for both", true)
+	require.NoError(t, err)
+	count := func() (err error) {
+		_, err = first.Exec(t.Context(), "SELECT count(*) FROM analysis.hosts")
+		return err
+	}
+	require.NoError(t, count())
+	dropped, err := DropAnalyst(t.Context(), databases[0], name)
+	require.NoError(t, err)
+	require.False(t, dropped)
+	require.ErrorContains(t, count(), "permission denied")
+	dropped, err = DropAnalyst(t.Context(), databases[1], name)
+	require.NoError(t, err)
+	require.True(t, dropped)
 }
 
 func TestAnalystsAreRefused(t *testing.T) {
 	database := storagetest.DatabaseURL(t)
-	_, err := SetAnalyst(t.Context(), database, "somebody", "long enough a password")
+	_, err := SetAnalyst(t.Context(), database, "somebody", "long enough a password", true)
 	require.ErrorContains(t, err, "start gohub-server")
 	openAt(t, database).Close()
 	for name, message := range map[string]string{
 		"": "empty", "a\x00b": "printed", strings.Repeat("x", 64): "64 bytes", "pg_monitor": "to itself", "gohub": "another name", "postgres": "another name",
 	} {
-		_, err := SetAnalyst(t.Context(), database, name, "long enough a password")
+		_, err := SetAnalyst(t.Context(), database, name, "long enough a password", true)
 		require.ErrorContains(t, err, message)
 	}
 	for _, password := range []string{"short", "pässword that is long"} {
-		_, err := SetAnalyst(t.Context(), database, "somebody", password)
+		_, err := SetAnalyst(t.Context(), database, "somebody", password, true)
 		require.ErrorContains(t, err, "the password has")
 	}
 }
