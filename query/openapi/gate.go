@@ -22,6 +22,7 @@ import (
 type gate struct {
 	routes []route
 	next   http.Handler
+	now    func() time.Time
 }
 
 // route is one path of the description.
@@ -59,7 +60,7 @@ type parameter struct {
 //   - HEAD as the GET that it is; other methods get 405 and what is allowed.
 //   - Parameters that the route has, each once. One with several values may have them separated by commas too.
 //   - A body of at most 128 KiB where the method has one, as JSON, with the keys that it has and no other.
-//   - Values of the right type. A time may also be written as RFC 3339 has it.
+//   - Values of the right type. A time may also be written as RFC 3339 has it, as a date or as now-6h, and a stretch of time as 5m.
 //
 // What it refuses is answered as JSON, by Refuse.
 func Gate(gateway http.Handler) (http.Handler, error) {
@@ -78,7 +79,7 @@ func newGate(document []byte, gateway http.Handler) (*gate, error) {
 	if err := json.Unmarshal(document, &description); err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
-	g := &gate{next: gateway}
+	g := &gate{next: gateway, now: time.Now}
 	for path, operations := range description.Paths {
 		one := route{path: strings.Split(path, "/"), parameters: map[string][]parameter{}}
 		for _, name := range slices.Sorted(maps.Keys(operations)) {
@@ -117,7 +118,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !Allowed(w, r, found.methods...) {
 		return
 	}
-	query, err := found.check(r.Method, inPath, r.URL.RawQuery)
+	query, err := found.check(r.Method, inPath, r.URL.RawQuery, g.now())
 	if err != nil {
 		Refuse(w, http.StatusBadRequest, codes.InvalidArgument, err.Error())
 		return
@@ -175,10 +176,10 @@ func (r *route) match(segments []string) (url.Values, bool) {
 }
 
 // check returns the query as the gateway reads it.
-func (r *route) check(method string, inPath url.Values, rawQuery string) (url.Values, error) {
+func (r *route) check(method string, inPath url.Values, rawQuery string, now time.Time) (url.Values, error) {
 	for name, values := range inPath {
 		if known := r.parameter(method, "path", name); known != nil {
-			if _, err := known.read(values); err != nil {
+			if _, err := known.read(values, now); err != nil {
 				return nil, err
 			}
 		}
@@ -193,7 +194,7 @@ func (r *route) check(method string, inPath url.Values, rawQuery string) (url.Va
 		if known == nil {
 			return nil, fmt.Errorf("there is no parameter %q; %s takes %s", clip(name), strings.Join(r.path, "/"), r.takes(method))
 		}
-		read, err := known.read(given[name])
+		read, err := known.read(given[name], now)
 		if err != nil {
 			return nil, err
 		}
@@ -262,7 +263,7 @@ func splitList(text string) []string {
 }
 
 // read checks the values' type, and writes them as the gateway reads them.
-func (p *parameter) read(values []string) ([]string, error) {
+func (p *parameter) read(values []string, now time.Time) ([]string, error) {
 	if p.Type == "array" {
 		var split []string
 		for _, value := range values {
@@ -275,16 +276,24 @@ func (p *parameter) read(values []string) ([]string, error) {
 		var err error
 		switch {
 		case p.isTime():
-			if at, ok := parseTime(value); ok {
+			if at, ok := parseTime(value, now); ok {
 				read[i] = at
 				continue
 			}
 			number, err := strconv.ParseFloat(value, 64)
 			if err != nil {
-				return nil, fmt.Errorf("%s is %q; a time is given in Unix seconds, as 1779019200, or by RFC 3339, as 2026-05-17T12:00:00Z", p.Name, clip(value))
+				return nil, fmt.Errorf("%s is %q; a time is given in Unix seconds, as 1779019200, or by RFC 3339, as 2026-05-17T12:00:00Z, as a date, 2026-05-17, or by how long ago it is, now-6h", p.Name, clip(value))
 			}
 			if number == 0 {
 				read[i] = firstMoment
+			}
+		case p.isDuration():
+			if long, ok := parseDuration(value); ok {
+				read[i] = strconv.FormatFloat(long.Seconds(), 'f', -1, 64)
+				continue
+			}
+			if _, err = strconv.ParseFloat(value, 64); err != nil {
+				return nil, fmt.Errorf("%s is %q; it is given in seconds, as 300, or with a unit of s, m, h, d or w, as 5m", p.Name, clip(value))
 			}
 		case p.Type == "integer":
 			// The contract's integers in requests are uint32, which the document, having no such type, calls int64.
@@ -298,26 +307,6 @@ func (p *parameter) read(values []string) ([]string, error) {
 		}
 	}
 	return read, nil
-}
-
-// firstMoment stands for 1970-01-01 00:00, as 0 would mean that no time is given.
-const firstMoment = "0.001"
-
-// isTime tells whether the number is a time, which the document does not.
-func (p *parameter) isTime() bool { return p.Type == "number" && (p.Name == "from" || p.Name == "to") }
-
-// parseTime reads a time as RFC 3339 has it into Unix seconds, and returns false if it is none.
-func parseTime(value string) (string, bool) {
-	// The + of a zone stands for a blank in a URL, where no time has one.
-	at, err := time.Parse(time.RFC3339, strings.ReplaceAll(value, " ", "+"))
-	if err != nil {
-		return "", false
-	}
-	millis := at.UnixMilli()
-	if millis == 0 {
-		return firstMoment, true
-	}
-	return strconv.FormatFloat(float64(millis)/1000, 'f', -1, 64), true
 }
 
 // Allowed answers 405 to a request of another method than those, and then returns false.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -16,9 +17,10 @@ import (
 func pass(t *testing.T, method, target string) (*httptest.ResponseRecorder, *http.Request) {
 	t.Helper()
 	var reached *http.Request
-	gate, err := Gate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r }))
+	gate, err := newGate(JSON, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached = r }))
 	require.NoError(t, err)
 	recorder := httptest.NewRecorder()
+	gate.now = func() time.Time { return time.Unix(1779019200, 0) }
 	gate.ServeHTTP(recorder, httptest.NewRequest(method, target, nil))
 	return recorder, reached
 }
@@ -37,6 +39,10 @@ func TestGatePassesOnWhatTheDescriptionAllows(t *testing.T) {
 		"/api/v1/range?from=2026-05-17T14:00:00+02:00":       {"from": {"1779019200"}},
 		"/api/v1/range?from=0&to=-0.0":                       {"from": {"0.001"}, "to": {"0.001"}},
 		"/api/v1/range?from=1970-01-01T00:00:00Z":            {"from": {"0.001"}}, // 0 would be no start at all
+		"/api/v1/range?from=2026-05-17&to=2026-05-18":        {"from": {"1778976000"}, "to": {"1779062400"}},
+		"/api/v1/range?from=now-6h&to=now":                   {"from": {"1778997600"}, "to": {"1779019200"}},
+		"/api/v1/range?step=5m&offset=1w":                    {"step": {"300"}, "offset": {"604800"}},
+		"/api/v1/range?step=90s&offset=1d":                   {"step": {"90"}, "offset": {"86400"}},
 	} {
 		t.Run(target, func(t *testing.T) {
 			recorder, reached := pass(t, http.MethodGet, target)
@@ -66,7 +72,11 @@ func TestGateRefuses(t *testing.T) {
 		"malformed":                {"GET", "/api/v1/range?step=%zz", 400, "the query is malformed"},
 		"no id":                    {"GET", "/api/v1/hosts/web-1", 400, `hostId is "web-1", which is no whole number`},
 		"id too large":             {"GET", "/api/v1/range?hostId=4294967296", 400, `hostId is "4294967296", which is no whole number from 0 to 4294967295`},
-		"no number":                {"GET", "/api/v1/range?step=1m", 400, `step is "1m", which is no number`},
+		"no number":                {"GET", "/api/v1/range?quantile=1m", 400, `quantile is "1m", which is no number`},
+		"no duration":              {"GET", "/api/v1/range?step=1y", 400, `step is "1y"; it is given in seconds, as 300, or with a unit of s, m, h, d or w, as 5m`},
+		"too long":                 {"GET", "/api/v1/range?offset=999999999w", 400, `offset is "999999999w"`},
+		"no time ago":              {"GET", "/api/v1/range?from=now-1", 400, `from is "now-1"`},
+		"time to come":             {"GET", "/api/v1/range?to=now%2B1h", 400, `to is "now+1h"`},
 		"nothing":                  {"GET", "/api/v1/range?step=", 400, `step is ""`},
 		"no time":                  {"GET", "/api/v1/range?from=yesterday", 400, `from is "yesterday"; a time is given in Unix seconds, as 1779019200, or by RFC 3339`},
 		"long":                     {"GET", "/api/v1/range?" + strings.Repeat("a", 10_000) + "=1", 400, "aaa…"},
