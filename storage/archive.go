@@ -31,7 +31,7 @@ type Archive interface {
 	// Imported tells how far a file is imported.
 	Imported(ctx context.Context, digest string) (ImportProgress, error)
 	// ImportRows stores a part of a file, and with it, in one transaction, how far the file is. What the rows change about
-	// rollups is noted as for samples that come late.
+	// rollups is noted as for samples that come late. The hosts' Positions move.
 	ImportRows(ctx context.Context, part ImportPart) (ImportCounts, error)
 	// Settle rolls up all that can be, and has what is imported behind that count as late. Rows of rollups are imported only where
 	// the store has rolled up already, so it comes before them.
@@ -340,7 +340,7 @@ func AttachCursors(rows ResultRows, hosts []Host) ([]ArchivedHost, error) {
 		if err := rows.Scan(&id, &epoch, &seq, &checksum); err != nil {
 			return nil, fmt.Errorf("scan a cursor: %w", err)
 		}
-		if i, known := place[id]; known {
+		if i, known := place[id]; known && epoch != ImportEpoch {
 			archived[i].Cursors[uint64(epoch)] = Cursor{Seq: uint64(seq), Checksum: uint32(checksum)}
 		}
 	}

@@ -8,6 +8,9 @@ type Spool struct {
 	Epoch uint64
 }
 
+// ImportEpoch is that of the spool whose cursor counts what imports have stored of a host. No agent has it.
+const ImportEpoch = 0
+
 // Cursor says how far a spool's batches are stored.
 type Cursor struct {
 	// Seq is the sequence number of the newest stored batch, 0 if there is none, and Checksum what came with it.
@@ -70,21 +73,25 @@ func Chosen(batches []*Batch, outcomes []Outcome) []*Batch {
 	return chosen
 }
 
-// CollectPositions sums rows of host_id and seq, in order of the hosts, up to Positions.
+// CollectPositions sums rows of host_id, epoch and seq, in order of the hosts, up to Positions.
 func CollectPositions(rows ResultRows) ([]Position, error) {
 	var (
-		all  []Position
-		host HostID
-		seq  int64
+		all        []Position
+		host       HostID
+		epoch, seq int64
 	)
 	for rows.Next() {
-		if err := rows.Scan(&host, &seq); err != nil {
+		if err := rows.Scan(&host, &epoch, &seq); err != nil {
 			return nil, fmt.Errorf("scan a cursor: %w", err)
 		}
 		if last := len(all) - 1; last < 0 || all[last].Host != host {
 			all = append(all, Position{Host: host})
 		}
-		all[len(all)-1].Seqs += uint64(seq)
+		if p := &all[len(all)-1]; epoch == ImportEpoch {
+			p.Imports = uint64(seq)
+		} else {
+			p.Seqs += uint64(seq)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read cursors: %w", err)

@@ -132,12 +132,19 @@ type Latest struct {
 	Values []float64
 }
 
-// Position says how far the batches of a host are stored, over all its spools.
+// Position says what is stored of a host: it moves in the transaction that stores something.
 type Position struct {
 	Host HostID
-	// Seqs is the sum of the cursors, modulo 2^64: a batch that is stored adds Seq less Prev to it.
+	// Seqs is the sum of the cursors of its spools, modulo 2^64: a batch that is stored adds Seq less Prev to it.
 	Seqs uint64
+	// Imports moves with each part of an import that stores something and has rows of the host, unless they are older than
+	// ImportsTold.
+	Imports uint64
 }
+
+// ImportsTold is how old rows may be for a Position to tell that they were imported. Who keeps rows in memory, and goes by
+// Positions, must not answer for a time before that.
+const ImportsTold = 25 * time.Hour
 
 // Session is a user's login in a browser.
 type Session struct {
@@ -181,7 +188,7 @@ type Store interface {
 	// LatestSamples returns the newest sample since a time of every host that has one.
 	LatestSamples(ctx context.Context, since time.Time) ([]Latest, error)
 
-	// Positions tells how far the batches of hosts are stored; no hosts stand for all. Hosts without a cursor are left out.
+	// Positions tells what is stored of hosts; no hosts stand for all. Hosts without a cursor are left out.
 	Positions(ctx context.Context, hosts []HostID) ([]Position, error)
 
 	// RollUp rolls samples up as far as they are complete, makes anew what came late, and drops what retention does not keep. A

@@ -355,6 +355,41 @@ func TestImportBehindWhatIsRolledUp(t *testing.T) {
 	})
 }
 
+// TestPositionsTellOfImports: who keeps samples in memory learns by them that others are stored, unless they are too old for that.
+func TestPositionsTellOfImports(t *testing.T) {
+	t.Parallel() // most of the time is waiting for disks
+	onBoth(t, func(t *testing.T, open opener) {
+		target := open(t, options())
+		bring := func(from, to time.Time, resolution storage.Resolution) (moved []bool) {
+			before := map[storage.HostID]uint64{}
+			positions, err := target.Positions(t.Context(), nil)
+			require.NoError(t, err)
+			for _, p := range positions {
+				before[p.Host] = p.Imports
+			}
+			part := all(filepath.Join(t.TempDir(), "part"))
+			part.From, part.To, part.Resolutions = from, to, []storage.Resolution{resolution}
+			_, err = Export(t.Context(), filled, part)
+			require.NoError(t, err)
+			_, err = Import(t.Context(), target, part.Directory, nil)
+			require.NoError(t, err)
+			positions, err = target.Positions(t.Context(), nil)
+			require.NoError(t, err)
+			require.Len(t, positions, len(agents))
+			for _, p := range positions {
+				require.EqualValues(t, 11, p.Seqs, "an import is no batch")
+				moved = append(moved, p.Imports > before[p.Host])
+			}
+			return moved
+		}
+		told := now.Add(-storage.ImportsTold)
+		require.Equal(t, []bool{false, false}, bring(begin, told, storage.Raw))
+		require.Equal(t, []bool{true, true}, bring(told, told.Add(3*time.Hour), storage.Raw))
+		require.Equal(t, []bool{false, false}, bring(told, told.Add(2*time.Hour), storage.Raw), "they are there")
+		require.Equal(t, []bool{true, true}, bring(told.Add(4*time.Hour), told.Add(6*time.Hour), storage.Minute))
+	})
+}
+
 // TestCoarserRollupsAreMadeOfImportedOnes imports minutes only.
 func TestCoarserRollupsAreMadeOfImportedOnes(t *testing.T) {
 	t.Parallel() // most of the time is waiting for disks

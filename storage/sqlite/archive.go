@@ -147,7 +147,7 @@ func (s *Store) ImportRows(ctx context.Context, part storage.ImportPart) (counts
 		if len(due) == 0 {
 			return nil
 		}
-		stored, err := importRows(ctx, tx, part.Table, due)
+		stored, err := importRows(ctx, tx, part.Table, due, s.options.Now().Add(-storage.ImportsTold))
 		counts.Settle(len(due), stored)
 		return err
 	})
@@ -173,7 +173,8 @@ func advanceImport(ctx context.Context, tx *sql.Tx, part storage.ImportPart) err
 	return err
 }
 
-func importRows(ctx context.Context, tx *sql.Tx, table storage.Table, rows [][]storage.Cell) (stored int64, err error) {
+// importRows stores what is not there. The positions move of hosts that have rows since told.
+func importRows(ctx context.Context, tx *sql.Tx, table storage.Table, rows [][]storage.Cell, told time.Time) (stored int64, err error) {
 	if _, err := tx.ExecContext(ctx, "CREATE TEMP TABLE "+storage.Incoming+" AS "+storage.IncomingSQL(table.Name(), table.ColumnNames())); err != nil {
 		return 0, fmt.Errorf("make room for what is incoming: %w", err)
 	}
@@ -205,6 +206,14 @@ func importRows(ctx context.Context, tx *sql.Tx, table storage.Table, rows [][]s
 			table.Resolution+1, max(table.Resolution.Step().Milliseconds(), 1))
 		if err != nil {
 			return 0, fmt.Errorf("note what is late: %w", err)
+		}
+	}
+	if stored > 0 {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO cursors (host_id, epoch, seq) SELECT DISTINCT host_id, $1, 1 FROM `+storage.Incoming+` WHERE time >= $2
+			ON CONFLICT DO UPDATE SET seq = seq + 1`, storage.ImportEpoch, told.Add(-table.Resolution.Step()).UnixMilli())
+		if err != nil {
+			return 0, fmt.Errorf("tell of the import: %w", err)
 		}
 	}
 	_, err = tx.ExecContext(ctx, "DROP TABLE "+storage.Incoming)

@@ -46,9 +46,9 @@ func (s *Store) Quarantine(ctx context.Context, host storage.HostID, limit int) 
 
 // Positions implements storage.Store.
 func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storage.Position, error) {
-	query, args := "SELECT host_id, seq FROM cursors ORDER BY host_id", []any(nil)
+	query, args := "SELECT host_id, epoch, seq FROM cursors ORDER BY host_id", []any(nil)
 	if len(hosts) > 0 {
-		query, args = "SELECT host_id, seq FROM cursors WHERE host_id IN (SELECT value FROM json_each($1)) ORDER BY host_id", []any{encode(hosts)}
+		query, args = "SELECT host_id, epoch, seq FROM cursors WHERE host_id IN (SELECT value FROM json_each($1)) ORDER BY host_id", []any{encode(hosts)}
 	}
 	rows, err := s.small.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -208,10 +208,28 @@ func (s *Store) importRows(ctx context.Context, tx pgxv5.Tx, table storage.Table
 	} else {
 		stored, err = int64(len(rows)), copyCells(ctx, tx.Conn().PgConn(), storedTable(table), table, rows, s.plainBefore)
 	}
-	if err != nil || stored == 0 || !storage.RolledUp(table.Family) || table.Resolution == storage.Day {
+	if err != nil || stored == 0 {
 		return stored, err
 	}
-	return stored, noteLateImport(ctx, tx, table.Resolution+1, spans)
+	if storage.RolledUp(table.Family) && table.Resolution != storage.Day {
+		if err := noteLateImport(ctx, tx, table.Resolution+1, spans); err != nil {
+			return 0, err
+		}
+	}
+	return stored, tellImport(ctx, tx, spans, s.options.Now().Add(-storage.ImportsTold))
+}
+
+// tellImport moves the positions of the hosts whose spans end after a time. It comes last: another import of the same hosts waits
+// for the commit. Rows are locked in order, so that two can not deadlock.
+func tellImport(ctx context.Context, tx pgxv5.Tx, spans hostSpans, after time.Time) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO cursors AS c (host_id, epoch, seq)
+		SELECT DISTINCT host, $4::bigint, 1 FROM `+hostSpansSQL+` WHERE till > $5 ORDER BY host
+		ON CONFLICT (host_id, epoch) DO UPDATE SET seq = c.seq + 1`, append(spans.arguments(), storage.ImportEpoch, after)...)
+	if err != nil {
+		return fmt.Errorf("tell of the import: %w", err)
+	}
+	return nil
 }
 
 // hostSpans are stretches of hosts' time, as arrays for the database.

@@ -56,9 +56,9 @@ func (s *Store) pruneQuarantine(ctx context.Context) error {
 
 // Positions implements storage.Store.
 func (s *Store) Positions(ctx context.Context, hosts []storage.HostID) ([]storage.Position, error) {
-	sql, args := "SELECT host_id, seq FROM cursors ORDER BY host_id", []any(nil)
+	sql, args := "SELECT host_id, epoch, seq FROM cursors ORDER BY host_id", []any(nil)
 	if len(hosts) > 0 {
-		sql, args = "SELECT host_id, seq FROM cursors WHERE host_id = ANY ($1::integer[]) ORDER BY host_id", []any{integers(hosts)}
+		sql, args = "SELECT host_id, epoch, seq FROM cursors WHERE host_id = ANY ($1::integer[]) ORDER BY host_id", []any{integers(hosts)}
 	}
 	rows, err := s.small.Query(ctx, sql, args...)
 	if err != nil {
