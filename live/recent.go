@@ -38,14 +38,14 @@ type Recent struct {
 
 // Positions is what Recent reads from storage.
 type Positions interface {
-	// Positions tells how far the batches of hosts are stored; none stands for all.
+	// Positions tells what is stored of hosts; none stands for all.
 	Positions(ctx context.Context, hosts []storage.HostID) ([]storage.Position, error)
 }
 
 // RecentOptions of a Recent. All but Now and Registerer must be given.
 type RecentOptions struct {
 	Store Positions
-	// Window is how old rows may get.
+	// Window is how old rows may get, up to a day.
 	Window time.Duration
 	// Bytes bounds the memory of the rows.
 	Bytes int64
@@ -75,7 +75,7 @@ var pageBytes = int64(4*cap(slices.Grow([]uint32(nil), pageRows*recentLayout.wid
 type recentHost struct {
 	// complete is the time, in Unix milliseconds, from which on every stored sample is here.
 	complete int64
-	// position is the stored one if nobody else has stored batches of the host.
+	// position is the stored one if nobody else has stored something of the host.
 	position uint64
 	// flying are the batches on their way to storage, and landed counts those that no longer are.
 	flying int
@@ -109,7 +109,7 @@ func NewRecent(ctx context.Context, options RecentOptions) (*Recent, error) {
 	r := &Recent{options: options, hosts: make(map[storage.HostID]*recentHost, len(positions)), bits: make([]uint64, len(recentLayout.family.Metrics))}
 	for _, p := range positions {
 		h := r.host(p.Host)
-		h.position = p.Seqs
+		h.position = sum(p)
 		h.complete = r.fromNow() // also of one without a batch: samples may have come another way, as by SQL
 	}
 	if options.Registerer != nil {
@@ -117,6 +117,9 @@ func NewRecent(ctx context.Context, options RecentOptions) (*Recent, error) {
 	}
 	return r, nil
 }
+
+// sum is what moves with whatever is stored of a host: batches, as many as they are numbered, and parts of imports.
+func sum(p storage.Position) uint64 { return p.Seqs + p.Imports }
 
 func (r *Recent) gauges() []prometheus.Collector {
 	return []prometheus.Collector{

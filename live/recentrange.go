@@ -16,6 +16,10 @@ import (
 // maxVerifies bounds how often a position is read anew because batches were on their way.
 const maxVerifies = 3
 
+// longest is how far back the window answers, even of a host that had nothing before: imports of older samples are not told. The
+// hour is for clocks that differ, and for the time that an import takes to commit.
+const longest = storage.ImportsTold - time.Hour
+
 // Range answers the end of a range, from the border on, which is a border of buckets; storage has to answer what is before.
 // The border is q.To where nothing can be answered. Rows is how many the answer has, as storage counts them. q.Parts is
 // not looked at: the answer is made of samples.
@@ -57,7 +61,7 @@ func (r *Recent) border(q storage.RangeQuery) time.Time {
 // with mu held.
 func (r *Recent) borderOf(q storage.RangeQuery) time.Time {
 	from := q.From.UnixMilli()
-	since := from
+	since := max(from, r.options.Now().Add(-longest).UnixMilli())
 	if len(q.Hosts) == 0 {
 		for _, h := range r.hosts {
 			since = max(since, h.complete)
@@ -88,8 +92,8 @@ type seen struct {
 }
 
 // verify tells whether all that is stored of the hosts came by this server since their windows are complete. Who shares the
-// database may have stored a batch without a word to this server; the cursors tell. The window of such a host begins
-// anew.
+// database, or imports into it, may have stored something without a word to this server; the positions tell. The window of such a
+// host begins anew.
 func (r *Recent) verify(ctx context.Context, hosts []storage.HostID) (bool, error) {
 	for range maxVerifies {
 		before := r.glance(hosts)
@@ -97,7 +101,7 @@ func (r *Recent) verify(ctx context.Context, hosts []storage.HostID) (bool, erro
 		if err != nil {
 			return false, fmt.Errorf("check the recent window: %w", err)
 		}
-		differing := slices.DeleteFunc(stored, func(p storage.Position) bool { return before[p.Host].position == p.Seqs })
+		differing := slices.DeleteFunc(stored, func(p storage.Position) bool { return before[p.Host].position == sum(p) })
 		if len(differing) == 0 {
 			return true, nil
 		}
@@ -136,7 +140,7 @@ func (r *Recent) beginAnew(stored []storage.Position, before map[storage.HostID]
 		if was.flying > 0 || h.flying > 0 || h.landed != was.landed {
 			continue
 		}
-		h.position = p.Seqs
+		h.position = sum(p)
 		h.complete = max(h.complete, r.fromNow())
 		found = true
 	}

@@ -118,7 +118,7 @@ func positionsOf(ctx context.Context, stored Stored, hosts []storage.HostID) (ma
 	}
 	of := make(map[storage.HostID]uint64, len(positions))
 	for _, p := range positions {
-		of[p.Host] = p.Seqs
+		of[p.Host] = sum(p)
 	}
 	return of, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gohub-io/gohub/ingest"
 	"github.com/gohub-io/gohub/live"
+	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
 	"github.com/gohub-io/gohub/query"
 	"github.com/gohub-io/gohub/storage"
@@ -32,6 +33,7 @@ import (
 type recentWorld struct {
 	now           time.Time
 	store         database
+	state         *live.State
 	options       live.RecentOptions
 	recent        *live.Recent
 	mine          recording
@@ -56,6 +58,7 @@ func newRecentWorld(t *testing.T, open func(storage.Options) (database, error), 
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	w.store = store
 	state := live.NewState(clock)
+	w.state = state
 	for i := range 5 {
 		h := &recentHost{}
 		facts := &gohubv1.HostFacts{Hostname: fmt.Sprintf("web-%d", i), IntervalMillis: 1000}
@@ -115,7 +118,9 @@ func (w *recentWorld) refill(t *testing.T, random *rand.Rand) {
 			w.append(t, w.store, w.batch(random, h))
 		case 1:
 			w.append(t, w.mine, w.batch(random, h))
-		case 2: // it commits at once, and this server learns it later
+		case 2:
+			w.importRows(t, h, w.now.Add(-time.Duration(random.IntN(1800))*time.Second))
+		case 3: // it commits at once, and this server learns it later
 			batches := []*storage.Batch{w.batch(random, h)}
 			w.recent.Begin(batches)
 			outcomes, err := w.store.Append(t.Context(), batches)
@@ -164,6 +169,23 @@ func (w *recentWorld) batch(random *rand.Rand, h *recentHost) *storage.Batch {
 	return batch
 }
 
+// importRows imports samples of a host, as one that runs beside the server.
+func (w *recentWorld) importRows(t *testing.T, h *recentHost, times ...time.Time) {
+	table := storage.Table{Family: catalogue.Host(), Resolution: storage.Raw}
+	part := storage.ImportPart{Digest: uuid.NewString(), Name: "host_samples", Table: table, To: int64(len(times)), Whole: true}
+	for _, at := range times {
+		row := make([]storage.Cell, len(table.Columns()))
+		row[storage.TimeColumn] = storage.Cell{Valid: true, Int: at.UnixMicro()}
+		row[storage.HostColumn] = storage.Cell{Valid: true, Int: int64(h.ID)}
+		row[2] = row[storage.TimeColumn] // received_at
+		row[slices.Index(table.ColumnNames(), "cpu_usage_percent")] = storage.Cell{Valid: true, Float: 1000}
+		part.Rows = append(part.Rows, row)
+	}
+	counts, err := w.store.ImportRows(t.Context(), part)
+	require.NoError(t, err)
+	require.Zero(t, counts.Expired)
+}
+
 func (w *recentWorld) request(random *rand.Rand) *gohubv1.QueryRangeRequest {
 	from := w.now.Add(-time.Duration(random.IntN(40*60)) * time.Second)
 	request := &gohubv1.QueryRangeRequest{
@@ -195,7 +217,7 @@ func (w *recentWorld) request(random *rand.Rand) *gohubv1.QueryRangeRequest {
 }
 
 // TestRecentWindowChangesNoAnswer holds the answers of a server with a recent window against those of one without, while
-// samples come in time, late, twice, and by another server, and it starts anew and refills the window. GOHUB_TEST_CASES sets the number of queries on each database.
+// samples come in time, late, twice, by another server and by imports, and it starts anew and refills the window. GOHUB_TEST_CASES sets the number of queries on each database.
 func TestRecentWindowChangesNoAnswer(t *testing.T) {
 	cases := 60
 	if text := os.Getenv("GOHUB_TEST_CASES"); text != "" {
@@ -300,6 +322,107 @@ func TestServerRefillsItsWindowAfterAStart(t *testing.T) {
 	}, time.Minute, 50*time.Millisecond)
 }
 
+// TestRecentWindowDoesNotAnswerForWhatWasLongBeforeIt: of a host that had nothing when it came, older samples may be imported.
+func TestRecentWindowDoesNotAnswerForWhatWasLongBeforeIt(t *testing.T) {
+	w := newRecentWorld(t, func(o storage.Options) (database, error) { return sqlite.Open(t.TempDir(), o) }, 64<<20)
+	h := &recentHost{}
+	facts := &gohubv1.HostFacts{Hostname: "web-new", IntervalMillis: 1000}
+	h.Host, _ = storagetest.Register(t, w.store, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: w.now})
+	w.state.SetHost(h.Host)
+	sample := &gohubv1.Sample{TimeUnixMillis: w.now.Add(-time.Second).UnixMilli(), Host: &gohubv1.HostMetrics{CpuUsagePercent: proto.Float32(1)}}
+	w.append(t, w.mine, &storage.Batch{Host: h.ID, Epoch: 1, Seq: 1, ReceivedAt: w.now, Rows: storagetest.Rows(h.ID, w.now, sample)})
+	for _, age := range []time.Duration{storage.ImportsTold + time.Minute, storage.ImportsTold - time.Minute, time.Minute} {
+		request := &gohubv1.QueryRangeRequest{
+			HostId: uint32(h.ID), Metrics: []string{"cpu_usage_percent"}, Step: 10,
+			From: float64(w.now.Add(-27 * time.Hour).Unix()), To: float64(w.now.Unix()),
+		}
+		got, err := w.with.QueryRange(t.Context(), request)
+		require.NoError(t, err)
+		require.Equal(t, "raw+memory", got.GetSource(), "before those of an age of %s", age)
+		w.importRows(t, h, w.now.Add(-age))
+		got, err = w.with.QueryRange(t.Context(), request)
+		require.NoError(t, err)
+		want, err := w.without.QueryRange(t.Context(), request)
+		require.NoError(t, err)
+		require.EqualValues(t, 1000, slices.Max(want.GetSeries()[0].GetMax()))
+		if age > storage.ImportsTold {
+			require.Equal(t, "raw+memory", got.GetSource())
+		} else {
+			require.Equal(t, "raw", got.GetSource())
+		}
+		require.Empty(t, differences(want, got, false))
+		require.NoError(t, w.recent.Refill(t.Context(), w.store))
+	}
+}
+
+// TestImportBesideARunningServer: what is imported while a server runs is in its answers at once, and the window goes on for hosts
+// that were not in the import.
+func TestImportBesideARunningServer(t *testing.T) {
+	agents := []uuid.UUID{uuid.New(), uuid.New()}
+	for name, url := range map[string]func(*testing.T) string{
+		"sqlite":      func(*testing.T) string { return "" },
+		"timescaledb": func(t *testing.T) string { return storagetest.DatabaseURL(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := defaultConfig()
+			config.HTTPListen, config.GRPCListen, config.DataDir, config.DatabaseURL = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), url(t)
+			environ := []string{"GOHUB_DATA_DIR=" + config.DataDir, "GOHUB_DATABASE_URL=" + config.DatabaseURL}
+			store, err := openDatabase(t.Context(), config, storage.Options{Idle: true})
+			require.NoError(t, err)
+			for _, agent := range agents {
+				storeLoads(t, store, agent, map[time.Duration]float32{3 * time.Minute: 3, 2 * time.Minute: 2})
+			}
+			require.NoError(t, store.Close())
+			app, err := NewApp(t.Context(), config, slog.New(slog.DiscardHandler))
+			require.NoError(t, err)
+			app.refillAfter = 0
+			begin(t, app.Run)
+			answers := func(host int, source, loads string) bool {
+				status, _, text := ask(t, "GET", fmt.Sprintf("http://%s/api/v1/range?hostId=%d&metrics=load1&step=10&from=%d", app.HTTPAddr(), host, time.Now().Add(-10*time.Minute).Unix()))
+				require.Equal(t, 200, status)
+				return strings.Contains(text, `"source":"`+source+`"`) && strings.Contains(text, `"avg":`+loads)
+			}
+			for host := 1; host <= 2; host++ {
+				require.Eventually(t, func() bool { return answers(host, "memory", "[3,2]") }, time.Minute, 50*time.Millisecond)
+			}
+			bring := func(loads map[time.Duration]float32) {
+				lost, directory := t.TempDir(), t.TempDir()
+				store, err := sqlite.Open(lost, storage.Options{Idle: true})
+				require.NoError(t, err)
+				storeLoads(t, store, agents[0], loads)
+				require.NoError(t, store.Close())
+				var output strings.Builder
+				require.NoError(t, exportData(t.Context(), []string{"--dir", directory, "--resolution", "raw"}, []string{"GOHUB_DATA_DIR=" + lost}, &output, &output))
+				require.NoError(t, importData(t.Context(), []string{directory}, environ, &output, &output))
+				require.Contains(t, output.String(), "imported 1 rows")
+			}
+
+			bring(map[time.Duration]float32{48 * time.Hour: 9})
+			require.True(t, answers(1, "memory", "[3,2]"), "the window needs nothing of so long ago")
+
+			bring(map[time.Duration]float32{4 * time.Minute: 4})
+			require.True(t, answers(1, "raw", "[4,3,2]"))
+			require.True(t, answers(2, "memory", "[3,2]"))
+
+			require.NoError(t, app.recent.Refill(t.Context(), app.store))
+			require.True(t, answers(1, "memory", "[4,3,2]"))
+		})
+	}
+}
+
+// storeLoads stores samples of a host by their ages.
+func storeLoads(t *testing.T, store storage.Store, agent uuid.UUID, loads map[time.Duration]float32) {
+	facts := &gohubv1.HostFacts{Hostname: "web", IntervalMillis: 10_000}
+	host, _ := storagetest.Register(t, store, storage.Registration{AgentID: agent, Epoch: 1, Facts: facts, At: time.Now()})
+	var samples []*gohubv1.Sample
+	for age, load := range loads {
+		samples = append(samples, &gohubv1.Sample{TimeUnixMillis: time.Now().Add(-age).UnixMilli(), Host: &gohubv1.HostMetrics{Load1: proto.Float32(load)}})
+	}
+	outcomes, err := store.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: time.Now(), Rows: storagetest.Rows(host.ID, time.Now(), samples...)}})
+	require.NoError(t, err)
+	require.Equal(t, []storage.Outcome{storage.Stored}, outcomes)
+}
+
 // step lets time pass, and hosts send.
 func (w *recentWorld) step(t *testing.T, random *rand.Rand) {
 	w.now = w.now.Add(time.Duration(random.IntN(20_000)) * time.Millisecond)
@@ -321,6 +444,9 @@ func (w *recentWorld) step(t *testing.T, random *rand.Rand) {
 	}
 	if len(mine) > 0 {
 		w.append(t, w.mine, mine...)
+	}
+	if random.IntN(50) == 0 {
+		w.importRows(t, w.hosts[random.IntN(len(w.hosts))], w.now.Add(-time.Duration(random.IntN(1800))*time.Second))
 	}
 	if random.IntN(100) == 0 {
 		require.NoError(t, w.store.RollUp(t.Context()))
