@@ -288,7 +288,7 @@ func (s selection) ids() []storage.HostID {
 func (s selection) intervals() (usual, shortest time.Duration) {
 	count := map[time.Duration]int{}
 	for _, host := range s.hosts {
-		interval := time.Duration(host.GetFacts().GetIntervalMillis()) * time.Millisecond
+		interval := intervalOf(host)
 		if interval == 0 {
 			continue
 		}
@@ -300,6 +300,35 @@ func (s selection) intervals() (usual, shortest time.Duration) {
 		}
 	}
 	return usual, shortest
+}
+
+// patience is the longest interval that the steps of combined hosts are picked for: one host that samples each hour must not make
+// the graph of all coarse.
+const patience = 5 * time.Minute
+
+// longestInterval returns the longest time between two samples of a host that is not over a limit; 0 if no host tells.
+func (s selection) longestInterval(limit time.Duration) (longest time.Duration) {
+	for _, host := range s.hosts {
+		if interval := intervalOf(host); interval <= limit {
+			longest = max(longest, interval)
+		}
+	}
+	return longest
+}
+
+// rarerThan returns how many hosts take samples that are further apart than a step.
+func (s selection) rarerThan(step time.Duration) (count int) {
+	for _, host := range s.hosts {
+		if intervalOf(host) > step {
+			count++
+		}
+	}
+	return count
+}
+
+// intervalOf returns how often a host takes a sample, 0 if it does not tell.
+func intervalOf(host *gohubv1.Host) time.Duration {
+	return time.Duration(host.GetFacts().GetIntervalMillis()) * time.Millisecond
 }
 
 // groups numbers the hosts by the values of their attributes, in the order of the hosts. It returns a number for each host,

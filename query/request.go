@@ -34,6 +34,8 @@ type rangeQuery struct {
 	// chosen tells that the step was not asked for, and interval is how often most of the hosts take a sample.
 	chosen   bool
 	interval time.Duration
+	// mixed tells that a series of the answer may be of several hosts.
+	mixed bool
 	// earlier is the plan of the period before, where offset is not 0.
 	earlier  plan
 	fillNull bool
@@ -50,17 +52,19 @@ func (s *Service) readQuery(ctx context.Context, request *gohubv1.QueryRangeRequ
 	if q.hosts, err = s.selectHosts(ctx, request); err != nil {
 		return nil, err
 	}
+	if err = q.readShape(request); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
 	usual, shortest := q.hosts.intervals()
 	q.chosen, q.interval = request.GetStep() == 0, usual
+	if q.mixed {
+		usual = max(usual, q.hosts.longestInterval(patience))
+	}
 	listed := slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool { return m.Family.Ephemeral })
 	if listed {
 		usual = max(usual, listInterval)
 	}
-	q.window, err = planWindow(request, usual, shortest, s.options.Now())
-	if err == nil {
-		err = q.readShape(request)
-	}
-	if err != nil {
+	if q.window, err = planWindow(request, usual, shortest, s.options.Now()); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	if listed && q.across != nil && q.step < listInterval {
@@ -114,6 +118,11 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 	}
 	if q.coarsened {
 		q.notes = append(q.notes, fmt.Sprintf("so far back nothing finer than %s is kept: the step is %s", max(q.resolution(), q.earlier.resolution()), q.step))
+	}
+	if rare := q.hosts.rarerThan(q.step); q.mixed && rare > 0 {
+		longest := q.hosts.longestInterval(math.MaxInt64)
+		q.notes = append(q.notes, fmt.Sprintf("%d of the %d hosts that are combined sample less often than every %s, and are missing from points; ask for a step of %s to have all hosts in each",
+			rare, len(q.hosts.hosts), q.step, longest))
 	}
 	return nil
 }
@@ -194,6 +203,7 @@ func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
 	}
 	q.across = &storage.Across{Function: function, Quantile: quantile}
 	q.groupBy = by
+	q.mixed = len(q.hosts.hosts) > 1 && !slices.ContainsFunc(by, func(name string) bool { return name == "host" || name == "host_id" || name == "agent_id" })
 	var ofHosts []string
 	for _, name := range by {
 		switch {

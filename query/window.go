@@ -37,8 +37,8 @@ type window struct {
 	calendar *calendar
 }
 
-// planWindow checks the request's times and picks its step. usual is how often the hosts take a sample, and shortest how often
-// the most eager of them does: a finer step would leave every other bucket empty.
+// planWindow checks the request's times and picks its step, which is not below usual, how often the hosts take a sample. shortest is how
+// often the most eager of them does: a finer step would leave every other bucket empty.
 func planWindow(request *gohubv1.QueryRangeRequest, usual, shortest time.Duration, now time.Time) (window, error) {
 	to, err := parseSeconds("to", request.GetTo(), now)
 	if err != nil {
