@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gohub-io/gohub/proto/catalogue"
@@ -27,6 +28,9 @@ type customMetric struct {
 	// own are the names to group by that the series have as labels, known once the series are ranked: those chosen of them are looked
 	// for by the same names in the period before.
 	own map[string]bool
+	// fallen are those names in order, where the series that lack one have it of their hosts: the text of an answer's labels is then a
+	// quoted value for each.
+	fallen []string
 }
 
 // findCustom reads what follows the prefix: a name, and perhaps matchers in braces, as queue_length{queue=~"in.*"}.
@@ -51,8 +55,8 @@ func findCustom(text string) (customMetric, error) {
 
 // customQuery makes of the query for all metrics the one for a custom metric, and tells the values of the groups of hosts.
 //
-// A series can be grouped by labels of its own and by those of its host. Which have a name is known from the series: what one of
-// them has as a label is that, anything else the host's.
+// A series can be grouped by labels of its own and by those of its host, whose label it is grouped by where it has none of that name.
+// Which have a name is known from the series.
 func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
 	query.Metrics, query.Custom = []*catalogue.Metric{one.metric}, one.name
 	names := slices.DeleteFunc(slices.Clone(q.groupBy), label.Reserved)
@@ -90,7 +94,16 @@ func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMet
 	if !slices.ContainsFunc(names, func(name string) bool { return own[name] }) {
 		return query, q.groups, nil
 	}
+	one.fallen = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !own[name] })
+	query.HostParts = q.hosts.parts(one.fallen)
+	if query.HostParts == nil {
+		one.fallen = nil
+	}
 	for i, labels := range series {
+		if one.fallen != nil {
+			query.Known[i].To, query.Known[i].Parts = "", quoted(one.fallen, valuesOf(labels))
+			continue
+		}
 		kept := slices.DeleteFunc(labels, func(l custom.Label) bool { return !own[l.Name] })
 		if query.Known[i].To, err = custom.Format(kept); err != nil {
 			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
@@ -119,10 +132,63 @@ func valuesOf(labels []custom.Label) attributes {
 	}
 }
 
+// parts are the hosts' values of labels, quoted; nil if no host has one of the labels.
+func (s selection) parts(names []string) [][]string {
+	all, some := make([][]string, len(s.hosts)), false
+	for i, host := range s.hosts {
+		all[i] = quoted(names, attributesOf(host, host.GetStatus()))
+		for j, part := range all[i] {
+			if some = some || part != ""; part == "" {
+				all[i][j] = `""`
+			}
+		}
+	}
+	if !some {
+		return nil
+	}
+	return all
+}
+
+// quoted are values that can be told apart where they stand one behind the other; what has no value is empty.
+func quoted(names []string, of attributes) []string {
+	parts := make([]string, len(names))
+	for i, name := range names {
+		if value := of(name); value != "" {
+			parts[i] = strconv.Quote(value)
+		}
+	}
+	return parts
+}
+
+// unquoted are labels of the names, read from their values as quoted has made them.
+func unquoted(names []string, text string) ([]custom.Label, error) {
+	var labels []custom.Label
+	for _, name := range names {
+		part, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		value, err := strconv.Unquote(part)
+		if err != nil {
+			return nil, err
+		}
+		if text = text[len(part):]; value != "" {
+			labels = append(labels, custom.Label{Name: name, Value: value})
+		}
+	}
+	return labels, nil
+}
+
 // showLabels puts the labels of a custom series in the place of their text.
-func showLabels(series *gohubv1.Series) error {
+func (one customMetric) showLabels(series *gohubv1.Series) error {
 	text := series.Labels[catalogue.Custom().Labels[1].Name]
-	labels, err := custom.Parse(text)
+	var labels []custom.Label
+	var err error
+	if one.fallen != nil {
+		labels, err = unquoted(one.fallen, text)
+	} else {
+		labels, err = custom.Parse(text)
+	}
 	if err != nil {
 		return fmt.Errorf("labels of %s in the database: %w", series.Metric, err)
 	}

@@ -1,15 +1,23 @@
 package query
 
 import (
+	"cmp"
+	"log/slog"
+	"math"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/storage"
+	"github.com/gohub-io/gohub/storage/storagetest"
 )
 
 // firsts are the first values of a query's series, by their groups and labels.
@@ -67,8 +75,12 @@ func TestCustomMetricsAreCombinedByTheirLabelsAndThoseOfHosts(t *testing.T) {
 	}
 	require.InDelta(t, (1+10.123456789)*10, ask("sum")[""], 1e-9)
 	require.Equal(t, map[string]float64{" queue=in": 4, ` queue=out, "}`: 4 * 10.123456789}, ask("max", "queue"))
-	// The series have a label site of their own, so it is that.
-	require.Equal(t, map[string]float64{"": 4 * 10.123456789, " site=s1": 4}, ask("max", "site"))
+	// Some series have a label site of their own, and the others the host's.
+	require.Equal(t, map[string]float64{"": 4 * 10.123456789, " site=ams": 2 * 10.123456789, " site=fra": 3 * 10.123456789, " site=s1": 4}, ask("max", "site"))
+	require.Equal(t, map[string]float64{
+		" site=s1 queue=in": 10, ` queue=out, "}`: 4 * 10.123456789, ` site=ams queue=out, "}`: 30.370370367, ` site=fra queue=out, "}`: 30.370370367,
+	}, ask("sum", "queue", "site"))
+	require.Equal(t, map[string]float64{" hostname=web-2 site=ams": 2 * 10.123456789}, only(ask("avg", "hostname", "site"), " hostname=web-2 site=ams"))
 	got := ask("sum", "queue", "hostname")
 	require.Len(t, got, 8)
 	require.Equal(t, map[string]float64{" host_id=3 queue=in": 3}, only(ask("avg", "host", "queue"), " host_id=3 queue=in"))
@@ -84,6 +96,71 @@ func TestCustomMetricsAreCombinedByTheirLabelsAndThoseOfHosts(t *testing.T) {
 	require.Equal(t, map[string]float64{`"'; -- queue=out, "}`: 4 * 10.123456789}, firsts(t, service, func(r *gohubv1.QueryRangeRequest) {
 		r.Metrics, r.Top = []string{"custom:jobs"}, 1
 	}))
+}
+
+// TestSeriesWithoutALabelAreOfTheGroupOfTheirHosts: whether a group's name is of a series or of its host, it is one group.
+func TestSeriesWithoutALabelAreOfTheGroupOfTheirHosts(t *testing.T) {
+	for driver, open := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			store := open(t, storage.Options{Idle: true})
+			hosts := fleet{}
+			for i, labels := range []map[string]string{{"site": "ams", "rack": "r1"}, {"site": `a"ms\`}, {"rack": "r2"}} {
+				facts := &gohubv1.HostFacts{Hostname: string(rune('a' + i)), IntervalMillis: 10_000}
+				host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
+				hosts[host.ID] = &gohubv1.Host{HostId: uint32(host.ID), Facts: facts, Labels: labels}
+				value := func(labels string, value float64) *gohubv1.CustomMetrics {
+					return &gohubv1.CustomMetrics{Name: "x", Labels: labels, Value: proto.Float64(value * math.Pow(10, float64(i)))}
+				}
+				sample := &gohubv1.Sample{TimeUnixMillis: now.Add(-5 * time.Minute).UnixMilli(), Host: &gohubv1.HostMetrics{}, Customs: []*gohubv1.CustomMetrics{
+					value("", 1), value(`{site="ams"}`, 2), value(`{rack="r2"}`, 4), value(`{rack="r2",site="ams"}`, 8),
+				}}
+				_, err := store.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now, Rows: storagetest.Rows(host.ID, now, sample)}})
+				require.NoError(t, err)
+			}
+			service := NewService(Options{Store: store, Fleet: hosts, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+			for name, c := range map[string]struct {
+				groupBy string
+				metric  string
+				top     uint32
+				offset  float64
+				want    map[string]float64
+			}{
+				"a label":                 {groupBy: "site", want: map[string]float64{"site=ams ": 1 + 4 + 10*111, `site=a"ms\ `: 50, "": 500}},
+				"only those that have it": {groupBy: "site", metric: `custom:x{site="ams"}`, want: map[string]float64{"site=ams ": 10 * 111}},
+				"only those that do not":  {groupBy: "site", metric: `custom:x{site=""}`, want: map[string]float64{"site=ams ": 5, `site=a"ms\ `: 50, "": 500}},
+				"two labels": {groupBy: "rack,site", want: map[string]float64{
+					"rack=r1 site=ams ": 1 + 2, "rack=r2 site=ams ": 4 + 8 + 80 + 800 + 200, `site=a"ms\ `: 10, "site=ams ": 20, `rack=r2 site=a"ms\ `: 40, "rack=r2 ": 100 + 400,
+				}},
+				"beside a fact":      {groupBy: "hostname,site", metric: `custom:x{rack=""}`, want: map[string]float64{"hostname=a site=ams ": 3, "hostname=b site=ams ": 20, `hostname=b site=a"ms\ `: 10, "hostname=c site=ams ": 200, "hostname=c ": 100}},
+				"the top":            {groupBy: "rack,site", top: 1, want: map[string]float64{"rack=r2 site=ams ": 1092}},
+				"the top and before": {groupBy: "rack,site", top: 1, offset: 60, want: map[string]float64{"rack=r2 site=ams ": 1092}},
+			} {
+				t.Run(name, func(t *testing.T) {
+					response, err := service.QueryRange(t.Context(), &gohubv1.QueryRangeRequest{
+						Metrics: []string{cmp.Or(c.metric, "custom:x")}, Selector: "*", Aggregate: "sum", GroupBy: strings.Split(c.groupBy, ","), Top: c.top, Offset: c.offset, Step: 60,
+					})
+					require.NoError(t, err)
+					got := map[string]float64{}
+					for _, series := range response.GetSeries() {
+						key := ""
+						for _, name := range strings.Split(c.groupBy, ",") {
+							if value := cmp.Or(series.GetLabels()[name], series.GetGroup()[name]); value != "" {
+								key += name + "=" + value + " "
+							}
+						}
+						if series.GetOffset() == 0 {
+							require.NotContains(t, got, key)
+							got[key] = series.GetAvg()[0]
+						} else {
+							require.Contains(t, got, key)
+						}
+					}
+					require.Equal(t, c.want, got)
+					require.Len(t, response.GetSeries(), len(c.want)*map[bool]int{false: 1, true: 2}[c.offset > 0])
+				})
+			}
+		})
+	}
 }
 
 func only(values map[string]float64, key string) map[string]float64 {

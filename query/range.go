@@ -166,26 +166,26 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 		names[storage.HostID(host.GetHostId())] = host.GetFacts().GetHostname()
 	}
 	var all []*gohubv1.Series
-	read := func(query storage.RangeQuery, groups []map[string]string) error {
+	read := func(query storage.RangeQuery, groups []map[string]string, one *customMetric) error {
 		series, parts, fromMemory, err := s.readFamily(ctx, query)
 		if err != nil {
 			return err
 		}
 		left.note(parts, fromMemory)
-		for _, one := range series {
-			if query.Top != nil && len(query.Top.Chosen) == 0 && one.Metric == query.Top.Metric {
-				left.chosen = append(left.chosen, storage.SeriesKey{Host: one.Host, Group: one.Group, Labels: one.Labels})
+		for _, found := range series {
+			if query.Top != nil && len(query.Top.Chosen) == 0 && found.Metric == query.Top.Metric {
+				left.chosen = append(left.chosen, storage.SeriesKey{Host: found.Host, Group: found.Group, Labels: found.Labels})
 			}
-			encoded := encodeSeries(one)
-			if query.Custom != "" {
-				if err := showLabels(encoded); err != nil {
+			encoded := encodeSeries(found)
+			if one != nil {
+				if err := one.showLabels(encoded); err != nil {
 					return err
 				}
 			}
-			if one.Host != 0 {
-				encoded.HostId, encoded.Hostname = uint32(one.Host), names[one.Host]
+			if found.Host != 0 {
+				encoded.HostId, encoded.Hostname = uint32(found.Host), names[found.Host]
 			} else if groups != nil {
-				encoded.Group = groups[one.Group]
+				encoded.Group = groups[found.Group]
 			}
 			if q.fillNull {
 				q.fillIn(encoded)
@@ -206,7 +206,7 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 			query.Parts = nil
 		}
 		query.Metrics, query.MaxRows, query.MaxSeries = selection.Metrics, left.values/len(selection.Metrics), max(left.series, 1)
-		if err := read(query, q.groups); err != nil {
+		if err := read(query, q.groups, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -217,7 +217,7 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 		if err != nil {
 			return nil, err
 		}
-		if err := read(ofCustom, groups); err != nil {
+		if err := read(ofCustom, groups, one); err != nil {
 			return nil, err
 		}
 	}

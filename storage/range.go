@@ -31,6 +31,8 @@ type RangeQuery struct {
 	// Known, where it is not nil, are the only series of a custom metric that are read, by the texts of their labels, and what
 	// those texts are to become. Where several become one, Across must say how they are combined.
 	Known []Relabelling
+	// HostParts, where there are any, are for each of Hosts the parts that end the texts of its series, as far as Known has no others.
+	HostParts [][]string
 	// Across combines series, nil for each by itself.
 	Across *Across
 	// Top keeps the first series only, nil for all.
@@ -41,8 +43,20 @@ type RangeQuery struct {
 	MaxSeries int
 }
 
-// Relabelling says what the text of a custom series' labels becomes.
-type Relabelling struct{ From, To string }
+// Relabelling says what the text of a custom series' labels becomes: To, and behind it the parts, as many as HostParts have of a
+// host. Of an empty part the host's own is taken.
+type Relabelling struct {
+	From, To string
+	Parts    []string
+}
+
+// parts is how many parts a text ends in.
+func (q RangeQuery) parts() int {
+	if len(q.HostParts) == 0 {
+		return 0
+	}
+	return len(q.HostParts[0])
+}
 
 // Part is a stretch of a range that is read from one resolution.
 type Part struct {

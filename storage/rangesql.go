@@ -32,10 +32,13 @@ type RangeDialect struct {
 	EveryHost string
 	// PairsTable is a table with the columns host_id and grp.
 	PairsTable func(pairs []string) string
-	// Texts makes what is bound of relabellings, in as many parameters as TextsTable takes, which is a table with the columns
-	// labels and becomes.
-	Texts      func([]Relabelling) []any
-	TextsTable func(texts []string) string
+	// Texts makes what is bound of relabellings with so many parts, in as many parameters as TextsTable takes, which is a table with
+	// the columns labels, becomes, and own0 and on, the parts.
+	Texts      func(texts []Relabelling, parts int) []any
+	TextsTable func(texts []string, parts int) string
+	// HostParts is the same for the parts of hosts. HostPartsTable has the columns host_id, and part0 and on.
+	HostParts      func(hosts []HostID, all [][]string, parts int) []any
+	HostPartsTable func(all []string, parts int) string
 	// Quantile aggregates an expression.
 	Quantile func(expression, quantile string) string
 	// Collate makes texts sort by their bytes.
@@ -51,6 +54,15 @@ type statement struct {
 func (s *statement) arg(value any) string {
 	s.args = append(s.args, value)
 	return s.Placeholder(len(s.args))
+}
+
+// bind adds several parameters.
+func (s *statement) bind(values []any) []string {
+	placeholders := make([]string, len(values))
+	for i, value := range values {
+		placeholders[i] = s.arg(value)
+	}
+	return placeholders
 }
 
 // SQL returns the statement that answers the selection, and its parameters. Every name in it comes from the catalogue. Its
@@ -124,18 +136,18 @@ func (s Selection) series(w *statement) string {
 		all = append(all, label.Name)
 	}
 	labels := list(all)
-	var parts []string
+	var stretches []string
 	for _, part := range s.query.Parts {
-		parts = append(parts, s.part(w, part, labels))
+		stretches = append(stretches, s.part(w, part, labels))
 	}
-	sql := parts[0]
-	if len(parts) > 1 {
+	sql := stretches[0]
+	if len(stretches) > 1 {
 		var columns strings.Builder
 		for i := range s.Metrics {
 			fmt.Fprintf(&columns, ", sum(s%d) AS s%d, sum(c%d) AS c%d, min(l%d) AS l%d, max(h%d) AS h%d", i, i, i, i, i, i, i, i)
 		}
 		sql = fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS parts GROUP BY bucket, host_id%s",
-			labels, columns.String(), strings.Join(parts, " UNION ALL "), labels)
+			labels, columns.String(), strings.Join(stretches, " UNION ALL "), labels)
 	}
 	var columns strings.Builder
 	for i := range s.Metrics {
@@ -144,11 +156,15 @@ func (s Selection) series(w *statement) string {
 	if s.query.Known == nil {
 		return fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS merged", labels, columns.String(), sql)
 	}
-	var texts []string
-	for _, value := range w.Texts(s.query.Known) {
-		texts = append(texts, w.arg(value))
+	parts := s.query.parts()
+	becomes, from := "becomes", fmt.Sprintf("(%s) AS merged JOIN %s USING (labels)", sql, w.TextsTable(w.bind(w.Texts(s.query.Known, parts)), parts))
+	if parts > 0 {
+		from += fmt.Sprintf(" JOIN %s USING (host_id)", w.HostPartsTable(w.bind(w.HostParts(s.query.Hosts, s.query.HostParts, parts)), parts))
 	}
-	return fmt.Sprintf("SELECT bucket, host_id, name, becomes AS labels%s FROM (%s) AS merged JOIN %s USING (labels)", columns.String(), sql, w.TextsTable(texts))
+	for i := range parts {
+		becomes += fmt.Sprintf(" || coalesce(nullif(own%d, ''), part%d)", i, i)
+	}
+	return fmt.Sprintf("SELECT bucket, host_id, name, %s AS labels%s FROM %s", becomes, columns.String(), from)
 }
 
 // LabelsSQL returns the statement that lists the labels which series of the query's custom metric have, as texts.
@@ -240,11 +256,7 @@ func (s Selection) combined(w *statement, series string) string {
 	}
 	from, group, by := "("+series+") AS series", "0 AS grp", ""
 	if len(across.Groups) > 0 {
-		var pairs []string
-		for _, value := range w.Pairs(s.query.Hosts, across.Groups) {
-			pairs = append(pairs, w.arg(value))
-		}
-		from += " JOIN " + w.PairsTable(pairs) + " USING (host_id)"
+		from += " JOIN " + w.PairsTable(w.bind(w.Pairs(s.query.Hosts, across.Groups))) + " USING (host_id)"
 		group, by = "grp", ", grp"
 	}
 	labels := list(s.labels())

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gohub-io/gohub/storage"
@@ -34,20 +35,42 @@ var rangeDialect = storage.RangeDialect{
 	PairsTable: func(pairs []string) string {
 		return "(SELECT value ->> 0 AS host_id, value ->> 1 AS grp FROM json_each(" + pairs[0] + ")) AS groups"
 	},
-	Texts: func(texts []storage.Relabelling) []any {
-		pairs := make([][2]string, len(texts))
+	Texts: func(texts []storage.Relabelling, _ int) []any {
+		rows := make([][]string, len(texts))
 		for i, text := range texts {
-			pairs[i] = [2]string{text.From, text.To}
+			rows[i] = append([]string{text.From, text.To}, text.Parts...)
 		}
-		return []any{encode(pairs)}
+		return []any{encode(rows)}
 	},
-	TextsTable: func(texts []string) string {
-		return "(SELECT value ->> 0 AS labels, value ->> 1 AS becomes FROM json_each(" + texts[0] + ")) AS texts"
+	TextsTable: func(texts []string, parts int) string {
+		return "(SELECT value ->> 0 AS labels, value ->> 1 AS becomes" + partColumns("own", parts, 2) + " FROM json_each(" + texts[0] + ")) AS texts"
+	},
+	HostParts: func(hosts []storage.HostID, all [][]string, parts int) []any {
+		rows := make([][]any, len(hosts))
+		for i, host := range hosts {
+			rows[i] = append(make([]any, 0, 1+parts), host)
+			for _, part := range all[i] {
+				rows[i] = append(rows[i], part)
+			}
+		}
+		return []any{encode(rows)}
+	},
+	HostPartsTable: func(all []string, parts int) string {
+		return "(SELECT value ->> 0 AS host_id" + partColumns("part", parts, 1) + " FROM json_each(" + all[0] + ")) AS host_parts"
 	},
 	Quantile: func(expression, quantile string) string {
 		return "gohub_quantile(" + expression + ", " + quantile + ")"
 	},
 	Collate: " COLLATE BINARY",
+}
+
+// partColumns are the columns of parts, which are in a list behind so many others.
+func partColumns(name string, parts, behind int) string {
+	var columns strings.Builder
+	for i := range parts {
+		fmt.Fprintf(&columns, ", value ->> %d AS %s%d", behind+i, name, i)
+	}
+	return columns.String()
 }
 
 // encode writes numbers or texts as JSON, which can not fail.

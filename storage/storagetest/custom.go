@@ -84,6 +84,14 @@ func custom(t *testing.T, s storage.Store) {
 	require.Equal(t, map[string]float64{`{site="a"}`: 2 + 5 + 10 + 25, `{site="b"}`: -8 - 40}, of(t, s, bySite))
 	bySite.Across = &storage.Across{Function: storage.Greatest}
 	require.Equal(t, map[string]float64{"": 25}, of(t, s, bySite))
+	// A part that a series has not is its host's, and a series that has it may be one with another that has it of its host.
+	fallen := customQuery("queue_length", one.ID, other.ID)
+	fallen.HostParts = [][]string{{"A", ";one"}, {"B", ";two"}}
+	fallen.Known = []storage.Relabelling{
+		{From: labels[0], To: "x:", Parts: []string{"", ""}}, {From: labels[1], To: "x:", Parts: []string{"A", ";one"}}, {From: labels[2], To: "", Parts: []string{`'"`, ""}},
+	}
+	fallen.Across = &storage.Across{Function: storage.Sum, By: []string{"labels"}}
+	require.Equal(t, map[string]float64{"x:A;one": -8 + 2 + 10, "x:B;two": -40, `'";one`: 5, `'";two`: 25}, of(t, s, fallen))
 
 	top := all
 	top.Top = &storage.Top{Series: 1, Metric: top.Metrics[0]}

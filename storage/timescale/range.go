@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gohub-io/gohub/storage"
@@ -28,20 +29,48 @@ var rangeDialect = storage.RangeDialect{
 	PairsTable: func(pairs []string) string {
 		return "unnest(" + pairs[0] + "::integer[], " + pairs[1] + "::integer[]) AS groups (host_id, grp)"
 	},
-	Texts: func(texts []storage.Relabelling) []any {
+	Texts: func(texts []storage.Relabelling, parts int) []any {
 		from, to := make([]string, len(texts)), make([]string, len(texts))
+		own := make([][]string, len(texts))
 		for i, text := range texts {
-			from[i], to[i] = text.From, text.To
+			from[i], to[i], own[i] = text.From, text.To, text.Parts
 		}
-		return []any{from, to}
+		return append([]any{from, to}, partColumns(own, parts)...)
 	},
-	TextsTable: func(texts []string) string {
-		return "unnest(" + texts[0] + "::text[], " + texts[1] + "::text[]) AS texts (labels, becomes)"
+	TextsTable: func(texts []string, parts int) string {
+		return "unnest(" + strings.Join(texts, "::text[], ") + "::text[]) AS texts (labels, becomes" + partNames("own", parts) + ")"
+	},
+	HostParts: func(hosts []storage.HostID, all [][]string, parts int) []any {
+		return append([]any{integers(hosts)}, partColumns(all, parts)...)
+	},
+	HostPartsTable: func(all []string, parts int) string {
+		return "unnest(" + all[0] + "::integer[], " + strings.Join(all[1:], "::text[], ") + "::text[]) AS host_parts (host_id" + partNames("part", parts) + ")"
 	},
 	Quantile: func(expression, quantile string) string {
 		return "percentile_cont(" + quantile + "::float8) WITHIN GROUP (ORDER BY " + expression + ")"
 	},
 	Collate: ` COLLATE "C"`,
+}
+
+// partColumns makes of rows of parts their columns.
+func partColumns(rows [][]string, parts int) []any {
+	columns := make([]any, parts)
+	for i := range columns {
+		column := make([]string, len(rows))
+		for j, row := range rows {
+			column[j] = row[i]
+		}
+		columns[i] = column
+	}
+	return columns
+}
+
+func partNames(name string, parts int) string {
+	var names strings.Builder
+	for i := range parts {
+		names.WriteString(", " + name + strconv.Itoa(i))
+	}
+	return names.String()
 }
 
 func integers(hosts []storage.HostID) []int32 {
