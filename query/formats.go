@@ -259,7 +259,9 @@ func writeCSV(out *bufio.Writer, series []*gohubv1.Series) error {
 		header = append(header, "host_id", "hostname")
 	}
 	groupNames, labelNames := slices.Sorted(maps.Keys(groups)), slices.Sorted(maps.Keys(labels))
-	header = append(append(header, groupNames...), labelNames...)
+	// In groups, host_id and hostname are the hosts' own.
+	header = append(header, exported(groupNames, []string{"time", "metric", "offset", "avg", "min", "max"})...)
+	header = append(header, exported(labelNames, append(slices.Clone(header), ownColumns...))...)
 	if compared {
 		header = append(header, "offset")
 	}
@@ -298,6 +300,23 @@ func writeCSV(out *bufio.Writer, series []*gohubv1.Series) error {
 	}
 	lines.Flush()
 	return lines.Error()
+}
+
+// ownColumns are the names that columns of CSV have by themselves, be they there or not: what a label's is called should not depend
+// on what else is asked for.
+var ownColumns = []string{"time", "metric", "host_id", "hostname", "offset", "avg", "min", "max"}
+
+// exported names the columns of labels. Those whose names are taken have the names that the exposition gives such labels.
+func exported(names, taken []string) []string {
+	columns := make([]string, len(names))
+	for i, name := range names {
+		columns[i] = name
+		for slices.Contains(taken, columns[i]) || columns[i] != name && slices.Contains(names, columns[i]) {
+			columns[i] = "exported_" + columns[i]
+		}
+		taken = append(taken, columns[i])
+	}
+	return columns
 }
 
 // cell keeps a spreadsheet from taking a name from a host for a formula: an apostrophe before it says that it is text.

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"net/http"
@@ -88,6 +90,49 @@ func TestCSV(t *testing.T) {
 	grouped, err := csv.NewReader(get(t, service, "selector=*&metrics=cpu_usage_percent&step=60&aggregate=max&groupBy=os,rack&format=csv", "").Body).ReadAll()
 	require.NoError(t, err)
 	require.Equal(t, [][]string{{"time", "metric", "os", "rack", "avg", "min", "max"}, {"2026-05-17T12:33:00Z", "cpu_usage_percent", "", "", "12.3", "12.3", "12.3"}}, grouped)
+}
+
+// TestCSVColumnsHaveNamesOfTheirOwn: a custom metric's label may be called as a column is.
+func TestCSVColumnsHaveNamesOfTheirOwn(t *testing.T) {
+	of := func(names ...string) map[string]string {
+		values := map[string]string{}
+		for _, name := range names {
+			values[name] = "of " + name
+		}
+		return values
+	}
+	for name, c := range map[string]struct {
+		hostID         uint32
+		group, labels  map[string]string
+		offset         float64
+		header, values []string // between the metric and the average
+	}{
+		"as they are": {1, nil, of("queue"), 0, []string{"host_id", "hostname", "queue"}, []string{"1", "a", "of queue"}},
+		"those of columns": {1, nil, of("avg", "host_id", "hostname", "max", "metric", "min", "time"), 0,
+			[]string{"host_id", "hostname", "exported_avg", "exported_host_id", "exported_hostname", "exported_max", "exported_metric", "exported_min", "exported_time"},
+			[]string{"1", "a", "of avg", "of host_id", "of hostname", "of max", "of metric", "of min", "of time"}},
+		"taken too":             {1, nil, of("exported_host_id", "exported_exported_host_id", "host_id"), 0, []string{"host_id", "hostname", "exported_exported_host_id", "exported_host_id", "exported_exported_exported_host_id"}, []string{"1", "a", "of exported_exported_host_id", "of exported_host_id", "of host_id"}},
+		"a column that is not":  {0, nil, of("host_id", "offset"), 0, []string{"exported_host_id", "exported_offset"}, []string{"of host_id", "of offset"}},
+		"a period before":       {0, nil, of("offset"), 60, []string{"exported_offset", "offset"}, []string{"of offset", "60"}},
+		"groups of hosts":       {0, of("host_id", "hostname", "os"), of("hostname"), 0, []string{"host_id", "hostname", "os", "exported_hostname"}, []string{"of host_id", "of hostname", "of os", "of hostname"}},
+		"a host's label":        {0, of("avg", "site"), nil, 0, []string{"exported_avg", "site"}, []string{"of avg", "of site"}},
+		"of host and of series": {0, of("site"), of("site"), 0, []string{"site", "exported_site"}, []string{"of site", "of site"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			series := &gohubv1.Series{Metric: "custom:x", HostId: c.hostID, Group: c.group, Labels: c.labels, Offset: c.offset, Times: []float64{0}, Avg: []float64{1}, Min: []float64{2}, Max: []float64{3}}
+			if c.hostID != 0 {
+				series.Hostname = "a"
+			}
+			var text bytes.Buffer
+			out := bufio.NewWriter(&text)
+			require.NoError(t, writeCSV(out, []*gohubv1.Series{series}))
+			require.NoError(t, out.Flush())
+			lines, err := csv.NewReader(&text).ReadAll()
+			require.NoError(t, err)
+			require.Equal(t, append(append([]string{"time", "metric"}, c.header...), "avg", "min", "max"), lines[0])
+			require.Equal(t, append(append([]string{"1970-01-01T00:00:00Z", "custom:x"}, c.values...), "1", "2", "3"), lines[1])
+		})
+	}
 }
 
 func TestCSVKeepsNamesFromBeingFormulas(t *testing.T) {
