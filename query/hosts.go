@@ -361,6 +361,20 @@ func (s selection) groups(by []string) (numbers []int32, values []map[string]str
 	return numbers, values, nil
 }
 
+// together returns the hosts that are not alone in their groups.
+func (s selection) together(groups []int32) (some selection) {
+	sizes := map[int32]int{}
+	for _, group := range groups {
+		sizes[group]++
+	}
+	for i, host := range s.hosts {
+		if sizes[groups[i]] > 1 {
+			some.hosts = append(some.hosts, host)
+		}
+	}
+	return some
+}
+
 // Select returns those of the hosts that a selector picks, as a range query does. No server sees them, so that none has a status.
 func Select(text string, hosts []*gohubv1.Host) ([]*gohubv1.Host, error) {
 	wanted, err := parseSelector(text)

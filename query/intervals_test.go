@@ -23,7 +23,7 @@ func startPaced(t *testing.T, store storage.Store, intervals ...time.Duration) *
 	for i, interval := range intervals {
 		facts := &gohubv1.HostFacts{Hostname: []string{"a", "b", "c", "d"}[i], IntervalMillis: uint32(interval.Milliseconds())}
 		host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
-		hosts[host.ID] = &gohubv1.Host{HostId: uint32(host.ID), Facts: facts}
+		hosts[host.ID] = &gohubv1.Host{HostId: uint32(host.ID), Facts: facts, Labels: map[string]string{"site": []string{"ams", "ams", "fra", "fra"}[i]}}
 		var samples []*gohubv1.Sample
 		for at := end.Add(-10 * time.Minute); at.Before(end) && interval > 0; at = at.Add(interval) {
 			samples = append(samples, &gohubv1.Sample{TimeUnixMillis: at.UnixMilli(), Host: &gohubv1.HostMetrics{Load1: proto.Float32(float32(i + 1))}})
@@ -44,16 +44,21 @@ func TestCombinedHostsOfSeveralIntervalsAreInEachStep(t *testing.T) {
 		avg       []float64 // that all points of the first series have, or else they differ
 		note      string
 	}{
-		"combined":                  {[]time.Duration{often, often, often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 60, []float64{10}, ""},
-		"by a fact":                 {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"os"} }, 60, []float64{1.5}, ""},
-		"a finer step":              {[]time.Duration{often, often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate, r.Step = "sum", 30 }, 30, nil, "1 of the 3 hosts that are combined sample less often than every 30s, and are missing from points; ask for a step of 1m0s"},
-		"a wide step":               {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate, r.Step = "sum", 60 }, 60, []float64{3}, ""},
-		"one that is very rare":     {[]time.Duration{often, often, seldom, hourly}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "max" }, 60, nil, "1 of the 4 hosts that are combined sample less often than every 1m0s"},
-		"all are very rare":         {[]time.Duration{hourly, hourly}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 3600, []float64{3}, ""},
-		"not a round interval":      {[]time.Duration{often, 45 * time.Second}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "min" }, 60, []float64{1}, ""},
-		"one does not tell":         {[]time.Duration{often, 0}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 10, []float64{1}, ""},
-		"each host by itself":       {[]time.Duration{often, seldom}, func(*gohubv1.QueryRangeRequest) {}, 10, []float64{1}, ""},
-		"a group for each host":     {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"host"} }, 10, []float64{1}, ""},
+		"combined":                     {[]time.Duration{often, often, often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 60, []float64{10}, ""},
+		"by a fact":                    {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"os"} }, 60, []float64{1.5}, ""},
+		"a finer step":                 {[]time.Duration{often, often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate, r.Step = "sum", 30 }, 30, nil, "1 of the 3 hosts that are combined sample less often than every 30s, and are missing from points; ask for a step of 1m0s"},
+		"a wide step":                  {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate, r.Step = "sum", 60 }, 60, []float64{3}, ""},
+		"one that is very rare":        {[]time.Duration{often, often, seldom, hourly}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "max" }, 60, nil, "1 of the 4 hosts that are combined sample less often than every 1m0s"},
+		"all are very rare":            {[]time.Duration{hourly, hourly}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 3600, []float64{3}, ""},
+		"not a round interval":         {[]time.Duration{often, 45 * time.Second}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "min" }, 60, []float64{1}, ""},
+		"one does not tell":            {[]time.Duration{often, 0}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate = "sum" }, 10, []float64{1}, ""},
+		"each host by itself":          {[]time.Duration{often, seldom}, func(*gohubv1.QueryRangeRequest) {}, 10, []float64{1}, ""},
+		"a group for each host":        {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"host"} }, 10, []float64{1}, ""},
+		"a group that one is alone in": {[]time.Duration{often, often, hourly}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"site"} }, 10, []float64{1.5}, ""},
+		"groups by a fact":             {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.GroupBy = []string{"hostname"} }, 10, []float64{1}, ""},
+		"a custom metric's label": {[]time.Duration{often, often, seldom}, func(r *gohubv1.QueryRangeRequest) {
+			r.GroupBy, r.Metrics = []string{"site"}, []string{"load1", "custom:x"}
+		}, 60, []float64{1.5}, ""},
 		"one host":                  {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Selector, r.Aggregate = `hostname="a"`, "sum" }, 10, []float64{1}, ""},
 		"the earlier period beside": {[]time.Duration{often, seldom}, func(r *gohubv1.QueryRangeRequest) { r.Aggregate, r.Offset = "sum", 300 }, 60, []float64{3}, ""},
 	} {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gohub-io/gohub/proto/catalogue"
 	gohubv1 "github.com/gohub-io/gohub/proto/gohub/v1"
+	"github.com/gohub-io/gohub/proto/label"
 	"github.com/gohub-io/gohub/storage"
 )
 
@@ -34,8 +35,8 @@ type rangeQuery struct {
 	// chosen tells that the step was not asked for, and interval is how often most of the hosts take a sample.
 	chosen   bool
 	interval time.Duration
-	// mixed tells that a series of the answer may be of several hosts.
-	mixed bool
+	// combined are the hosts of which a series of the answer may be together with others.
+	combined selection
 	// earlier is the plan of the period before, where offset is not 0.
 	earlier  plan
 	fillNull bool
@@ -57,9 +58,7 @@ func (s *Service) readQuery(ctx context.Context, request *gohubv1.QueryRangeRequ
 	}
 	usual, shortest := q.hosts.intervals()
 	q.chosen, q.interval = request.GetStep() == 0, usual
-	if q.mixed {
-		usual = max(usual, q.hosts.longestInterval(patience))
-	}
+	usual = max(usual, q.combined.longestInterval(patience))
 	listed := slices.ContainsFunc(q.metrics, func(m *catalogue.Metric) bool { return m.Family.Ephemeral })
 	if listed {
 		usual = max(usual, listInterval)
@@ -119,10 +118,10 @@ func (s *Service) planQuery(ctx context.Context, q *rangeQuery) error {
 	if q.coarsened {
 		q.notes = append(q.notes, fmt.Sprintf("so far back nothing finer than %s is kept: the step is %s", max(q.resolution(), q.earlier.resolution()), q.step))
 	}
-	if rare := q.hosts.rarerThan(q.step); q.mixed && rare > 0 {
-		longest := q.hosts.longestInterval(math.MaxInt64)
+	if rare := q.combined.rarerThan(q.step); rare > 0 {
+		longest := q.combined.longestInterval(math.MaxInt64)
 		q.notes = append(q.notes, fmt.Sprintf("%d of the %d hosts that are combined sample less often than every %s, and are missing from points; ask for a step of %s to have all hosts in each",
-			rare, len(q.hosts.hosts), q.step, longest))
+			rare, len(q.combined.hosts), q.step, longest))
 	}
 	return nil
 }
@@ -203,7 +202,6 @@ func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
 	}
 	q.across = &storage.Across{Function: function, Quantile: quantile}
 	q.groupBy = by
-	q.mixed = len(q.hosts.hosts) > 1 && !slices.ContainsFunc(by, func(name string) bool { return name == "host" || name == "host_id" || name == "agent_id" })
 	var ofHosts []string
 	for _, name := range by {
 		switch {
@@ -216,12 +214,21 @@ func (q *rangeQuery) readAcross(request *gohubv1.QueryRangeRequest) error {
 		}
 	}
 	if len(ofHosts) == 0 {
+		q.combined = q.hosts.together(make([]int32, len(q.hosts.hosts)))
 		return nil
 	}
 	var err error
-	q.across.Groups, q.groups, err = q.hosts.groups(ofHosts)
+	if q.across.Groups, q.groups, err = q.hosts.groups(ofHosts); err != nil {
+		return err
+	}
 	// The numbers stand beside the hosts' ids.
 	q.hosts.all = false
+	groups := q.across.Groups
+	if len(q.customs) > 0 { // whose series may have labels of these names, and then no host's tell them apart
+		ofHosts = slices.DeleteFunc(ofHosts, func(name string) bool { return !label.Reserved(name) })
+		groups, _, err = q.hosts.groups(ofHosts)
+	}
+	q.combined = q.hosts.together(groups)
 	return err
 }
 
