@@ -59,6 +59,7 @@ func findCustom(text string) (customMetric, error) {
 // Which have a name is known from the series.
 func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
 	query.Metrics, query.Custom = []*catalogue.Metric{one.metric}, one.name
+	one.fallen = nil // of the other period
 	names := slices.DeleteFunc(slices.Clone(q.groupBy), label.Reserved)
 	if len(names) == 0 && len(one.series) == 0 {
 		return query, q.groups, nil

@@ -163,6 +163,34 @@ func TestSeriesWithoutALabelAreOfTheGroupOfTheirHosts(t *testing.T) {
 	}
 }
 
+// TestLabelThatSeriesHaveOnlyNow: the period before is grouped by the hosts' labels alone.
+func TestLabelThatSeriesHaveOnlyNow(t *testing.T) {
+	for driver, open := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			store := open(t, storage.Options{Idle: true})
+			facts := &gohubv1.HostFacts{Hostname: "a", IntervalMillis: 10_000}
+			host, _ := storagetest.Register(t, store, storage.Registration{AgentID: uuid.New(), Epoch: 1, Facts: facts, At: now})
+			hosts := fleet{host.ID: &gohubv1.Host{HostId: uint32(host.ID), Facts: facts, Labels: map[string]string{"site": "ams"}}}
+			sample := func(ago time.Duration, labels string) *gohubv1.Sample {
+				return &gohubv1.Sample{TimeUnixMillis: now.Add(-ago).UnixMilli(), Host: &gohubv1.HostMetrics{}, Customs: []*gohubv1.CustomMetrics{{Name: "x", Labels: labels, Value: proto.Float64(1)}}}
+			}
+			_, err := store.Append(t.Context(), []*storage.Batch{{Host: host.ID, Epoch: 1, Seq: 1, ReceivedAt: now,
+				Rows: storagetest.Rows(host.ID, now, sample(3*time.Hour, ""), sample(10*time.Minute, ""), sample(5*time.Minute, `{site="fra"}`))}})
+			require.NoError(t, err)
+			service := NewService(Options{Store: store, Fleet: hosts, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+			response, err := service.QueryRange(t.Context(), &gohubv1.QueryRangeRequest{
+				Metrics: []string{"custom:x"}, Selector: "*", Aggregate: "sum", GroupBy: []string{"site"}, Offset: 2.5 * 3600, Step: 60,
+			})
+			require.NoError(t, err)
+			var sites []string
+			for _, series := range response.GetSeries() {
+				sites = append(sites, cmp.Or(series.GetLabels()["site"], series.GetGroup()["site"]))
+			}
+			require.ElementsMatch(t, []string{"ams", "fra", "ams"}, sites)
+		})
+	}
+}
+
 func only(values map[string]float64, key string) map[string]float64 {
 	return map[string]float64{key: values[key]}
 }

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -157,14 +159,27 @@ func (s Selection) series(w *statement) string {
 		return fmt.Sprintf("SELECT bucket, host_id%s%s FROM (%s) AS merged", labels, columns.String(), sql)
 	}
 	parts := s.query.parts()
-	becomes, from := "becomes", fmt.Sprintf("(%s) AS merged JOIN %s USING (labels)", sql, w.TextsTable(w.bind(w.Texts(s.query.Known, parts)), parts))
+	becomes, group, from := "becomes", "", fmt.Sprintf("(%s) AS merged JOIN %s USING (labels)", sql, w.TextsTable(w.bind(w.Texts(s.query.Known, parts)), parts))
 	if parts > 0 {
-		from += fmt.Sprintf(" JOIN %s USING (host_id)", w.HostPartsTable(w.bind(w.HostParts(s.query.Hosts, s.query.HostParts, parts)), parts))
+		of, columns := s.query.HostParts, parts
+		if s.groupsWithParts() { // in one list, as SQLite goes through all pairs of two
+			of, columns = make([][]string, len(of)), parts+1
+			for i, host := range s.query.HostParts {
+				of[i] = append(slices.Clone(host), strconv.Itoa(int(s.query.Across.Groups[i])))
+			}
+			group = fmt.Sprintf(", CAST(part%d AS integer) AS grp", parts)
+		}
+		from += fmt.Sprintf(" JOIN %s USING (host_id)", w.HostPartsTable(w.bind(w.HostParts(s.query.Hosts, of, columns)), columns))
 	}
 	for i := range parts {
 		becomes += fmt.Sprintf(" || coalesce(nullif(own%d, ''), part%d)", i, i)
 	}
-	return fmt.Sprintf("SELECT bucket, host_id, name, %s AS labels%s FROM %s", becomes, columns.String(), from)
+	return fmt.Sprintf("SELECT bucket, host_id, name, %s AS labels%s%s FROM %s", becomes, group, columns.String(), from)
+}
+
+// groupsWithParts tells whether the hosts' groups come with their parts.
+func (s Selection) groupsWithParts() bool {
+	return s.query.Known != nil && s.query.parts() > 0 && s.query.Across != nil && len(s.query.Across.Groups) > 0
 }
 
 // LabelsSQL returns the statement that lists the labels which series of the query's custom metric have, as texts.
@@ -255,7 +270,10 @@ func (s Selection) combined(w *statement, series string) string {
 		fmt.Fprintf(&columns, ", %s AS v%d, %s(l%d) AS l%d, %s(h%d) AS h%d", value, i, least, i, i, greatest, i, i)
 	}
 	from, group, by := "("+series+") AS series", "0 AS grp", ""
-	if len(across.Groups) > 0 {
+	switch {
+	case s.groupsWithParts():
+		group, by = "grp", ", grp"
+	case len(across.Groups) > 0:
 		from += " JOIN " + w.PairsTable(w.bind(w.Pairs(s.query.Hosts, across.Groups))) + " USING (host_id)"
 		group, by = "grp", ", grp"
 	}

@@ -23,7 +23,7 @@ func (p *parameter) readBody(w http.ResponseWriter, request *http.Request) ([]by
 		return nil, fmt.Errorf("the body is of type %q; send it as Content-Type: application/json", clip(request.Header.Get("Content-Type")))
 	}
 	if request.ContentLength > maxBody {
-		return nil, fmt.Errorf("the body has %d bytes, the limit is %d", request.ContentLength, maxBody)
+		return nil, fmt.Errorf("%w: it has %d bytes, the limit is %d", errTooLong, request.ContentLength, maxBody)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, maxBody))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {

@@ -32,8 +32,9 @@ var rangeDialect = storage.RangeDialect{
 	AmongHosts: func(hosts string) string { return "host_id IN (SELECT value FROM json_each(" + hosts + "))" },
 	// The index of the sample tables begins with the host.
 	EveryHost: "host_id IN (SELECT host_id FROM hosts)",
+	// Without a limit, which is none, SQLite would go through the whole list for each row: a table of its own it finds hosts in.
 	PairsTable: func(pairs []string) string {
-		return "(SELECT value ->> 0 AS host_id, value ->> 1 AS grp FROM json_each(" + pairs[0] + ")) AS groups"
+		return "(SELECT value ->> 0 AS host_id, value ->> 1 AS grp FROM json_each(" + pairs[0] + ") LIMIT -1) AS groups"
 	},
 	Texts: func(texts []storage.Relabelling, _ int) []any {
 		rows := make([][]string, len(texts))
@@ -56,7 +57,7 @@ var rangeDialect = storage.RangeDialect{
 		return []any{encode(rows)}
 	},
 	HostPartsTable: func(all []string, parts int) string {
-		return "(SELECT value ->> 0 AS host_id" + partColumns("part", parts, 1) + " FROM json_each(" + all[0] + ")) AS host_parts"
+		return "(SELECT value ->> 0 AS host_id" + partColumns("part", parts, 1) + " FROM json_each(" + all[0] + ") LIMIT -1) AS host_parts"
 	},
 	Quantile: func(expression, quantile string) string {
 		return "gohub_quantile(" + expression + ", " + quantile + ")"

@@ -80,24 +80,32 @@ func SetAnalyst(ctx context.Context, databaseURL, name, password string, change 
 }
 
 // DropAnalyst takes away a role that SetAnalyst made, with the large objects that it has made in the database, which everybody may. A role
-// that may read another database too stays, for that one alone: dropped is false then.
+// that may read another database too stays, for that one: dropped is false then. One that may do anything else here is not touched.
 func DropAnalyst(ctx context.Context, databaseURL, name string) (dropped bool, err error) {
 	err = asOwner(ctx, databaseURL, name, func(tx pgxv5.Tx, there bool) error {
 		if !there {
 			return errors.New("there is no such role")
 		}
 		role := pgxv5.Identifier{name}.Sanitize()
-		// What is to be dropped for somebody else takes his membership.
-		if err := run(ctx, tx, "GRANT "+role+" TO CURRENT_USER"); err != nil {
-			return mayNotMakeRoles(err, "DROP", role)
-		}
-		if err := run(ctx, tx, "DROP OWNED BY "+role); err != nil {
+		err := run(ctx, tx,
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA analysis REVOKE SELECT ON TABLES FROM "+role,
+			"REVOKE ALL ON ALL TABLES IN SCHEMA analysis FROM "+role,
+			"REVOKE ALL ON SCHEMA analysis FROM "+role,
+			"REVOKE ALL ON DATABASE "+pgxv5.Identifier{tx.Conn().Config().Database}.Sanitize()+" FROM "+role)
+		if err != nil {
 			return err
 		}
-		err := pgxv5.BeginFunc(ctx, tx, func(tx pgxv5.Tx) error { return run(ctx, tx, "DROP ROLE "+role) })
+		if err := dropLargeObjects(ctx, tx, name); err != nil {
+			return mayNotMakeRoles(err, "DROP", role)
+		}
+		err = pgxv5.BeginFunc(ctx, tx, func(tx pgxv5.Tx) error { return run(ctx, tx, "DROP ROLE "+role) })
 		var failure *pgconn.PgError
-		if errors.As(err, &failure) && failure.Code == "2BP01" { // dependent_objects_still_exist: privileges in other databases
-			return run(ctx, tx, "REVOKE "+role+" FROM CURRENT_USER")
+		if errors.As(err, &failure) && failure.Code == "2BP01" { // dependent_objects_still_exist
+			here, unknown := dependsHere(ctx, tx, name)
+			if unknown != nil || !here {
+				return unknown
+			}
+			return fmt.Errorf("%w: %s", err, failure.Detail)
 		}
 		dropped = err == nil
 		return mayNotMakeRoles(err, "DROP", role)
@@ -106,6 +114,33 @@ func DropAnalyst(ctx context.Context, databaseURL, name string) (dropped bool, e
 		return false, fmt.Errorf("drop the database role %q: %w", name, err)
 	}
 	return dropped, nil
+}
+
+// dropLargeObjects drops those of a role in the database.
+func dropLargeObjects(ctx context.Context, tx pgxv5.Tx, name string) error {
+	const owned = " FROM pg_largeobject_metadata WHERE lomowner = (SELECT oid FROM pg_roles WHERE rolname = $1)"
+	var some bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT"+owned+")", name).Scan(&some); err != nil || !some {
+		return err
+	}
+	// Whose they are may drop them, and his members.
+	role := pgxv5.Identifier{name}.Sanitize()
+	if err := run(ctx, tx, "GRANT "+role+" TO CURRENT_USER"); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "SELECT lo_unlink(oid)"+owned, name); err != nil {
+		return err
+	}
+	return run(ctx, tx, "REVOKE "+role+" FROM CURRENT_USER")
+}
+
+// dependsHere tells whether something in the database, or of the whole cluster but its other databases, is a role's or knows of it.
+func dependsHere(ctx context.Context, tx pgxv5.Tx, name string) (here bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_shdepend AS d, (SELECT oid FROM pg_database WHERE datname = current_database()) AS this
+			WHERE refclassid = 'pg_authid'::regclass AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)
+				AND (dbid = this.oid OR dbid = 0 AND (classid <> 'pg_database'::regclass OR objid = this.oid)))`, name).Scan(&here)
+	return here, err
 }
 
 // asOwner runs work in a transaction of the server's role, once it is sure that the name is, or may be, that of an analyst.

@@ -153,9 +153,37 @@ func TestAnalystOfTwoDatabases(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, dropped)
 	require.ErrorContains(t, count(), "permission denied")
+	parsed, err := pgx.ParseConfig(databases[1])
+	require.NoError(t, err)
+	parsed.User, parsed.Password = name, "a password for both"
+	second, err := pgx.ConnectConfig(t.Context(), parsed)
+	require.NoError(t, err)
+	_, err = second.Exec(t.Context(), "SELECT count(*) FROM analysis.hosts")
+	require.NoError(t, err, "of that it is an analyst still")
+	require.NoError(t, second.Close(t.Context()))
 	dropped, err = DropAnalyst(t.Context(), databases[1], name)
 	require.NoError(t, err)
 	require.True(t, dropped)
+}
+
+// TestRoleThatMayDoMoreIsNotDropped: it is somebody else's, and loses nothing.
+func TestRoleThatMayDoMoreIsNotDropped(t *testing.T) {
+	database := storagetest.DatabaseURL(t)
+	store := openAt(t, database)
+	defer store.Close()
+	connection := analyst(t, database)
+	name := connection.Config().User
+	role := pgx.Identifier{name}.Sanitize()
+	_, err := store.writes.Exec(t.Context(), "GRANT SELECT ON hosts TO "+role)
+	require.NoError(t, err)
+	_, err = DropAnalyst(t.Context(), database, name)
+	require.ErrorContains(t, err, "privileges for table hosts")
+	for _, table := range []string{"hosts", "analysis.hosts"} {
+		_, err = connection.Exec(t.Context(), "SELECT count(*) FROM "+table)
+		require.NoError(t, err)
+	}
+	_, err = store.writes.Exec(t.Context(), "REVOKE SELECT ON hosts FROM "+role)
+	require.NoError(t, err)
 }
 
 func TestAnalystsAreRefused(t *testing.T) {
