@@ -73,7 +73,8 @@ func TestMistakesInRequestsAreToldAsJSON(t *testing.T) {
 		{"GET", "/api/v1/range?metrics=load1", 400, "", "hostId is required"},
 		{"GET", "/api/v1/range?hostId=1&metric=load1", 400, "", `no parameter "metric"`},
 		{"GET", "/api/v1/range?hostId=1&metrics=load1,load", 400, "", `no metric "load"; the nearest are load`},
-		{"GET", "/api/v1/range?hostId=1&metrics=load1&from=2026-05-17", 400, "", "RFC 3339"},
+		{"GET", "/api/v1/range?hostId=1&metrics=load1&from=2026-05-17", 404, "", "no host with id 1"},
+		{"GET", "/api/v1/range?hostId=1&metrics=load1&from=17.05.2026", 400, "", "RFC 3339"},
 	} {
 		status, header, body := ask(t, c.method, "http://"+address+c.target)
 		require.Equal(t, c.status, status, "%s %s: %s", c.method, c.target, body)
