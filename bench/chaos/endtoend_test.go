@@ -61,7 +61,7 @@ func seesSabotage(t *testing.T, options Options) {
 // seesUnfencedCommit takes the comparisons out of the cursors' compare-and-set, that of numbers and that of checksums: a commit that comes late,
 // from a server that is dead, then doubles what another one has stored, and the oracle must say so.
 func seesUnfencedCommit(t *testing.T, options Options) {
-	outcome, err := options.play(t.Context(), &scenario{name: "unfenced", run: func(ctx context.Context, w *world) error {
+	unfenced := &scenario{name: "unfenced", run: func(ctx context.Context, w *world) error {
 		db, err := w.store.open()
 		require.NoError(t, err)
 		defer db.Close()
@@ -74,7 +74,14 @@ func seesUnfencedCommit(t *testing.T, options Options) {
 		_, err = db.ExecContext(ctx, function)
 		require.NoError(t, err)
 		return w.commitLate(ctx)
-	}})
+	}}
+	var outcome *Outcome
+	var err error
+	for range 5 { // on a busy machine the late commits may all be in time
+		if outcome, err = options.play(t.Context(), unfenced); err != nil {
+			break
+		}
+	}
 	require.Error(t, err)
 	require.Positive(t, outcome.Doubled, err)
 	require.Zero(t, outcome.Missing+outcome.Spurious+outcome.Corrupt, err)
