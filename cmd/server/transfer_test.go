@@ -42,6 +42,8 @@ func TestExportAndImport(t *testing.T) {
 }
 
 func TestTransferNamesWhatIsWrong(t *testing.T) {
+	err := run([]string{"export", "--dir", "x"}, []string{"GOHUB_DATA_DIR=" + t.TempDir()}, nil, new(strings.Builder))
+	require.ErrorContains(t, err, "gohub.db: no such file or directory; set GOHUB_DATA_DIR")
 	environ := []string{"GOHUB_DATA_DIR=" + t.TempDir()}
 	for args, says := range map[string]string{
 		"export":                                           "--dir DIR",
@@ -50,7 +52,6 @@ func TestTransferNamesWhatIsWrong(t *testing.T) {
 		"export --dir x --resolution 5m":                   "allowed are raw, 1m",
 		"export --dir x --selector site":                   "the selector is wrong",
 		"export --dir x --from 2026-02-01 --to 2026-01-01": "is not before",
-		"export --dir x":                                   "gohub.db: no such file or directory; set GOHUB_DATA_DIR",
 		"export --dir x --selector status=up":              "only a server that runs knows",
 		"import":                                           "gohub-server import DIR",
 		"import /nowhere":                                  "manifest.json",
