@@ -277,6 +277,26 @@ func inBacklog(tb testing.TB, batch *gohubv1.Batch) []byte {
 	return wire
 }
 
+func wrapped(tb testing.TB, backlog bool, batch *gohubv1.Batch) []byte {
+	tb.Helper()
+	if backlog {
+		return inBacklog(tb, batch)
+	}
+	return alone(tb, batch)
+}
+
+// queued is the batch that waits, until the test ends.
+func (f *bare) queued(t *testing.T, s *session) *entry {
+	t.Helper()
+	e, ok := s.shard.ring.at(0)
+	require.True(t, ok)
+	t.Cleanup(func() {
+		s.shard.free(1)
+		f.flusher.release([]*entry{e})
+	})
+	return e
+}
+
 func TestOnlySamplesThatWereJustTakenTellTheTime(t *testing.T) {
 	for name, test := range map[string]struct {
 		taken   time.Duration // from now
@@ -299,11 +319,7 @@ func TestOnlySamplesThatWereJustTakenTellTheTime(t *testing.T) {
 				s.word = word{}
 			}
 			before := s.word.lead
-			wrap := alone
-			if test.backlog {
-				wrap = inBacklog
-			}
-			_ = s.take(memory(wrap(t, sampled(s, 1, time.Now().Add(test.taken)))))
+			_ = s.take(memory(wrapped(t, test.backlog, sampled(s, 1, time.Now().Add(test.taken)))))
 			require.Equal(t, test.heard, s.word.lead != before)
 			require.Equal(t, test.heard, f.server.clock.leads[s.host].at > f.server.clock.since()-time.Minute)
 		})
@@ -349,12 +365,8 @@ func TestAgentThatIsAheadOfItsWordIsAskedForTheTime(t *testing.T) {
 			if test.silent {
 				s.word = word{}
 			}
-			wrap := alone
-			if test.backlog {
-				wrap = inBacklog
-			}
 			now := time.Now()
-			err := s.take(memory(wrap(t, sampled(s, 1, now, now.Add(2*time.Hour), now.Add(2*time.Hour+time.Second)))))
+			err := s.take(memory(wrapped(t, test.backlog, sampled(s, 1, now, now.Add(2*time.Hour), now.Add(2*time.Hour+time.Second)))))
 			if test.asked {
 				require.ErrorIs(t, err, errTime)
 				require.Equal(t, codes.Unavailable, statusOf(err))
@@ -363,12 +375,9 @@ func TestAgentThatIsAheadOfItsWordIsAskedForTheTime(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			e, ok := s.shard.ring.at(0)
-			require.True(t, ok)
+			e := f.queued(t, s)
 			require.Len(t, e.batch.Rejected, 2)
 			require.Equal(t, 1, e.samples)
-			s.shard.free(1)
-			f.flusher.release([]*entry{e})
 		})
 	}
 }
@@ -411,13 +420,9 @@ func TestAgentOfAStaleWordIsAskedForTheTimeWhereItsSamplesAreTooOld(t *testing.T
 			if test.silent {
 				s.word = word{}
 			}
-			wrap := alone
-			if test.backlog {
-				wrap = inBacklog
-			}
 			batch := sampled(s, 1, time.Now(), time.Now().Add(-8*24*time.Hour))
 			batch.Samples[1].TimeUnixMillis = min(batch.Samples[1].TimeUnixMillis, 1)
-			err := s.take(memory(wrap(t, batch)))
+			err := s.take(memory(wrapped(t, test.backlog, batch)))
 			if test.asked {
 				require.ErrorIs(t, err, errTime)
 				require.Zero(t, s.last)
@@ -425,11 +430,8 @@ func TestAgentOfAStaleWordIsAskedForTheTimeWhereItsSamplesAreTooOld(t *testing.T
 				return
 			}
 			require.NoError(t, err)
-			e, ok := s.shard.ring.at(0)
-			require.True(t, ok)
+			e := f.queued(t, s)
 			require.Len(t, e.batch.Rejected, 1)
-			s.shard.free(1)
-			f.flusher.release([]*entry{e})
 		})
 	}
 }
