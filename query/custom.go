@@ -28,9 +28,6 @@ type customMetric struct {
 	// own are the names to group by that the series have as labels, known once the series are ranked: those chosen of them are looked
 	// for by the same names in the period before.
 	own map[string]bool
-	// fallen are those names in order, where the series that lack one have it of their hosts: the text of an answer's labels is then a
-	// quoted value for each.
-	fallen []string
 }
 
 // findCustom reads what follows the prefix: a name, and perhaps matchers in braces, as queue_length{queue=~"in.*"}.
@@ -53,31 +50,35 @@ func findCustom(text string) (customMetric, error) {
 	return one, nil
 }
 
-// customQuery makes of the query for all metrics the one for a custom metric, and tells the values of the groups of hosts.
+// readLabels reads the text of a custom series' labels.
+type readLabels func(text string) ([]custom.Label, error)
+
+// customQuery makes of the query for all metrics the one for a custom metric, tells the values of the groups of hosts, and
+// how the text of an answer's labels is read.
 //
 // A series can be grouped by labels of its own and by those of its host, whose label it is grouped by where it has none of that name.
 // Which have a name is known from the series.
-func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, error) {
+func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMetric, query storage.RangeQuery) (storage.RangeQuery, []map[string]string, readLabels, error) {
 	query.Metrics, query.Custom = []*catalogue.Metric{one.metric}, one.name
-	one.fallen = nil // of the other period
+	read := readLabels(custom.Parse)
 	names := slices.DeleteFunc(slices.Clone(q.groupBy), label.Reserved)
 	if len(names) == 0 && len(one.series) == 0 {
-		return query, q.groups, nil
+		return query, q.groups, read, nil
 	}
 	texts, err := s.options.Store.CustomLabels(ctx, query)
 	if err != nil {
-		return query, nil, err
+		return query, nil, nil, err
 	}
 	var series [][]custom.Label
 	query.Known = []storage.Relabelling{}
 	own := map[string]bool{}
 	for _, text := range texts {
 		if err := ctx.Err(); err != nil {
-			return query, nil, err
+			return query, nil, nil, err
 		}
 		labels, err := custom.Parse(text)
 		if err != nil {
-			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
+			return query, nil, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
 		}
 		if !one.series.matches(valuesOf(labels)) {
 			continue
@@ -93,21 +94,21 @@ func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMet
 	}
 	one.own = own
 	if !slices.ContainsFunc(names, func(name string) bool { return own[name] }) {
-		return query, q.groups, nil
+		return query, q.groups, read, nil
 	}
-	one.fallen = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !own[name] })
-	query.HostParts = q.hosts.parts(one.fallen)
-	if query.HostParts == nil {
-		one.fallen = nil
+	// What a series lacks of these it has of its host, if one has any of them.
+	fallen := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !own[name] })
+	if query.HostParts = q.hosts.parts(fallen); query.HostParts != nil {
+		read = func(text string) ([]custom.Label, error) { return unquoted(fallen, text) }
 	}
 	for i, labels := range series {
-		if one.fallen != nil {
-			query.Known[i].To, query.Known[i].Parts = "", quoted(one.fallen, valuesOf(labels))
+		if query.HostParts != nil {
+			query.Known[i].To, query.Known[i].Parts = "", quoted(fallen, valuesOf(labels))
 			continue
 		}
 		kept := slices.DeleteFunc(labels, func(l custom.Label) bool { return !own[l.Name] })
 		if query.Known[i].To, err = custom.Format(kept); err != nil {
-			return query, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
+			return query, nil, nil, fmt.Errorf("labels of %s in the database: %w", one.name, err)
 		}
 	}
 	across := *q.across
@@ -115,11 +116,11 @@ func (s *Service) customQuery(ctx context.Context, q *rangeQuery, one *customMet
 	query.Across = &across
 	ofHosts := slices.DeleteFunc(slices.Clone(q.groupBy), func(name string) bool { return own[name] || q.isInstanceLabel(name) })
 	if across.Groups = nil; len(ofHosts) == 0 {
-		return query, nil, nil
+		return query, nil, read, nil
 	}
 	var groups []map[string]string
 	across.Groups, groups, err = q.hosts.groups(ofHosts)
-	return query, groups, err
+	return query, groups, read, err
 }
 
 func valuesOf(labels []custom.Label) attributes {
@@ -181,15 +182,9 @@ func unquoted(names []string, text string) ([]custom.Label, error) {
 }
 
 // showLabels puts the labels of a custom series in the place of their text.
-func (one customMetric) showLabels(series *gohubv1.Series) error {
+func showLabels(series *gohubv1.Series, read readLabels) error {
 	text := series.Labels[catalogue.Custom().Labels[1].Name]
-	var labels []custom.Label
-	var err error
-	if one.fallen != nil {
-		labels, err = unquoted(one.fallen, text)
-	} else {
-		labels, err = custom.Parse(text)
-	}
+	labels, err := read(text)
 	if err != nil {
 		return fmt.Errorf("labels of %s in the database: %w", series.Metric, err)
 	}

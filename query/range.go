@@ -166,7 +166,7 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 		names[storage.HostID(host.GetHostId())] = host.GetFacts().GetHostname()
 	}
 	var all []*gohubv1.Series
-	read := func(query storage.RangeQuery, groups []map[string]string, one *customMetric) error {
+	read := func(query storage.RangeQuery, groups []map[string]string, labels readLabels) error {
 		series, parts, fromMemory, err := s.readFamily(ctx, query)
 		if err != nil {
 			return err
@@ -177,8 +177,8 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 				left.chosen = append(left.chosen, storage.SeriesKey{Host: found.Host, Group: found.Group, Labels: found.Labels})
 			}
 			encoded := encodeSeries(found)
-			if one != nil {
-				if err := one.showLabels(encoded); err != nil {
+			if labels != nil {
+				if err := showLabels(encoded, labels); err != nil {
 					return err
 				}
 			}
@@ -213,11 +213,11 @@ func (s *Service) readSeries(ctx context.Context, q *rangeQuery, left *budget) (
 	for i := range q.customs {
 		one := &q.customs[i]
 		query.Parts, query.MaxRows, query.MaxSeries = q.parts, left.values, max(left.series, 1)
-		ofCustom, groups, err := s.customQuery(ctx, q, one, query)
+		ofCustom, groups, labels, err := s.customQuery(ctx, q, one, query)
 		if err != nil {
 			return nil, err
 		}
-		if err := read(ofCustom, groups, one); err != nil {
+		if err := read(ofCustom, groups, labels); err != nil {
 			return nil, err
 		}
 	}
